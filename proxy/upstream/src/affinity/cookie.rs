@@ -1,0 +1,261 @@
+//! Affinity by a cookie of ours: sealed, so that a client can neither read nor forge which endpoint
+//! it names, and dated, so that it ends by itself whatever the client keeps.
+//!
+//! The key of a cluster is derived from the secret and the cluster's name: what one cluster sealed
+//! means nothing to another.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, KeyType, Salt},
+    rand,
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use weir_config::AffinityKind;
+
+use crate::endpoint::Endpoint;
+
+/// Fewest bytes of a secret.
+const SHORTEST_SECRET: usize = 32;
+/// Family, address, port, scope, first and last seen.
+const PLAIN_LEN: usize = 1 + 16 + 2 + 4 + 8 + 8;
+
+/// The cookie kind of affinity, for one cluster.
+#[derive(Debug)]
+pub struct CookieAffinity {
+    name: Box<str>,
+    path: Box<str>,
+    idle: Duration,
+    max: Duration,
+    key: Key,
+}
+
+/// What a valid cookie says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CookieSession {
+    /// Address of the session's endpoint; it may be gone by now.
+    pub endpoint: SocketAddr,
+    /// When the session began, to the second.
+    pub first: SystemTime,
+    /// When the cookie was sealed, to the second.
+    pub last: SystemTime,
+    /// More than a quarter of the idle time has passed: seal it again.
+    pub refresh: bool,
+}
+
+/// A key with where it came from: one that was drawn at random is kept across reloads.
+#[derive(Debug, Clone)]
+struct Key {
+    sealing: Arc<LessSafeKey>,
+    drawn: bool,
+}
+
+impl CookieAffinity {
+    /// With an explicit secret; `cluster` binds the cookies to a cluster.
+    pub fn with_secret(cluster: &str, config: &weir_config::Affinity, secret: &[u8]) -> Result<Self, String> {
+        Ok(Self::with(config, Key::derive(secret, cluster, false)?))
+    }
+
+    /// With the secret of the configuration, or the key of `previous`, or one for this process.
+    ///
+    /// A secret that cannot be read leaves cookies that hold for this process only, with a warning:
+    /// [`read_secret`] tells beforehand.
+    pub(super) fn build(
+        cluster: &weir_config::Cluster,
+        config: &weir_config::Affinity,
+        previous: Option<&Self>,
+    ) -> Self {
+        let key = secret_path(config)
+            .map(|path| read_secret(path).and_then(|secret| Key::derive(&secret, &cluster.name, false)));
+        let key = match key {
+            Some(Ok(key)) => Some(key),
+            Some(Err(why)) => {
+                tracing::warn!(cluster = %cluster.name, why, "affinity secret unusable");
+                None
+            }
+            None => None,
+        };
+        let kept = || previous.map(|previous| &previous.key).filter(|key| key.drawn);
+        let key = key.or_else(|| kept().cloned());
+        Self::with(config, key.unwrap_or_else(Key::draw))
+    }
+
+    fn with(config: &weir_config::Affinity, key: Key) -> Self {
+        let (name, path) = match &config.kind {
+            AffinityKind::Cookie { name, path, .. } => (name.as_str(), path.as_str()),
+            AffinityKind::Plugin(_) => ("weir", "/"),
+        };
+        Self { name: name.into(), path: path.into(), idle: config.idle, max: config.max, key }
+    }
+
+    /// The cookie's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a cookie's value says; none when it was not sealed here or the session has ended.
+    pub fn open(&self, value: &str, now: SystemTime) -> Option<CookieSession> {
+        let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
+        let (nonce, rest) = sealed.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let plain = self.key.sealing.open_in_place(nonce, Aad::empty(), rest).ok()?;
+        self.judge(Plain::read(plain)?, now)
+    }
+
+    fn judge(&self, plain: Plain, now: SystemTime) -> Option<CookieSession> {
+        let idle = age(plain.last, now);
+        let ended = idle >= self.idle || age(plain.first, now) >= self.max;
+        (!ended).then_some(CookieSession {
+            endpoint: plain.endpoint,
+            first: plain.first,
+            last: plain.last,
+            refresh: idle > self.idle / 4,
+        })
+    }
+
+    /// The whole `Set-Cookie` value that keeps a session which began at `first` at this endpoint.
+    ///
+    /// Without `Secure`, which only the listener knows about: append `; Secure` under TLS.
+    pub fn seal(&self, endpoint: &Endpoint, first: SystemTime, now: SystemTime) -> String {
+        let plain = Plain { endpoint: endpoint.address(), first, last: now };
+        let value = self.key.seal(&plain.write());
+        let left = self.max.saturating_sub(age(first, now)).min(self.idle);
+        format!("{}={value}; Path={}; Max-Age={}; HttpOnly; SameSite=Lax", self.name, self.path, left.as_secs())
+    }
+}
+
+fn age(moment: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(moment).unwrap_or_default()
+}
+
+fn secret_path(config: &weir_config::Affinity) -> Option<&Path> {
+    match &config.kind {
+        AffinityKind::Cookie { secret, .. } => secret.as_deref(),
+        AffinityKind::Plugin(_) => None,
+    }
+}
+
+/// Whether the secret of a configuration, where it names one, can be used.
+pub(crate) fn check_secret(config: &weir_config::Affinity) -> Result<(), String> {
+    secret_path(config).map_or(Ok(()), |path| read_secret(path).map(drop))
+}
+
+fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let secret = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if secret.len() < SHORTEST_SECRET {
+        let (path, len) = (path.display(), secret.len());
+        return Err(format!("{path}: {len} bytes, at least {SHORTEST_SECRET} are needed"));
+    }
+    Ok(secret)
+}
+
+/// Length of a derived key.
+struct KeyLen;
+
+impl KeyType for KeyLen {
+    fn len(&self) -> usize {
+        AES_256_GCM_SIV.key_len()
+    }
+}
+
+impl Key {
+    fn derive(secret: &[u8], cluster: &str, drawn: bool) -> Result<Self, String> {
+        let fault = |_| "the secret gives no key".to_owned();
+        let mut bytes = vec![0; AES_256_GCM_SIV.key_len()];
+        let info = [b"weir affinity cookie 1".as_slice(), cluster.as_bytes()];
+        let extracted = Salt::new(HKDF_SHA256, &[]).extract(secret);
+        let expanded = extracted.expand(&info, KeyLen).map_err(fault)?;
+        expanded.fill(&mut bytes).map_err(fault)?;
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &bytes).map_err(fault)?;
+        Ok(Self { sealing: Arc::new(LessSafeKey::new(key)), drawn })
+    }
+
+    #[expect(clippy::expect_used, reason = "the key has the algorithm's own length")]
+    fn draw() -> Self {
+        let mut bytes = [0; 32];
+        random(&mut bytes);
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &bytes).expect("32 bytes");
+        Self { sealing: Arc::new(LessSafeKey::new(key)), drawn: true }
+    }
+
+    /// Nonce, ciphertext and tag in base64. The algorithm bears repeated nonces, so random ones do.
+    #[expect(clippy::expect_used, reason = "sealing fails for gigabytes only")]
+    fn seal(&self, plain: &[u8]) -> String {
+        let mut nonce = [0; NONCE_LEN];
+        random(&mut nonce);
+        let mut sealed = plain.to_vec();
+        self.sealing
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
+            .expect("a few bytes");
+        sealed.splice(..0, nonce);
+        BASE64_URL_SAFE_NO_PAD.encode(sealed)
+    }
+}
+
+#[expect(clippy::expect_used, reason = "without chance nothing can be sealed")]
+fn random(bytes: &mut [u8]) {
+    rand::fill(bytes).expect("the system gives random bytes");
+}
+
+/// What is sealed.
+#[derive(Debug, PartialEq, Eq)]
+struct Plain {
+    endpoint: SocketAddr,
+    first: SystemTime,
+    last: SystemTime,
+}
+
+impl Plain {
+    fn write(&self) -> Vec<u8> {
+        let (family, address, scope) = match self.endpoint {
+            SocketAddr::V4(v4) => (4, v4.ip().to_ipv6_mapped(), 0),
+            SocketAddr::V6(v6) => (6, *v6.ip(), v6.scope_id()),
+        };
+        let mut bytes = Vec::with_capacity(PLAIN_LEN + AES_256_GCM_SIV.tag_len());
+        bytes.push(family);
+        bytes.extend(address.octets());
+        bytes.extend(self.endpoint.port().to_be_bytes());
+        bytes.extend(scope.to_be_bytes());
+        bytes.extend(seconds(self.first).to_be_bytes());
+        bytes.extend(seconds(self.last).to_be_bytes());
+        bytes
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<Self> {
+        let [family] = take(&mut bytes)?;
+        let address = Ipv6Addr::from(take::<16>(&mut bytes)?);
+        let port = u16::from_be_bytes(take(&mut bytes)?);
+        let scope = u32::from_be_bytes(take(&mut bytes)?);
+        let endpoint = match (family, address.to_canonical()) {
+            (4, IpAddr::V4(v4)) => SocketAddrV4::new(v4, port).into(),
+            (6, _) => SocketAddrV6::new(address, port, 0, scope).into(),
+            _ => return None,
+        };
+        let first = moment(u64::from_be_bytes(take(&mut bytes)?))?;
+        let last = moment(u64::from_be_bytes(take(&mut bytes)?))?;
+        bytes.is_empty().then_some(Self { endpoint, first, last })
+    }
+}
+
+fn take<const LEN: usize>(bytes: &mut &[u8]) -> Option<[u8; LEN]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+fn seconds(moment: SystemTime) -> u64 {
+    age(UNIX_EPOCH, moment).as_secs()
+}
+
+fn moment(seconds: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests;

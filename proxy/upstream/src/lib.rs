@@ -1,0 +1,32 @@
+//! Where a request can go: clusters of endpoints with their weights, load and health, the balancers
+//! that pick among them, the affinity that keeps a session where it was, and the connections.
+//!
+//! Two sides use it. Workers read [`Cluster::candidates`], pick, and count what is in flight; nothing
+//! of that waits. The control side runs [`health::run`], which changes states through
+//! [`Cluster::set_state`] and so publishes another set of candidates under another epoch.
+//!
+//! Modules are listed ground floor first; each imports only from those above it.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod rng;
+mod tls;
+
+mod endpoint;
+
+mod candidates;
+
+pub mod affinity;
+mod balance;
+
+mod cluster;
+
+pub mod dial;
+pub mod health;
+
+pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
+pub use balance::{Balancer, balancer};
+pub use candidates::Candidates;
+pub use cluster::Cluster;
+pub use endpoint::{Endpoint, InFlight, OwnedInFlight, State, Status};
+pub use rng::Rng;
+pub use tls::client_tls;

@@ -1,0 +1,102 @@
+//! TLS towards endpoints: certificates are verified unless the operator says otherwise.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use weir_config::UpstreamTls;
+
+/// The client side of TLS as a cluster has it. Reads the authorities from disk; errors name the file.
+pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = if config.verify {
+        builder.with_root_certificates(authorities(config.ca.as_deref())?)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified { provider }))
+    };
+    let mut tls = builder.with_no_client_auth();
+    let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    Ok(Arc::new(tls))
+}
+
+fn authorities(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    match ca {
+        Some(path) => read_authorities(path),
+        None => system_authorities(),
+    }
+}
+
+fn read_authorities(path: &Path) -> Result<RootCertStore, String> {
+    let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(&error))? {
+        let certificate = certificate.map_err(|error| fault(&error))?;
+        store.add(certificate).map_err(|error| fault(&error))?;
+    }
+    if store.is_empty() {
+        return Err(fault(&"no certificate in it"));
+    }
+    Ok(store)
+}
+
+fn system_authorities() -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(found.certs);
+    if store.is_empty() {
+        return Err("the system trusts no certificate authority: name a ca file".to_owned());
+    }
+    Ok(store)
+}
+
+/// Takes any certificate, as `verify = false` asks for; the handshake's signature is still checked.
+#[derive(Debug)]
+struct Unverified {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let schemes = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, schemes)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let schemes = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, schemes)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let schemes = self.provider.signature_verification_algorithms;
+        schemes.supported_schemes()
+    }
+}
