@@ -1,0 +1,100 @@
+//! One JSON object a line. Keys are constants in one order; what is not known is left out.
+
+use super::{
+    Record,
+    clock::Clock,
+    escape::{address, micros, number, text},
+};
+
+/// Appends the line of one exchange, newline included.
+pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    clock.write(out, record.time);
+    out.extend_from_slice(b"\",\"client\":\"");
+    address(out, record.client);
+    request(out, record);
+    outcome(out, record);
+    times(out, record);
+    plugins(out, record);
+    optional(out, b",\"affinity\":\"", record.affinity.map(|affinity| affinity.as_str()));
+    optional(out, b",\"error\":\"", record.error);
+    out.extend_from_slice(b"}\n");
+}
+
+fn request(out: &mut Vec<u8>, record: &Record<'_>) {
+    string(out, b"\",\"listener\":\"", record.listener);
+    string(out, b"\",\"protocol\":\"", record.protocol);
+    string(out, b"\",\"host\":\"", record.host);
+    string(out, b"\",\"method\":\"", record.method);
+    string(out, b"\",\"path\":\"", record.path);
+    out.push(b'"');
+}
+
+fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
+    integer(out, b",\"status\":", u64::from(record.status));
+    integer(out, b",\"bytes_in\":", record.bytes_in);
+    integer(out, b",\"bytes_out\":", record.bytes_out);
+    string(out, b",\"route\":\"", record.route);
+    out.push(b'"');
+    optional(out, b",\"tenant\":\"", record.tenant);
+    optional(out, b",\"cluster\":\"", record.cluster);
+    optional(out, b",\"endpoint\":\"", record.endpoint);
+    integer(out, b",\"attempts\":", u64::from(record.attempts));
+    out.extend_from_slice(if record.reused { b",\"reused\":true" } else { b",\"reused\":false" });
+}
+
+fn times(out: &mut Vec<u8>, record: &Record<'_>) {
+    let split = &record.split;
+    let parts: [(&[u8], _); 7] = [
+        (b",\"total_us\":", record.total),
+        (b",\"read_us\":", split.read),
+        (b",\"plugin_us\":", split.plugin),
+        (b",\"connect_us\":", split.connect),
+        (b",\"tls_us\":", split.tls),
+        (b",\"first_byte_us\":", split.first_byte),
+        (b",\"rest_us\":", split.rest),
+    ];
+    for (key, duration) in parts {
+        out.extend_from_slice(key);
+        micros(out, duration);
+    }
+}
+
+fn plugins(out: &mut Vec<u8>, record: &Record<'_>) {
+    if record.plugins.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b",\"plugins\":");
+    let mut before = b'[';
+    for plugin in record.plugins {
+        out.push(before);
+        before = b',';
+        string(out, b"{\"name\":\"", plugin.name);
+        string(out, b"\",\"version\":\"", plugin.version);
+        string(out, b"\",\"role\":\"", plugin.role);
+        out.push(b'"');
+        optional(out, b",\"failed\":\"", plugin.failed);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+#[inline(always)]
+fn string(out: &mut Vec<u8>, key: &[u8], value: &str) {
+    out.extend_from_slice(key);
+    text(out, value);
+}
+
+#[inline(always)]
+fn optional(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+    if let Some(value) = value {
+        string(out, key, value);
+        out.push(b'"');
+    }
+}
+
+#[inline(always)]
+fn integer(out: &mut Vec<u8>, key: &[u8], value: u64) {
+    out.extend_from_slice(key);
+    number(out, value);
+}

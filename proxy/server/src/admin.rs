@@ -1,0 +1,146 @@
+//! The admin address: health of the process, metrics, status, and commands.
+//!
+//! It answers until the process ends, drain included. It has no authentication: bind it where only
+//! operators reach it. Commands sent by web pages are refused.
+
+mod answer;
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Connections served at a time.
+const CONNECTIONS: usize = 256;
+/// Longest wait for the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait at the end for answers under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Pause after a failed accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Work of a command.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the admin address shows and commands.
+pub trait Control: Send + Sync + 'static {
+    /// Whether traffic is welcome; otherwise why not.
+    fn ready(&self) -> Result<(), String>;
+    /// Snapshot, clusters, endpoints and plugins.
+    fn status(&self) -> Value;
+    /// Appends the metrics page.
+    fn metrics(&self, out: &mut String);
+    /// Plugins with their versions: `{"plugins": [..]}`.
+    fn plugin_list(&self) -> Value;
+    /// Makes this component the plugin's current version.
+    fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer>;
+    /// Goes back to an earlier version: the one whose sha256 starts so, or the one before.
+    fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer>;
+    /// Reads the configuration again.
+    fn reload(&self) -> BoxFuture<'_, Answer>;
+}
+
+/// What a command says once it is done.
+pub type Answer = Result<Value, ApiError>;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The response's status.
+    pub status: StatusCode,
+    /// For people: what is wrong and what would be right.
+    pub message: String,
+}
+
+impl ApiError {
+    /// A refusal.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> ApiError {
+        ApiError { status, message: message.into() }
+    }
+}
+
+/// Serves until `shutdown` ends, then gives answers under way a moment.
+pub async fn serve(listener: TcpListener, control: Arc<dyn Control>, shutdown: impl Future<Output = ()>) {
+    let (ending, ended) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        match stream {
+            Ok((stream, place)) => {
+                let connection = connection(stream, Arc::clone(&control), ended.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin address cannot accept");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    ending.send_replace(true);
+    let all_answered = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(LAST_ANSWERS, all_answered).await;
+}
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn connection(stream: TcpStream, control: Arc<dyn Control>, mut ended: watch::Receiver<bool>) {
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let control = Arc::clone(&control);
+        async move { Ok::<_, Infallible>(routes::answer(request, control).await) }
+    });
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = end(&mut ended) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+async fn end(ended: &mut watch::Receiver<bool>) {
+    let _ = ended.wait_for(|ended| *ended).await;
+}

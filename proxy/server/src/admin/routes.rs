@@ -1,0 +1,187 @@
+//! Which request does what.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
+
+use super::{
+    Answer, ApiError, BoxFuture, Control,
+    answer::{AdminResponse, json, metrics, only, outcome, refusal, text},
+};
+
+/// Largest component that may be pushed.
+const LARGEST_COMPONENT: usize = 64 * 1024 * 1024;
+/// Longest time for a component to arrive.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a path stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Health,
+    Ready,
+    Metrics,
+    Status,
+    Plugins,
+    Plugin(&'a str),
+    Rollback(&'a str),
+    Reload,
+}
+
+impl Place<'_> {
+    fn find(path: &str) -> Option<Place<'_>> {
+        Some(match path {
+            "/healthz" => Place::Health,
+            "/readyz" => Place::Ready,
+            "/metrics" => Place::Metrics,
+            "/v1/status" => Place::Status,
+            "/v1/plugins" => Place::Plugins,
+            "/v1/reload" => Place::Reload,
+            _ => return Place::find_plugin(path),
+        })
+    }
+
+    fn find_plugin(path: &str) -> Option<Place<'_>> {
+        let rest = path.strip_prefix("/v1/plugins/")?;
+        let (name, place): (_, fn(&str) -> Place<'_>) = match rest.strip_suffix("/rollback") {
+            Some(name) => (name, |name| Place::Rollback(name)),
+            None => (rest, |name| Place::Plugin(name)),
+        };
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (!name.is_empty() && name.bytes().all(valid)).then(|| place(name))
+    }
+
+    fn method(&self) -> &'static str {
+        match self {
+            Place::Plugin(_) => "PUT",
+            Place::Rollback(_) | Place::Reload => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>) -> AdminResponse {
+    let uri = request.uri().clone();
+    let Some(place) = Place::find(uri.path()) else {
+        return refusal(&nothing_here(uri.path()));
+    };
+    if !place.method().split(", ").any(|method| method == request.method().as_str()) {
+        return only(place.method());
+    }
+    if let Err(error) = refuse_web_pages(request.method(), request.headers()) {
+        return refusal(&error);
+    }
+    match place {
+        Place::Plugin(name) => outcome(push(name.to_owned(), request.into_body(), control).await),
+        Place::Rollback(name) => {
+            let (name, version) = (name.to_owned(), version(uri.query()));
+            outcome(finish(control, |control| control.plugin_rollback(name, version)).await)
+        }
+        Place::Reload => outcome(finish(control, |control| control.reload()).await),
+        shown => show(&shown, &*control),
+    }
+}
+
+fn show(place: &Place<'_>, control: &dyn Control) -> AdminResponse {
+    match place {
+        Place::Ready => readiness(control),
+        Place::Metrics => {
+            let mut page = String::with_capacity(16 * 1024);
+            control.metrics(&mut page);
+            metrics(page)
+        }
+        Place::Status => json(StatusCode::OK, &control.status()),
+        Place::Plugins => json(StatusCode::OK, &control.plugin_list()),
+        _ => text(StatusCode::OK, "ok\n".to_owned()),
+    }
+}
+
+fn readiness(control: &dyn Control) -> AdminResponse {
+    match control.ready() {
+        Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+async fn push(name: String, body: Incoming, control: Arc<dyn Control>) -> Answer {
+    let component = component(body).await?;
+    finish(control, |control| control.plugin_push(name, component)).await
+}
+
+async fn component(body: Incoming) -> Result<Bytes, ApiError> {
+    if body.size_hint().lower() > LARGEST_COMPONENT as u64 {
+        return Err(too_large());
+    }
+    let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_COMPONENT).collect()).await;
+    let collected = collected
+        .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "the component did not arrive within a minute"))?;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(ApiError::new(StatusCode::BAD_REQUEST, format!("the component did not arrive: {error}"))),
+    }
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "a component may have at most 64 MiB")
+}
+
+/// Runs a command to its end even when the client does not wait for it.
+async fn finish<F>(control: Arc<dyn Control>, command: F) -> Answer
+where
+    F: FnOnce(&dyn Control) -> BoxFuture<'_, Answer> + Send + 'static,
+{
+    let done = tokio::spawn(async move { command(&*control).await }).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "an admin command broke off");
+        Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the command broke off: see the log"))
+    })
+}
+
+/// A browser says where a page's request comes from. Operators' tools do not send this.
+fn refuse_web_pages(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    if method == Method::GET || method == Method::HEAD {
+        return Ok(());
+    }
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "commands from web pages are refused: use `weir` or curl"));
+    }
+    Ok(())
+}
+
+fn version(query: Option<&str>) -> Option<String> {
+    let version = query?.split('&').find_map(|pair| pair.strip_prefix("version="))?;
+    (!version.is_empty()).then(|| version.to_ascii_lowercase())
+}
+
+fn nothing_here(path: &str) -> ApiError {
+    let known = "/healthz, /readyz, /metrics, /v1/status, /v1/plugins, /v1/plugins/NAME, \
+                 /v1/plugins/NAME/rollback, /v1/reload";
+    ApiError::new(StatusCode::NOT_FOUND, format!("nothing at {path}; there is {known}"))
+}
+
+#[cfg(test)]
+mod place_tests {
+    use super::*;
+
+    #[test]
+    fn plugin_paths_hold_a_name() {
+        assert_eq!(Place::find("/v1/plugins/canary"), Some(Place::Plugin("canary")));
+        assert_eq!(Place::find("/v1/plugins/a.b-c_1/rollback"), Some(Place::Rollback("a.b-c_1")));
+        for path in ["/v1/plugins/", "/v1/plugins//rollback", "/v1/plugins/a/b", "/v1/plugins/a%2fb", "/", "/V1/status"]
+        {
+            assert_eq!(Place::find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_found_among_parameters() {
+        assert_eq!(version(Some("a=b&version=0AB")), Some("0ab".into()));
+        assert_eq!(version(Some("version=")), None);
+        assert_eq!(version(None), None);
+    }
+}

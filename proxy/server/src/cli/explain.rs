@@ -1,0 +1,198 @@
+//! A configuration in sentences: what `weir check` prints.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use weir_config::{
+    Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Cluster, Config, Endpoint, Health, HealthKind,
+    HostMatch, Listener, Match, OnFailure, PathMatch, Plugin, Route,
+};
+
+use super::check::count;
+
+/// Endpoints named in full.
+const ENDPOINTS_SHOWN: usize = 8;
+
+/// Listeners, routes in order with what they match, clusters and plugins.
+pub fn explain(config: &Config) -> String {
+    let mut page = String::new();
+    section(&mut page, "Listeners", config.listeners.iter().map(|listener| (&*listener.name, of_listener(listener))));
+    let routes: Vec<_> = config.routes.iter().zip(1..).map(|(route, number)| of_route(route, number)).collect();
+    section(
+        &mut page,
+        "Routes: the first that matches wins",
+        routes.iter().map(|(name, lines)| (&**name, lines.clone())),
+    );
+    section(&mut page, "Clusters", config.clusters.iter().map(|cluster| (&*cluster.name, of_cluster(cluster))));
+    section(&mut page, "Plugins", config.plugins.iter().map(|plugin| (&*plugin.name, of_plugin(plugin))));
+    let admin = config
+        .admin
+        .as_ref()
+        .map_or("none: no metrics, no plugin push".to_owned(), |admin| format!("http://{}", admin.address));
+    let _ = writeln!(page, "Admin\n  {admin}");
+    page
+}
+
+/// A heading, then names in one column and what is said of them beside it.
+fn section<'a>(page: &mut String, heading: &str, entries: impl Iterator<Item = (&'a str, Vec<String>)>) {
+    let entries: Vec<_> = entries.collect();
+    if entries.is_empty() {
+        return;
+    }
+    let width = entries.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let _ = writeln!(page, "{heading}");
+    for (name, lines) in entries {
+        let mut label = name;
+        for line in lines {
+            let _ = writeln!(page, "  {label:width$}  {line}");
+            label = "";
+        }
+    }
+    page.push('\n');
+}
+
+fn of_listener(listener: &Listener) -> Vec<String> {
+    let shape = match &listener.tls {
+        None => "http/1.1 and h2c".to_owned(),
+        Some(tls) => {
+            let protocols = if tls.http2 { "TLS: h2 and http/1.1" } else { "TLS: http/1.1" };
+            format!("{protocols}, {}", count(tls.certificates.len(), "certificate"))
+        }
+    };
+    vec![format!("{}  {shape}", listener.address)]
+}
+
+fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
+    let mut lines = vec![of_match(&route.matcher)];
+    let asked: Vec<&str> = route.plugins.iter().map(|binding| &*binding.plugin).collect();
+    let asks = if asked.is_empty() { String::new() } else { format!("asks {}, then ", asked.join(", ")) };
+    let within = route.timeout.map(|limit| format!(", within {}", time(limit))).unwrap_or_default();
+    let does = match &route.action {
+        Action::Cluster(cluster) => format!("forwards to cluster {cluster}"),
+        Action::Respond(respond) => format!("answers {} with {}", respond.status, count(respond.body.len(), "byte")),
+    };
+    lines.push(format!("-> {asks}{does}{within}"));
+    (format!("{number}. {}", route.name), lines)
+}
+
+fn of_match(matcher: &Match) -> String {
+    let mut parts = Vec::new();
+    parts.extend(matcher.host.as_ref().map(|host| match host {
+        HostMatch::Exact(host) => format!("host {host}"),
+        HostMatch::Suffix(suffix) => format!("host *{suffix}"),
+    }));
+    parts.extend(matcher.path.as_ref().map(|path| match path {
+        PathMatch::Exact(path) => format!("path {path}"),
+        PathMatch::Prefix(prefix) => format!("path {prefix} and below"),
+    }));
+    if !matcher.methods.is_empty() {
+        parts.push(format!("method {}", matcher.methods.join(" or ")));
+    }
+    parts.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
+    parts.extend(matcher.query.iter().map(|(name, value)| format!("query {name}={value}")));
+    parts.extend(matcher.cookies.iter().map(|(name, value)| format!("cookie {name}={value}")));
+    if parts.is_empty() { "every request".to_owned() } else { parts.join(", ") }
+}
+
+fn of_cluster(cluster: &Cluster) -> Vec<String> {
+    let protocol = match (cluster.http2, &cluster.tls) {
+        (false, None) => "http/1.1",
+        (true, None) => "h2",
+        (false, Some(tls)) if tls.verify => "http/1.1 over TLS",
+        (true, Some(tls)) if tls.verify => "h2 over TLS",
+        (false, Some(_)) => "http/1.1 over TLS, certificates not verified",
+        (true, Some(_)) => "h2 over TLS, certificates not verified",
+    };
+    let mut lines = vec![format!(
+        "{}: {}; {protocol}",
+        count(cluster.endpoints.len(), "endpoint"),
+        of_endpoints(&cluster.endpoints)
+    )];
+    lines.push(format!("balance: {}", of_balance(&cluster.balance)));
+    lines.extend(cluster.affinity.as_ref().map(of_affinity));
+    lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));
+    lines
+}
+
+fn of_endpoints(endpoints: &[Endpoint]) -> String {
+    let shown: Vec<String> = endpoints.iter().take(ENDPOINTS_SHOWN).map(of_endpoint).collect();
+    let more = endpoints.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn of_endpoint(endpoint: &Endpoint) -> String {
+    let mut notes = Vec::new();
+    if endpoint.weight != 1 {
+        notes.push(format!("weight {}", endpoint.weight));
+    }
+    notes.extend(labels(&endpoint.labels));
+    if notes.is_empty() { endpoint.address.to_string() } else { format!("{} ({})", endpoint.address, notes.join(", ")) }
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    labels.iter().map(|(key, value)| format!("{key}={value}"))
+}
+
+fn of_balance(balance: &Balance) -> String {
+    match balance {
+        Balance::RoundRobin => "round robin by weight".to_owned(),
+        Balance::Random => "random by weight".to_owned(),
+        Balance::LeastRequest { choices } => format!("the least loaded of {choices} random endpoints"),
+        Balance::Plugin(binding) => format!("{}, else round robin", of_binding(binding)),
+    }
+}
+
+fn of_affinity(affinity: &Affinity) -> String {
+    let kind = match &affinity.kind {
+        AffinityKind::Cookie { name, .. } => format!("cookie {name}"),
+        AffinityKind::Plugin(binding) => of_binding(binding),
+    };
+    format!(
+        "affinity: {kind}, ends {} after the last request or {} after the first",
+        time(affinity.idle),
+        time(affinity.max)
+    )
+}
+
+fn of_health(health: &Health) -> String {
+    let kind = match &health.kind {
+        HealthKind::Http { path, method, .. } => format!("{method} {path}"),
+        HealthKind::Plugin(binding) => of_binding(binding),
+    };
+    format!(
+        "health: {kind} every {}, down after {}, up after {}",
+        time(health.interval),
+        count(health.fall as usize, "failure"),
+        count(health.rise as usize, "success").replace("successs", "successes"),
+    )
+}
+
+fn of_binding(binding: &Binding) -> String {
+    format!("plugin {}", binding.plugin)
+}
+
+fn of_plugin(plugin: &Plugin) -> Vec<String> {
+    let failure = match plugin.on_failure {
+        OnFailure::Native => "on failure Weir decides itself",
+        OnFailure::Reject => "on failure the client gets 503",
+    };
+    let limits = format!("at most {} a call and {} an instance; {failure}", time(plugin.deadline), size(plugin.memory));
+    vec![plugin.path.display().to_string(), limits]
+}
+
+/// As one would write it in the file: the largest unit that needs no fraction.
+fn time(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    let units = [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
+    let fits = units.into_iter().find(|(unit, _)| micros >= *unit && micros.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{micros}us"), |(unit, name)| format!("{}{name}", micros / unit))
+}
+
+fn size(ByteSize(bytes): ByteSize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fits = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
+}
+
+#[cfg(test)]
+mod tests;

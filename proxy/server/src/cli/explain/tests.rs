@@ -1,0 +1,157 @@
+//! The page for a configuration with one of each.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use weir_config::{
+    AccessLog, Admin, Certificate, Forwarded, ForwardedMode, Limits, ListenerTls, LogFormat, Process, Respond,
+};
+
+use super::*;
+
+fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
+    let long = Duration::from_secs(60);
+    Listener {
+        name: name.into(),
+        address: "127.0.0.1:8080".parse().unwrap(),
+        tls,
+        limits: Limits {
+            connections: 1,
+            header_bytes: ByteSize(1),
+            headers: 1,
+            header_timeout: long,
+            idle_timeout: long,
+            body_timeout: long,
+            h2_streams: 1,
+        },
+        forwarded: Forwarded { mode: ForwardedMode::Off, headers: Vec::new() },
+    }
+}
+
+fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
+    Cluster {
+        name: name.into(),
+        endpoints,
+        balance: Balance::RoundRobin,
+        affinity: None,
+        health: None,
+        http2: false,
+        tls: None,
+        connect_timeout: Duration::from_secs(5),
+        response_timeout: Duration::from_secs(60),
+        idle_connections: 64,
+        idle_timeout: Duration::from_secs(30),
+    }
+}
+
+fn endpoint(weight: u32) -> Endpoint {
+    let labels = if weight == 1 { BTreeMap::new() } else { [("version".into(), "v2".into())].into() };
+    Endpoint { address: "127.0.0.1:9001".parse().unwrap(), weight, labels }
+}
+
+fn binding(plugin: &str) -> Binding {
+    Binding { plugin: plugin.into(), settings: json!({}) }
+}
+
+fn plugin() -> Plugin {
+    Plugin {
+        name: "canary".into(),
+        path: PathBuf::from("/etc/weir/canary.wasm"),
+        settings: json!({}),
+        deadline: Duration::from_millis(5),
+        memory: ByteSize(16 << 20),
+        on_failure: OnFailure::Native,
+        grants: Vec::new(),
+    }
+}
+
+fn api() -> Cluster {
+    Cluster {
+        balance: Balance::Plugin(binding("picker")),
+        affinity: Some(Affinity {
+            kind: AffinityKind::Plugin(binding("tenant-affinity")),
+            idle: Duration::from_secs(1_800),
+            max: Duration::from_secs(28_800),
+            capacity: 1,
+        }),
+        health: Some(Health {
+            kind: HealthKind::Http { path: "/healthz".into(), host: None, method: "GET".into(), expect: Vec::new() },
+            interval: Duration::from_millis(1_500),
+            timeout: Duration::from_secs(1),
+            fall: 3,
+            rise: 1,
+        }),
+        ..cluster("api", vec![endpoint(1), endpoint(3)])
+    }
+}
+
+fn config() -> Config {
+    let tls = ListenerTls { certificates: vec![Certificate { cert: "a".into(), key: "b".into() }], http2: true };
+    let matcher = Match {
+        host: Some(HostMatch::Suffix(".example.com".into())),
+        path: Some(PathMatch::Prefix("/v1".into())),
+        headers: vec![("x-team".into(), "blue".into())],
+        methods: vec!["GET".into(), "HEAD".into()],
+        ..Match::default()
+    };
+    let pong = Respond { status: 200, body: "pong".into(), headers: Vec::new() };
+    let route =
+        |name: &str, matcher, plugins, action, timeout| Route { name: name.into(), matcher, plugins, action, timeout };
+    Config {
+        process: Process { workers: None, shutdown_grace: Duration::ZERO, watch: false, plugin_cache: None },
+        admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
+        access_log: AccessLog { format: LogFormat::Off, path: None },
+        listeners: vec![listener("web", None), listener("secure", Some(tls))],
+        plugins: vec![plugin()],
+        routes: vec![
+            route("api", matcher, vec![binding("canary")], Action::Cluster("api".into()), None),
+            route("rest", Match::default(), Vec::new(), Action::Respond(pong), Some(Duration::from_secs(15))),
+        ],
+        clusters: vec![api(), cluster("big", vec![endpoint(1); 10])],
+    }
+}
+
+#[test]
+fn a_file_reads_as_sentences() {
+    let many = ["127.0.0.1:9001"; ENDPOINTS_SHOWN].join(", ");
+    let wanted = format!(
+        "\
+Listeners
+  web     127.0.0.1:8080  http/1.1 and h2c
+  secure  127.0.0.1:8080  TLS: h2 and http/1.1, 1 certificate
+
+Routes: the first that matches wins
+  1. api   host *.example.com, path /v1 and below, method GET or HEAD, header x-team: blue
+           -> asks canary, then forwards to cluster api
+  2. rest  every request
+           -> answers 200 with 4 bytes, within 15s
+
+Clusters
+  api  2 endpoints: 127.0.0.1:9001, 127.0.0.1:9001 (weight 3, version=v2); http/1.1
+       balance: plugin picker, else round robin
+       affinity: plugin tenant-affinity, ends 30m after the last request or 8h after the first
+       health: GET /healthz every 1500ms, down after 3 failures, up after 1 success
+  big  10 endpoints: {many} and 2 more; http/1.1
+       balance: round robin by weight
+       health: not checked
+
+Plugins
+  canary  /etc/weir/canary.wasm
+          at most 5ms a call and 16 MiB an instance; on failure Weir decides itself
+
+Admin
+  http://127.0.0.1:9901
+"
+    );
+    assert_eq!(explain(&config()), wanted);
+}
+
+#[test]
+fn times_and_sizes_take_the_largest_whole_unit() {
+    assert_eq!(time(Duration::from_secs(90)), "90s");
+    assert_eq!(time(Duration::from_secs(7_200)), "2h");
+    assert_eq!(time(Duration::from_micros(1_500)), "1500us");
+    assert_eq!(time(Duration::ZERO), "0us");
+    assert_eq!(size(ByteSize(1 << 31)), "2 GiB");
+    assert_eq!(size(ByteSize(1_000)), "1000 bytes");
+}

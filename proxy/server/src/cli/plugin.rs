@@ -1,0 +1,117 @@
+//! `weir plugin`: commands to a running Weir, and what they print.
+
+use std::{fmt::Write, path::Path, process::ExitCode};
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+use tokio::runtime;
+
+use super::{FAILED, PluginCommand, client::ask, exit, say};
+
+/// Digits of a version that people see.
+const SHORT: usize = 12;
+
+/// Does what was asked and prints the outcome.
+pub fn plugin(command: &PluginCommand) -> ExitCode {
+    let done = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(run(command)));
+    match done {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit(FAILED)
+        }
+    }
+}
+
+async fn run(command: &PluginCommand) -> anyhow::Result<String> {
+    match command {
+        PluginCommand::Push { name, file, admin } => {
+            let component = read(file)?;
+            let answer = ask(&admin.address, Method::PUT, &format!("/v1/plugins/{name}"), component).await?;
+            Ok(current(name, &answer))
+        }
+        PluginCommand::List { json, admin } => {
+            let answer = ask(&admin.address, Method::GET, "/v1/plugins", Bytes::new()).await?;
+            Ok(if *json { format!("{answer:#}\n") } else { table(&answer) })
+        }
+        PluginCommand::Rollback { name, to, admin } => {
+            let version = to.as_deref().map(|version| format!("?version={version}")).unwrap_or_default();
+            let path = format!("/v1/plugins/{name}/rollback{version}");
+            let answer = ask(&admin.address, Method::POST, &path, Bytes::new()).await?;
+            Ok(current(name, &answer))
+        }
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Bytes> {
+    let component = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let is_wasm = component.starts_with(b"\0asm");
+    anyhow::ensure!(is_wasm, "{} is not a WebAssembly component", file.display());
+    Ok(component.into())
+}
+
+/// What a push or a rollback says: the version that decides now, and the way back.
+fn current(name: &str, answer: &Value) -> String {
+    let mut text = format!("{name} is now version {}\n", short(answer, "sha256"));
+    if answer.get("previous").is_some_and(Value::is_string) {
+        let _ = writeln!(text, "back to {}: weir plugin rollback {name}", short(answer, "previous"));
+    }
+    text
+}
+
+/// One line a version; the current one is marked.
+fn table(answer: &Value) -> String {
+    let mut rows = vec![["PLUGIN", "VERSION", "ROLES", "SIZE", "LOADED"].map(str::to_owned)];
+    for plugin in list(answer, "plugins") {
+        rows.extend(list(plugin, "versions").iter().map(|version| row(plugin, version)));
+    }
+    if rows.len() == 1 {
+        return "no plugins\n".to_owned();
+    }
+    let widths: [usize; 5] = std::array::from_fn(|column| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+    });
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    text + "* decides now\n"
+}
+
+fn row(plugin: &Value, version: &Value) -> [String; 5] {
+    let mark = if version.get("current").and_then(Value::as_bool).unwrap_or_default() { "*" } else { "" };
+    let roles: Vec<&str> = list(version, "roles").iter().filter_map(Value::as_str).collect();
+    let size = version.get("size").and_then(Value::as_u64);
+    [
+        text(plugin, "name"),
+        short(version, "sha256") + mark,
+        roles.join(","),
+        size.map_or("-".to_owned(), |bytes| format!("{} KiB", bytes.div_ceil(1024))),
+        text(version, "loaded"),
+    ]
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or("-").to_owned()
+}
+
+fn short(value: &Value, key: &str) -> String {
+    text(value, key).chars().take(SHORT).collect()
+}
+
+#[cfg(test)]
+mod tests;

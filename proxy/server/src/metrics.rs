@@ -1,0 +1,291 @@
+//! Figures for Prometheus.
+//!
+//! What happens on a worker is counted in that worker's own cache lines, without locks, and summed
+//! up when somebody asks. The handles ([`RouteMetrics`], [`ClusterMetrics`], [`ListenerMetrics`]) are
+//! made when a snapshot is built; the same names give the same handle, so counts survive reloads.
+
+mod histogram;
+mod process;
+mod series;
+mod text;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use self::{series::Count, text::Text, worker::WorkerBlock};
+pub use self::{
+    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics},
+    worker::{WorkerGuard, WorkerMetrics},
+};
+use crate::access_log::Affinity;
+
+/// One endpoint at the moment of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct EndpointSample<'a> {
+    /// Name of its cluster.
+    pub cluster: &'a str,
+    /// Its address.
+    pub endpoint: &'a str,
+    /// Requests in flight over all workers.
+    pub in_flight: u32,
+    /// It may be picked.
+    pub up: bool,
+}
+
+/// What is not counted here but read from its owner at a scrape.
+pub trait Source {
+    /// Calls `each` for every endpoint of the snapshot.
+    fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>));
+    /// Access log lines lost.
+    fn access_log_dropped(&self) -> u64;
+}
+
+/// All series of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Box<[Arc<WorkerBlock>]>,
+    registry: Mutex<Registry>,
+    reloads: AtomicU64,
+    refused_reloads: AtomicU64,
+}
+
+type RouteKey = (Arc<str>, Arc<str>, Arc<str>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    routes: BTreeMap<RouteKey, Arc<RouteMetrics>>,
+    clusters: BTreeMap<Arc<str>, Arc<ClusterMetrics>>,
+    listeners: BTreeMap<Arc<str>, Arc<ListenerMetrics>>,
+}
+
+/// What a page is written from.
+struct Handles {
+    routes: Vec<Arc<RouteMetrics>>,
+    clusters: Vec<Arc<ClusterMetrics>>,
+    listeners: Vec<Arc<ListenerMetrics>>,
+}
+
+impl Registry {
+    fn cluster(&mut self, name: &str, workers: usize) -> Arc<ClusterMetrics> {
+        if let Some(known) = self.clusters.get(name) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(ClusterMetrics::new(name, workers));
+        self.clusters.insert(name.into(), Arc::clone(&made));
+        made
+    }
+
+    fn route(&mut self, key: RouteKey, workers: usize) -> Arc<RouteMetrics> {
+        if let Some(known) = self.routes.get(&key) {
+            return Arc::clone(known);
+        }
+        let cluster = (!key.2.is_empty()).then(|| self.cluster(&key.2, workers));
+        let made = Arc::new(RouteMetrics::new(&key, cluster, workers));
+        self.routes.insert(key, Arc::clone(&made));
+        made
+    }
+}
+
+impl Metrics {
+    /// Series for this many workers, numbered from 0.
+    pub fn new(workers: usize) -> Arc<Metrics> {
+        Arc::new(Metrics {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            registry: Mutex::default(),
+            reloads: AtomicU64::new(0),
+            refused_reloads: AtomicU64::new(0),
+        })
+    }
+
+    /// The figures of one worker that belong to no route. Made on the worker's own thread.
+    pub fn worker(self: &Arc<Self>, index: usize) -> WorkerMetrics {
+        let block = self.workers.get(index).map(Arc::clone).unwrap_or_default();
+        WorkerMetrics::new(Arc::clone(self), index, block)
+    }
+
+    /// The handle for exchanges of a listener and route that end at a cluster; `None` for those that
+    /// reach none. `route` is empty where none matched.
+    ///
+    /// Takes a lock: call it when a snapshot is built; a worker that needs one for a cluster only a
+    /// plugin knew asks [`WorkerMetrics::route`].
+    pub fn route(&self, listener: &str, route: &str, cluster: Option<&str>) -> Arc<RouteMetrics> {
+        let key = (listener.into(), route.into(), cluster.unwrap_or_default().into());
+        self.registry().route(key, self.workers.len())
+    }
+
+    /// The handle of a cluster. Takes a lock, like [`Metrics::route`].
+    pub fn cluster(&self, name: &str) -> Arc<ClusterMetrics> {
+        self.registry().cluster(name, self.workers.len())
+    }
+
+    /// The handle of a listener. Takes a lock, like [`Metrics::route`].
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        let mut registry = self.registry();
+        if let Some(known) = registry.listeners.get(name) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(ListenerMetrics::new(name, self.workers.len()));
+        registry.listeners.insert(name.into(), Arc::clone(&made));
+        made
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, taken_up: bool) {
+        let counter = if taken_up { &self.reloads } else { &self.refused_reloads };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Forgets series whose handles nobody holds any more. Call it once an old snapshot is gone.
+    pub fn prune(&self) {
+        let mut registry = self.registry();
+        registry.routes.retain(|_, route| Arc::strong_count(route) > 1);
+        registry.clusters.retain(|_, cluster| Arc::strong_count(cluster) > 1);
+        registry.listeners.retain(|_, listener| Arc::strong_count(listener) > 1);
+    }
+
+    /// Appends the whole page in Prometheus' text format.
+    pub fn render(&self, source: &dyn Source, out: &mut String) {
+        let handles = self.handles();
+        let mut text = Text::new(out);
+        render_routes(&mut text, &handles.routes);
+        render_clusters(&mut text, &handles.clusters);
+        render_listeners(&mut text, &handles.listeners);
+        self.render_workers(&mut text);
+        render_endpoints(&mut text, source);
+        self.render_process(&mut text, source);
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies of the handles, so that nobody waits for a scrape.
+    fn handles(&self) -> Handles {
+        let registry = self.registry();
+        Handles {
+            routes: registry.routes.values().cloned().collect(),
+            clusters: registry.clusters.values().cloned().collect(),
+            listeners: registry.listeners.values().cloned().collect(),
+        }
+    }
+
+    fn render_workers(&self, text: &mut Text<'_>) {
+        let sum = |figure: fn(&WorkerBlock) -> i64| self.workers.iter().map(|block| figure(block)).sum::<i64>();
+        text.family(
+            "weir_exchanges_in_flight",
+            "gauge",
+            "Exchanges between their request and the end of their response.",
+        );
+        text.sample("weir_exchanges_in_flight", &[], sum(WorkerBlock::exchanges));
+        text.family("weir_tunnels", "gauge", "Upgraded connections, such as WebSockets.");
+        text.sample("weir_tunnels", &[], sum(WorkerBlock::tunnels));
+        text.family("weir_workers", "gauge", "Worker threads.");
+        text.sample("weir_workers", &[], self.workers.len());
+    }
+
+    fn render_process(&self, text: &mut Text<'_>, source: &dyn Source) {
+        text.family("weir_reloads_total", "counter", "Configurations taken up or refused while running.");
+        text.sample("weir_reloads_total", &[("result", "ok")], self.reloads.load(Relaxed));
+        text.sample("weir_reloads_total", &[("result", "refused")], self.refused_reloads.load(Relaxed));
+        text.family(
+            "weir_access_log_dropped_total",
+            "counter",
+            "Access log lines lost because the disk was slow, full or gone.",
+        );
+        text.sample("weir_access_log_dropped_total", &[], source.access_log_dropped());
+        text.family("weir_build_info", "gauge", "Always 1; the version is in the label.");
+        text.sample("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        process::render(text);
+    }
+}
+
+fn render_routes(text: &mut Text<'_>, routes: &[Arc<RouteMetrics>]) {
+    text.family(
+        "weir_requests_total",
+        "counter",
+        "Exchanges by the class of the status the client got; 499 is a client that left.",
+    );
+    for route in routes {
+        let [listener, name, cluster] = route.labels();
+        for (class, count) in route.statuses() {
+            text.sample("weir_requests_total", &[listener, name, cluster, ("status_class", class)], count);
+        }
+    }
+    text.family("weir_bytes_total", "counter", "Body bytes: in from clients, out to clients.");
+    for route in routes {
+        let [listener, name, cluster] = route.labels();
+        for (direction, count) in route.bytes() {
+            text.sample("weir_bytes_total", &[listener, name, cluster, ("direction", direction)], count);
+        }
+    }
+}
+
+fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
+    text.family(
+        "weir_request_seconds",
+        "histogram",
+        "Time of exchanges that reached a cluster, from the request's first byte to the response's last.",
+    );
+    for cluster in clusters {
+        cluster.render_times(text, "weir_request_seconds");
+    }
+    let counters = [
+        ("weir_upstream_connect_total", "Connections opened to endpoints, or tried.", Count::Connect),
+        (
+            "weir_upstream_connect_failures_total",
+            "Connections to endpoints that could not be opened.",
+            Count::ConnectFailure,
+        ),
+        ("weir_retries_total", "Further attempts after a first one failed.", Count::Retry),
+    ];
+    for (name, help, count) in counters {
+        text.family(name, "counter", help);
+        for cluster in clusters {
+            text.sample(name, &[("cluster", cluster.name())], cluster.total(count));
+        }
+    }
+    text.family(
+        "weir_affinity_total",
+        "counter",
+        "What affinity found: hit, miss, or moved when the session's endpoint could not be used.",
+    );
+    for cluster in clusters.iter().filter(|cluster| cluster.has_affinity()) {
+        for result in Affinity::ALL {
+            let labels = [("cluster", cluster.name()), ("result", result.as_str())];
+            text.sample("weir_affinity_total", &labels, cluster.total(Count::from(result)));
+        }
+    }
+}
+
+fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
+    text.family("weir_connections", "gauge", "Open connections of clients.");
+    for listener in listeners {
+        text.sample("weir_connections", &[("listener", listener.name())], listener.open());
+    }
+    text.family("weir_connections_total", "counter", "Connections accepted.");
+    for listener in listeners {
+        text.sample("weir_connections_total", &[("listener", listener.name())], listener.accepted());
+    }
+}
+
+fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
+    let mut states = String::new();
+    let mut up = Text::new(&mut states);
+    up.family("weir_endpoint_up", "gauge", "1 when the endpoint may be picked.");
+    text.family("weir_endpoint_in_flight", "gauge", "Requests in flight to the endpoint.");
+    source.endpoints(&mut |sample| {
+        let labels = [("cluster", sample.cluster), ("endpoint", sample.endpoint)];
+        text.sample("weir_endpoint_in_flight", &labels, sample.in_flight);
+        up.sample("weir_endpoint_up", &labels, u8::from(sample.up));
+    });
+    text.append(&states);
+}

@@ -1,0 +1,290 @@
+//! Handles that record. Each holds one padded block a worker, and only that worker writes it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::{
+    RouteKey,
+    histogram::{Histogram, Sum},
+    text::Text,
+};
+use crate::access_log::Affinity;
+
+/// Adds to a figure that only this thread writes: a plain load and store, which costs a fifth of an
+/// atomic addition.
+pub(super) fn bump(figure: &AtomicU64, by: u64) {
+    figure.store(figure.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+fn blocks<B: Default>(workers: usize) -> Box<[B]> {
+    (0..workers).map(|_| B::default()).collect()
+}
+
+fn sum<B>(blocks: &[B], figure: impl Fn(&B) -> &AtomicU64) -> u64 {
+    blocks.iter().map(|block| figure(block).load(Relaxed)).fold(0, u64::wrapping_add)
+}
+
+/// Exchanges of one listener and route that ended at one cluster, or at none.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    listener: Arc<str>,
+    route: Arc<str>,
+    cluster_name: Arc<str>,
+    cluster: Option<Arc<ClusterMetrics>>,
+    blocks: Box<[RouteBlock]>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct RouteBlock {
+    statuses: Statuses,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Statuses {
+    informational: AtomicU64,
+    success: AtomicU64,
+    redirection: AtomicU64,
+    client_error: AtomicU64,
+    server_error: AtomicU64,
+    client_left: AtomicU64,
+}
+
+impl Statuses {
+    fn of(&self, status: u16) -> &AtomicU64 {
+        match status {
+            0..200 => &self.informational,
+            200..300 => &self.success,
+            300..400 => &self.redirection,
+            499 => &self.client_left,
+            400..500 => &self.client_error,
+            _ => &self.server_error,
+        }
+    }
+}
+
+impl RouteMetrics {
+    pub(super) fn new(key: &RouteKey, cluster: Option<Arc<ClusterMetrics>>, workers: usize) -> RouteMetrics {
+        let (listener, route, cluster_name) = key.clone();
+        RouteMetrics { listener, route, cluster_name, cluster, blocks: blocks(workers) }
+    }
+
+    /// Records one finished exchange. To be called by the worker of this number only.
+    ///
+    /// `status` is what the client got, 499 when it left before.
+    pub fn record(&self, worker: usize, status: u16, total: Duration, bytes_in: u64, bytes_out: u64) {
+        let Some(block) = self.blocks.get(worker) else { return };
+        bump(block.statuses.of(status), 1);
+        bump(&block.bytes_in, bytes_in);
+        bump(&block.bytes_out, bytes_out);
+        if let Some(cluster) = &self.cluster {
+            cluster.observe(worker, total);
+        }
+    }
+
+    /// Figures of the cluster, where there is one.
+    pub fn cluster(&self) -> Option<&Arc<ClusterMetrics>> {
+        self.cluster.as_ref()
+    }
+
+    pub(super) fn is(&self, listener: &str, route: &str, cluster: &str) -> bool {
+        &*self.listener == listener && &*self.route == route && &*self.cluster_name == cluster
+    }
+
+    pub(super) fn labels(&self) -> [(&str, &str); 3] {
+        [("listener", &self.listener), ("route", &self.route), ("cluster", &self.cluster_name)]
+    }
+
+    pub(super) fn statuses(&self) -> [(&'static str, u64); 6] {
+        let total = |figure: fn(&Statuses) -> &AtomicU64| sum(&self.blocks, |block| figure(&block.statuses));
+        [
+            ("1xx", total(|statuses| &statuses.informational)),
+            ("2xx", total(|statuses| &statuses.success)),
+            ("3xx", total(|statuses| &statuses.redirection)),
+            ("4xx", total(|statuses| &statuses.client_error)),
+            ("499", total(|statuses| &statuses.client_left)),
+            ("5xx", total(|statuses| &statuses.server_error)),
+        ]
+    }
+
+    pub(super) fn bytes(&self) -> [(&'static str, u64); 2] {
+        [("in", sum(&self.blocks, |block| &block.bytes_in)), ("out", sum(&self.blocks, |block| &block.bytes_out))]
+    }
+}
+
+/// Figures of one cluster. Every recording function is to be called by the worker of the number it
+/// is given only.
+#[derive(Debug)]
+pub struct ClusterMetrics {
+    name: Arc<str>,
+    blocks: Box<[ClusterBlock]>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct ClusterBlock {
+    times: Histogram,
+    connects: AtomicU64,
+    connect_failures: AtomicU64,
+    retries: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    moves: AtomicU64,
+}
+
+/// What is counted for a cluster.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    Connect,
+    ConnectFailure,
+    Retry,
+    Hit,
+    Miss,
+    Moved,
+}
+
+impl From<Affinity> for Count {
+    fn from(result: Affinity) -> Count {
+        match result {
+            Affinity::Hit => Count::Hit,
+            Affinity::Miss => Count::Miss,
+            Affinity::Moved => Count::Moved,
+        }
+    }
+}
+
+impl ClusterBlock {
+    fn of(&self, count: Count) -> &AtomicU64 {
+        match count {
+            Count::Connect => &self.connects,
+            Count::ConnectFailure => &self.connect_failures,
+            Count::Retry => &self.retries,
+            Count::Hit => &self.hits,
+            Count::Miss => &self.misses,
+            Count::Moved => &self.moves,
+        }
+    }
+}
+
+impl ClusterMetrics {
+    pub(super) fn new(name: &str, workers: usize) -> ClusterMetrics {
+        ClusterMetrics { name: name.into(), blocks: blocks(workers) }
+    }
+
+    /// A connection to an endpoint was tried.
+    pub fn connect(&self, worker: usize) {
+        self.count(worker, Count::Connect);
+    }
+
+    /// It could not be opened.
+    pub fn connect_failed(&self, worker: usize) {
+        self.count(worker, Count::ConnectFailure);
+    }
+
+    /// A further attempt was made.
+    pub fn retry(&self, worker: usize) {
+        self.count(worker, Count::Retry);
+    }
+
+    /// Affinity was asked.
+    pub fn affinity(&self, worker: usize, result: Affinity) {
+        self.count(worker, Count::from(result));
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn observe(&self, worker: usize, total: Duration) {
+        if let Some(block) = self.blocks.get(worker) {
+            block.times.observe(total);
+        }
+    }
+
+    fn count(&self, worker: usize, count: Count) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(block.of(count), 1);
+        }
+    }
+
+    pub(super) fn total(&self, count: Count) -> u64 {
+        sum(&self.blocks, |block| block.of(count))
+    }
+
+    pub(super) fn has_affinity(&self) -> bool {
+        Affinity::ALL.iter().any(|result| self.total(Count::from(*result)) > 0)
+    }
+
+    pub(super) fn render_times(&self, text: &mut Text<'_>, name: &str) {
+        let mut sum = Sum::default();
+        self.blocks.iter().for_each(|block| sum.add(&block.times));
+        sum.render(text, name, ("cluster", &self.name));
+    }
+}
+
+/// Connections of one listener.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    name: Arc<str>,
+    blocks: Box<[ListenerBlock]>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct ListenerBlock {
+    accepted: AtomicU64,
+    open: AtomicI64,
+}
+
+impl ListenerMetrics {
+    pub(super) fn new(name: &str, workers: usize) -> ListenerMetrics {
+        ListenerMetrics { name: name.into(), blocks: blocks(workers) }
+    }
+
+    /// Counts a connection in; it is open until the guard goes. To be called by the worker of this
+    /// number only.
+    pub fn accept(self: &Arc<Self>, worker: usize) -> ConnectionGuard {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(&block.accepted, 1);
+            block.open.fetch_add(1, Relaxed);
+        }
+        ConnectionGuard { listener: Arc::clone(self), worker }
+    }
+
+    /// Connections open over all workers.
+    pub fn open(&self) -> i64 {
+        self.blocks.iter().map(|block| block.open.load(Relaxed)).sum()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn accepted(&self) -> u64 {
+        sum(&self.blocks, |block| &block.accepted)
+    }
+}
+
+/// A connection counted as open.
+#[derive(Debug)]
+pub struct ConnectionGuard {
+    listener: Arc<ListenerMetrics>,
+    worker: usize,
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        if let Some(block) = self.listener.blocks.get(self.worker) {
+            block.open.fetch_sub(1, Relaxed);
+        }
+    }
+}
