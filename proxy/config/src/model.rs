@@ -1,0 +1,402 @@
+//! The checked configuration: what the operator meant, with every reference resolved to a name that
+//! exists, every duration and size typed and every default filled in.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+/// One whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Limits and habits of the process.
+    pub process: Process,
+    /// The admin address; none leaves the process without one.
+    pub admin: Option<Admin>,
+    /// One line an exchange, and where it goes.
+    pub access_log: AccessLog,
+    /// Addresses we accept on, in file order.
+    pub listeners: Vec<Listener>,
+    /// Plugins by name, in file order.
+    pub plugins: Vec<Plugin>,
+    /// Routes, in file order: the first that matches wins.
+    pub routes: Vec<Route>,
+    /// Clusters by name, in file order.
+    pub clusters: Vec<Cluster>,
+}
+
+/// `[process]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Worker threads; none is one a core.
+    pub workers: Option<usize>,
+    /// How long a drain may take before what is left is cut. Default 30 s.
+    pub shutdown_grace: Duration,
+    /// Reload when the configuration file, a plugin or a certificate changes on disk. Default true.
+    pub watch: bool,
+    /// Where compiled plugins are kept; none is `weir` below the system's cache folder.
+    pub plugin_cache: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where the admin interface listens.
+    pub address: SocketAddr,
+}
+
+/// `[access-log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Shape of a line. Default JSON.
+    pub format: LogFormat,
+    /// Where lines go; none is standard output.
+    pub path: Option<PathBuf>,
+}
+
+/// Shape of an access log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// `key=value` pairs.
+    Logfmt,
+    /// No access log.
+    Off,
+}
+
+/// `[listeners.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its name in the file.
+    pub name: Arc<str>,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Present when connections are TLS.
+    pub tls: Option<ListenerTls>,
+    /// What a client may take.
+    pub limits: Limits,
+    /// How the client's address is told to endpoints.
+    pub forwarded: Forwarded,
+}
+
+/// `tls` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// At least one; the first is given to a client whose server name fits none.
+    pub certificates: Vec<Certificate>,
+    /// Offer HTTP/2 by ALPN. Default true.
+    pub http2: bool,
+}
+
+/// A certificate chain with its key, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `limits` of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections over all workers; further ones wait in the backlog. Default 8,000.
+    pub connections: usize,
+    /// Request line and headers together. Default 32 KiB; larger ones get 431 (414 for the line alone).
+    pub header_bytes: ByteSize,
+    /// Number of header fields. Default 128; more get 431.
+    pub headers: usize,
+    /// From the first byte of a request (or the accept) to the end of its head. Default 10 s, then 408.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Longest wait for the client to send or to take the next bytes of a body. Default 60 s.
+    pub body_timeout: Duration,
+    /// Concurrent streams of an HTTP/2 connection. Default 128.
+    pub h2_streams: u32,
+}
+
+/// `forwarded` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// What happens to values the client sent. Default replace.
+    pub mode: ForwardedMode,
+    /// Which headers are set. Default `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`.
+    pub headers: Vec<ForwardedHeader>,
+}
+
+/// What happens to forwarding headers that the client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedMode {
+    /// They are removed, and ours are set: right at the edge.
+    Replace,
+    /// Ours are appended: right behind another proxy that is trusted.
+    Append,
+    /// They pass as they came and nothing is added.
+    Off,
+}
+
+/// A forwarding header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `X-Forwarded-Proto`
+    XForwardedProto,
+    /// `X-Forwarded-Host`
+    XForwardedHost,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
+
+/// `[plugins.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plugin {
+    /// Its name in the file.
+    pub name: Arc<str>,
+    /// The component, absolute.
+    pub path: PathBuf,
+    /// Settings every binding starts from; a JSON object.
+    pub settings: serde_json::Value,
+    /// Longest time of one call. Default 5 ms; a health check has its own timeout.
+    pub deadline: Duration,
+    /// Most linear memory of one instance. Default 16 MiB.
+    pub memory: ByteSize,
+    /// What happens to an exchange whose decision failed. Default native.
+    pub on_failure: OnFailure,
+    /// Host interfaces beside `request`, `candidates` and `target`. Default log, metrics, clock, random.
+    pub grants: Vec<Grant>,
+}
+
+/// What happens to an exchange when a plugin fails on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The decision is made as if the plugin were not there.
+    Native,
+    /// The client gets 503.
+    Reject,
+}
+
+/// A host interface that a plugin may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// Lines in the process log.
+    Log,
+    /// Counters, gauges and histograms under the plugin's name.
+    Metrics,
+    /// Wall and monotonic time.
+    Clock,
+    /// Random bytes.
+    Random,
+    /// A small store shared by the plugin's instances.
+    Kv,
+}
+
+/// One use of a plugin with its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binding {
+    /// Name of a plugin in [`Config::plugins`].
+    pub plugin: Arc<str>,
+    /// The plugin's settings with the binding's own keys laid over them; a JSON object.
+    pub settings: serde_json::Value,
+}
+
+/// `[[routes]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// Which requests it takes.
+    pub matcher: Match,
+    /// Router plugins, in order.
+    pub plugins: Vec<Binding>,
+    /// What it does.
+    pub action: Action,
+    /// Longest time of the whole exchange, tunnels excepted; none is unlimited.
+    pub timeout: Option<Duration>,
+}
+
+/// `match` of a route: every part that is given must fit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Match {
+    /// Lower case, without port.
+    pub host: Option<HostMatch>,
+    /// The path.
+    pub path: Option<PathMatch>,
+    /// Header names (lower case) with the value one of their fields must have.
+    pub headers: Vec<(String, String)>,
+    /// Query parameters with the value one of them must have, decoded.
+    pub query: Vec<(String, String)>,
+    /// Cookies with the value one of them must have.
+    pub cookies: Vec<(String, String)>,
+    /// Methods; empty is any.
+    pub methods: Vec<String>,
+}
+
+/// `match.host`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostMatch {
+    /// This host.
+    Exact(String),
+    /// `*.example.com` is kept as `.example.com`: any host below it, not itself.
+    Suffix(String),
+}
+
+/// `match.path` or `match.path-prefix`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// This path.
+    Exact(String),
+    /// This path and what lies below it by whole segments: `/v1` fits `/v1` and `/v1/x`, not `/v10`.
+    Prefix(String),
+}
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Forward to the cluster of this name.
+    Cluster(Arc<str>),
+    /// Answer at once.
+    Respond(Respond),
+}
+
+/// `respond` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// The whole body. Default empty.
+    pub body: String,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// `[clusters.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Its name in the file.
+    pub name: Arc<str>,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Which endpoint a request goes to. Default round-robin.
+    pub balance: Balance,
+    /// What keeps a session on its endpoint.
+    pub affinity: Option<Affinity>,
+    /// Active health check; none takes every endpoint for healthy.
+    pub health: Option<Health>,
+    /// Speak HTTP/2 to endpoints (prior knowledge, or ALPN under TLS). Default false.
+    pub http2: bool,
+    /// Present when connections to endpoints are TLS.
+    pub tls: Option<UpstreamTls>,
+    /// Longest time for TCP connect and TLS handshake together. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Longest wait for an endpoint to send or to take the next bytes. Default 60 s.
+    pub response_timeout: Duration,
+    /// Idle connections kept for each endpoint and worker. Default 64.
+    pub idle_connections: usize,
+    /// How long an idle connection is kept. Default 30 s.
+    pub idle_timeout: Duration,
+}
+
+/// One of `endpoints`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Share among its cluster's endpoints. 0 to 1,000, default 1; 0 takes no picks.
+    pub weight: u32,
+    /// What plugins and routes may ask for.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `balance`
+#[derive(Debug, Clone, PartialEq)]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// Random by weight.
+    Random,
+    /// The least loaded of `choices` random endpoints. Default 2.
+    LeastRequest {
+        /// How many are drawn; 2 to 16.
+        choices: u32,
+    },
+    /// A plugin with the balancer role; round robin where it leaves the choice.
+    Plugin(Binding),
+}
+
+/// `affinity`: which endpoint a session meets again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Affinity {
+    /// How a session is known.
+    pub kind: AffinityKind,
+    /// Ends this long after the last request. Default 30 min.
+    pub idle: Duration,
+    /// Ends this long after the first request. Default 8 h.
+    pub max: Duration,
+    /// Most sessions remembered, for kinds that remember. Default 100,000.
+    pub capacity: usize,
+}
+
+/// How a session is known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AffinityKind {
+    /// By a cookie of ours.
+    Cookie {
+        /// The cookie's name.
+        name: String,
+        /// Path attribute. Default `/`.
+        path: String,
+        /// File with the secret that authenticates cookies (at least 32 bytes), so that several
+        /// processes accept each other's; none makes one for this process's life.
+        secret: Option<PathBuf>,
+    },
+    /// By a plugin with the affinity role.
+    Plugin(Binding),
+}
+
+/// `health`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// What is asked.
+    pub kind: HealthKind,
+    /// Between two checks of an endpoint. Default 2 s.
+    pub interval: Duration,
+    /// Longest time of one check. Default 1 s.
+    pub timeout: Duration,
+    /// Failures in a row that make an endpoint unhealthy. Default 3.
+    pub fall: u32,
+    /// Successes in a row that make it healthy again. Default 2.
+    pub rise: u32,
+}
+
+/// What a health check asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HealthKind {
+    /// An HTTP request of ours.
+    Http {
+        /// Path and query. Default `/`.
+        path: String,
+        /// Host header; none is the endpoint's address.
+        host: Option<String>,
+        /// Default GET.
+        method: String,
+        /// Statuses that count as healthy, as inclusive ranges. Default 200 to 399.
+        expect: Vec<(u16, u16)>,
+    },
+    /// A plugin with the health role.
+    Plugin(Binding),
+}
+
+/// `tls` of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM file of the authorities to trust; none is the system's.
+    pub ca: Option<PathBuf>,
+    /// Server name to send and verify; none is the endpoint's address.
+    pub sni: Option<String>,
+    /// Verify the endpoint's certificate. Default true.
+    pub verify: bool,
+}

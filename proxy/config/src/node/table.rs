@@ -1,0 +1,100 @@
+//! Tables: known keys are asked for by name, and what nobody asked for is unknown.
+
+use std::{cell::RefCell, ops::Range};
+
+use toml::de::DeTable;
+
+use super::Node;
+use crate::{fault::Severity, report::Report, suggest};
+
+/// A table under reading. Ask for every key it may have, then call [`Table::done`].
+#[derive(Debug)]
+pub(crate) struct Table<'a> {
+    table: &'a DeTable<'a>,
+    /// The table as a value; the whole file is none.
+    node: Option<Node<'a>>,
+    report: &'a Report<'a>,
+    path: String,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(table: &'a DeTable<'a>, node: Option<Node<'a>>, report: &'a Report<'a>, path: String) -> Self {
+        Self { table, node, report, path, asked: RefCell::default() }
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &'static str) -> Option<Node<'a>> {
+        self.asked.borrow_mut().push(key);
+        self.entries().into_iter().find(|entry| entry.name() == key)
+    }
+
+    /// The value of a key that must be there.
+    pub(crate) fn require(&self, key: &'static str, example: &str) -> Option<Node<'a>> {
+        let found = self.get(key);
+        if found.is_none() {
+            self.fault(&format!("`{key}` is missing"), &format!("add `{key} = {example}`"));
+        }
+        found
+    }
+
+    /// What `read` makes of the value of a key.
+    pub(crate) fn read<T>(&self, key: &'static str, read: impl FnOnce(&Node<'a>) -> Option<T>) -> Option<T> {
+        read(&self.get(key)?)
+    }
+
+    /// Every key with its value, in file order.
+    pub(crate) fn entries(&self) -> Vec<Node<'a>> {
+        let mut entries: Vec<Node<'a>> = self
+            .table
+            .iter()
+            .map(|(key, value)| {
+                let name = key.get_ref().as_ref();
+                let path = join(&self.path, name);
+                Node::child(self.report, value, Some((name, key.span())), path)
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.head().start);
+        entries
+    }
+
+    /// Notes a fault of the table as a whole.
+    pub(crate) fn fault(&self, problem: &str, remedy: &str) {
+        self.add(Severity::Error, problem, remedy);
+    }
+
+    /// Notes that the table as a whole looks wrong.
+    pub(crate) fn warn(&self, problem: &str, remedy: &str) {
+        self.add(Severity::Warning, problem, remedy);
+    }
+
+    fn add(&self, severity: Severity, problem: &str, remedy: &str) {
+        let (problem, remedy) = (problem.to_owned(), Some(remedy.to_owned()));
+        self.report.add(severity, self.span(), &self.path, problem, remedy);
+    }
+
+    fn span(&self) -> Option<Range<usize>> {
+        self.node.as_ref().map(Node::head)
+    }
+
+    /// Notes every key that was not asked for.
+    pub(crate) fn done(&self) {
+        let asked = self.asked.borrow();
+        for entry in self.entries() {
+            if !asked.contains(&entry.name()) {
+                let remedy = suggest::remedy(entry.name(), &asked, "keys here");
+                entry.key_fault(format!("unknown key `{}`", entry.name()), remedy);
+            }
+        }
+    }
+}
+
+/// `path.name`, quoted where TOML would.
+fn join(path: &str, name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let name = match name.is_empty() || !name.chars().all(bare) {
+        true => format!("{name:?}"),
+        false => name.to_owned(),
+    };
+    if path.is_empty() { name } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,113 @@
+//! Readers of the file's sections: each takes a table and gives a part of the [`Config`].
+//!
+//! A reader goes on after a fault, with a default in the place of what it could not use, so that one
+//! run tells everything. What it gives then is thrown away.
+
+mod bindings;
+mod clusters;
+mod health;
+mod listeners;
+mod matching;
+mod plugins;
+mod process;
+mod routes;
+
+use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use crate::{
+    model::{Cluster, Config, Plugin, Route},
+    node::{Node, Table},
+    syntax::{self, Wrong},
+    warn,
+};
+
+/// Any time that may pass; a day is beyond every sane wait.
+const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+
+/// Names that the file declares, and those it uses.
+struct Names<'a> {
+    plugins: Vec<&'a str>,
+    clusters: Vec<&'a str>,
+    used_plugins: RefCell<BTreeSet<&'a str>>,
+    used_clusters: RefCell<BTreeSet<&'a str>>,
+    /// Plugins that were read, for their settings.
+    read: Vec<Plugin>,
+}
+
+/// Reads the whole file; on `None` or with faults in the report there is no configuration.
+pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
+    let process = process::process(root);
+    let admin = process::admin(root);
+    let access_log = process::access_log(root);
+    let listeners = listeners::listeners(root);
+    let plugins = section(root, "plugins", "[plugins.NAME]");
+    let clusters = section(root, "clusters", "[clusters.NAME]");
+    let names = Names {
+        plugins: plugins.iter().map(Node::name).collect(),
+        clusters: clusters.iter().map(Node::name).collect(),
+        used_plugins: RefCell::default(),
+        used_clusters: RefCell::default(),
+        read: plugins.iter().filter_map(plugins::plugin).collect(),
+    };
+    let routes = routes::routes(root, &names);
+    let read: Vec<Cluster> = clusters.iter().filter_map(|node| clusters::cluster(node, &names)).collect();
+    root.done();
+    listeners::addresses_differ(&listeners, admin.as_ref());
+    warn::routes(&routes);
+    warn::unused("plugin", &plugins, &names.used_plugins.borrow());
+    if !routes.iter().any(|(route, _)| has_plugins(route)) {
+        warn::unused("cluster", &clusters, &names.used_clusters.borrow());
+    }
+    warn::empty(root, listeners.len(), routes.len());
+    Some(Config {
+        process,
+        admin: admin.map(|(admin, _)| admin),
+        access_log,
+        listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        plugins: names.read,
+        routes: routes.into_iter().map(|(route, _)| route).collect(),
+        clusters: read,
+    })
+}
+
+/// A router plugin may forward to any cluster.
+fn has_plugins(route: &Route) -> bool {
+    !route.plugins.is_empty()
+}
+
+/// The entries of a table of free names.
+fn section<'a>(root: &Table<'a>, key: &'static str, example: &str) -> Vec<Node<'a>> {
+    let named = root.read(key, |node| {
+        let example = format!("`{example}` above the keys of one");
+        node.table(&example).map(|table| table.entries())
+    });
+    let named = named.unwrap_or_default();
+    for node in &named {
+        if let Err((problem, remedy)) = syntax::name(node.name()) {
+            node.key_fault(problem, remedy);
+        }
+    }
+    named
+}
+
+/// The string of `node` as `check` understands it.
+fn checked<T>(node: &Node<'_>, example: &str, check: impl FnOnce(&str) -> Result<T, Wrong>) -> Option<T> {
+    match check(node.string(example)?) {
+        Ok(value) => Some(value),
+        Err((problem, remedy)) => node.fault(problem, remedy),
+    }
+}
+
+/// A string that must pass `check`.
+fn text(node: &Node<'_>, example: &str, check: impl FnOnce(&str) -> Result<(), Wrong>) -> Option<String> {
+    checked(node, example, |text| check(text).map(|()| text.to_owned()))
+}
+
+/// A number that fits `usize`.
+fn count(node: &Node<'_>, range: RangeInclusive<u32>) -> Option<usize> {
+    node.integer(range).and_then(|number| usize::try_from(number).ok())
+}
+
+fn named(node: &Node<'_>) -> Arc<str> {
+    Arc::from(node.name())
+}

@@ -1,0 +1,245 @@
+//! `[clusters.NAME]`: endpoints, balancing, affinity and connections; health has its own file.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{Names, WAIT, checked, count, health::health, named, text};
+use crate::{
+    model::{Affinity, AffinityKind, Balance, Cluster, Endpoint, UpstreamTls},
+    node::Node,
+    read::bindings::{beside, exactly_one},
+    syntax::{self, Wrong},
+};
+
+const IDLE: Duration = Duration::from_secs(30 * 60);
+const MAX: Duration = Duration::from_secs(8 * 3_600);
+/// Sessions may last as long as a browser keeps cookies.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster> {
+    let table = node.table("`[clusters.NAME]` above its keys")?;
+    let wait = |key, seconds| {
+        let read = table.read(key, |node| node.duration(WAIT));
+        read.unwrap_or(Duration::from_secs(seconds))
+    };
+    let endpoints = table.require("endpoints", "[\"127.0.0.1:9001\"]").and_then(|n| endpoints(&n));
+    let cluster = Cluster {
+        name: named(node),
+        endpoints: endpoints.unwrap_or_default(),
+        balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
+        affinity: table.read("affinity", |node| affinity(node, names)),
+        health: table.read("health", |node| health(node, names)),
+        http2: table.read("http2", Node::boolean).unwrap_or(false),
+        tls: table.read("tls", tls),
+        connect_timeout: wait("connect-timeout", 5),
+        response_timeout: wait("response-timeout", 60),
+        idle_connections: table.read("idle-connections", |node| count(node, 0..=100_000)).unwrap_or(64),
+        idle_timeout: wait("idle-timeout", 30),
+    };
+    table.done();
+    Some(cluster)
+}
+
+fn endpoints(node: &Node<'_>) -> Option<Vec<Endpoint>> {
+    let example = "`[\"127.0.0.1:9001\"]`";
+    let nodes = node.array(example)?;
+    if nodes.is_empty() {
+        return node.fault("a cluster without endpoints answers nothing", format!("write {example}"));
+    }
+    let mut lines: HashMap<SocketAddr, usize> = HashMap::new();
+    let endpoints: Vec<Endpoint> = nodes.iter().filter_map(|node| endpoint(node, &mut lines)).collect();
+    if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+        node.warn("every endpoint has weight 0: none takes requests", "raise the weight of one");
+    }
+    Some(endpoints)
+}
+
+fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<Endpoint> {
+    if node.as_string().is_some() {
+        let address = endpoint_address(node, lines)?;
+        return Some(Endpoint { address, weight: 1, labels: BTreeMap::new() });
+    }
+    let table = node.table("`\"127.0.0.1:9001\"` or `{ address = \"127.0.0.1:9001\" }`")?;
+    let address = table.require("address", "\"127.0.0.1:9001\"");
+    let weight = table.read("weight", |node| node.integer(0..=1_000)).unwrap_or(1);
+    let labels = table.read("labels", labels).unwrap_or_default();
+    table.done();
+    Some(Endpoint { address: endpoint_address(&address?, lines)?, weight, labels })
+}
+
+/// An address that can be connected to and that the cluster does not have yet.
+fn endpoint_address(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<SocketAddr> {
+    let address = node.address()?;
+    if address.port() == 0 {
+        return node.fault("nothing listens on port 0", "write the endpoint's port");
+    }
+    match lines.insert(address, node.line()) {
+        Some(line) => node.fault(
+            format!("the endpoint {address} is already there on line {line}"),
+            "give one endpoint a greater `weight` instead",
+        ),
+        None => Some(address),
+    }
+}
+
+fn labels(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
+    let entries = node.table("`{ version = \"v2\" }`")?.entries();
+    let label = |node: &Node<'_>| {
+        let value = node.string("the value in quotes")?;
+        Some((node.name().to_owned(), value.to_owned()))
+    };
+    Some(entries.iter().filter_map(label).collect())
+}
+
+fn balance<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance> {
+    let Some(word) = node.as_string() else {
+        return balance_table(node, names);
+    };
+    if names.plugins.contains(&word) {
+        let remedy = format!("write `{{ plugin = \"{word}\" }}`");
+        return node.fault(format!("`{word}` is a plugin"), remedy);
+    }
+    node.choice(&[("round-robin", Word::RoundRobin), ("random", Word::Random), ("least-request", Word::LeastRequest)])
+        .map(Word::meant)
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    RoundRobin,
+    Random,
+    LeastRequest,
+}
+
+impl Word {
+    fn meant(self) -> Balance {
+        match self {
+            Self::RoundRobin => Balance::RoundRobin,
+            Self::Random => Balance::Random,
+            Self::LeastRequest => Balance::LeastRequest { choices: 2 },
+        }
+    }
+}
+
+fn balance_table<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance> {
+    let table = node.table("`\"round-robin\"` or `{ plugin = \"NAME\" }`")?;
+    let least = table.get("least-request");
+    let plugin = table.get("plugin");
+    let own = table.get("settings");
+    exactly_one(&table, ("plugin", plugin.as_ref()), ("least-request", least.as_ref()));
+    table.done();
+    let choices = least.and_then(|node| {
+        let table = node.table("`{ choices = 2 }`")?;
+        let choices = table.read("choices", |node| node.integer(2..=16)).unwrap_or(2);
+        table.done();
+        Some(Balance::LeastRequest { choices })
+    });
+    choices.or(beside(plugin.as_ref(), own.as_ref(), names).map(Balance::Plugin))
+}
+
+fn affinity<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Affinity> {
+    let table = node.table("`{ cookie = { name = \"weir\" } }`")?;
+    let cookie = table.get("cookie");
+    let plugin = table.get("plugin");
+    let own = table.get("settings");
+    let outer = [table.get("idle"), table.get("max")];
+    let capacity = table.get("capacity");
+    exactly_one(&table, ("cookie", cookie.as_ref()), ("plugin", plugin.as_ref()));
+    table.done();
+    if let (Some(_), Some(node)) = (&cookie, &capacity) {
+        node.key_fault("the cookie kind remembers no sessions", "leave out `capacity`");
+    }
+    let capacity = capacity.and_then(|node| count(&node, 1..=100_000_000)).unwrap_or(100_000);
+    let bound = beside(plugin.as_ref(), own.as_ref(), names);
+    let (kind, inner) = match cookie {
+        Some(node) => kept(&node)?,
+        None => (AffinityKind::Plugin(bound?), [None, None]),
+    };
+    let [idle, max] = times(outer, inner);
+    Some(Affinity { kind, idle, max, capacity })
+}
+
+/// `idle` and `max` with their nodes.
+type Times<'a> = [Option<Node<'a>>; 2];
+
+fn kept<'a>(node: &Node<'a>) -> Option<(AffinityKind, Times<'a>)> {
+    let table = node.table("`{ name = \"weir\" }`")?;
+    let name = table.read("name", |node| text(node, "`\"weir\"`", cookie_name));
+    let path = table.read("path", |node| text(node, "`\"/\"`", cookie_path));
+    let secret = table.read("secret", secret);
+    let times = [table.get("idle"), table.get("max")];
+    table.done();
+    let name = name.unwrap_or_else(|| "weir".to_owned());
+    let path = path.unwrap_or_else(|| "/".to_owned());
+    Some((AffinityKind::Cookie { name, path, secret }, times))
+}
+
+/// What holds of times that may stand in two places.
+fn times(outer: Times<'_>, inner: Times<'_>) -> [Duration; 2] {
+    let [outer_idle, outer_max] = outer;
+    let [inner_idle, inner_max] = inner;
+    let (idle_node, idle) = time(outer_idle, inner_idle, IDLE);
+    let (max_node, max) = time(outer_max, inner_max, MAX);
+    if let Some(node) = idle_node.or(max_node)
+        && idle > max
+    {
+        node.warn("`idle` is longer than `max`: it never ends a session", "make `idle` the shorter");
+    }
+    [idle, max]
+}
+
+fn time<'a>(outer: Option<Node<'a>>, inner: Option<Node<'a>>, default: Duration) -> (Option<Node<'a>>, Duration) {
+    if let (Some(outer), Some(_)) = (&outer, &inner) {
+        outer.key_fault(format!("`{}` is also inside `cookie`", outer.name()), "write it once");
+    }
+    let node = inner.or(outer);
+    let time = node.as_ref().and_then(|node| node.duration(SECOND..=YEAR)).unwrap_or(default);
+    (node, time)
+}
+
+fn cookie_name(name: &str) -> Result<(), Wrong> {
+    match syntax::is_token(name) {
+        true => Ok(()),
+        false => Err((format!("`{name}` is not a cookie name"), "use letters, digits, `-` and `_`".to_owned())),
+    }
+}
+
+fn cookie_path(path: &str) -> Result<(), Wrong> {
+    syntax::path(path)?;
+    match path.contains(';') {
+        true => Err((format!("`{path}` has a `;`"), "leave it out".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// A file that is long enough to be a secret.
+fn secret(node: &Node<'_>) -> Option<PathBuf> {
+    let path = node.file()?;
+    match path.metadata().map(|metadata| metadata.len()) {
+        Ok(bytes @ 0..32) => node.fault(
+            format!("{} has {bytes} bytes: too few for a secret", path.display()),
+            "write at least 32 random bytes, as from `head -c 32 /dev/urandom`",
+        ),
+        _ => Some(path),
+    }
+}
+
+fn tls(node: &Node<'_>) -> Option<UpstreamTls> {
+    let table = node.table("`{}` for TLS with the defaults")?;
+    let ca = table.read("ca", Node::file);
+    let sni = table.read("sni", |node| checked(node, "a name in quotes", syntax::host_name));
+    let verify_node = table.get("verify");
+    let verify = verify_node.as_ref().and_then(Node::boolean).unwrap_or(true);
+    table.done();
+    if let (false, Some(node)) = (verify, verify_node) {
+        node.key_warn(
+            "certificates of endpoints are not verified: whoever is between can read and change all",
+            "trust their authority by `ca` instead",
+        );
+    }
+    Some(UpstreamTls { ca, sni, verify })
+}

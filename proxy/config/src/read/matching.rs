@@ -1,0 +1,97 @@
+//! `match` of a route.
+
+use crate::{
+    model::{HostMatch, Match, PathMatch},
+    node::{Node, Table},
+    read::{checked, text},
+    syntax,
+};
+
+pub(super) fn matcher(node: &Node<'_>) -> Option<Match> {
+    let table = node.table("`{ path-prefix = \"/v1\" }`")?;
+    let matcher = Match {
+        host: table.read("host", host),
+        path: path(&table),
+        headers: pairs(&table, "headers", header).unwrap_or_default(),
+        query: pairs(&table, "query", |node| plain(node, false)).unwrap_or_default(),
+        cookies: pairs(&table, "cookies", |node| plain(node, true)).unwrap_or_default(),
+        methods: table.read("methods", methods).unwrap_or_default(),
+    };
+    table.done();
+    Some(matcher)
+}
+
+fn host(node: &Node<'_>) -> Option<HostMatch> {
+    checked(node, "`\"api.example.com\"`", syntax::host)
+}
+
+fn path(table: &Table<'_>) -> Option<PathMatch> {
+    let exact = table.get("path");
+    let prefix = table.get("path-prefix");
+    if let (Some(_), Some(prefix)) = (&exact, &prefix) {
+        prefix.key_fault(
+            "`path` and `path-prefix` exclude each other",
+            "keep `path` for one path, `path-prefix` for all below it",
+        );
+    }
+    let read = |node: &Node<'_>| text(node, "`\"/v1\"`", syntax::path);
+    let exact = exact.as_ref().and_then(read).map(PathMatch::Exact);
+    let prefix = prefix.as_ref().and_then(read).map(|prefix| PathMatch::Prefix(trimmed(&prefix)));
+    exact.or(prefix)
+}
+
+/// A prefix goes by whole segments, so that the `/` at its end says nothing.
+fn trimmed(prefix: &str) -> String {
+    match prefix.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        trimmed => trimmed.to_owned(),
+    }
+}
+
+fn methods(node: &Node<'_>) -> Option<Vec<String>> {
+    let methods = node.each("`[\"GET\"]`", |node| checked(node, "`\"GET\"`", syntax::method))?;
+    if node.array("`[\"GET\"]`")?.is_empty() {
+        return node.fault("no method is listed", "leave out `methods` to take every method");
+    }
+    Some(methods)
+}
+
+/// The entries of a table of names with their values.
+pub(super) fn pairs(
+    table: &Table<'_>,
+    key: &'static str,
+    read: impl Fn(&Node<'_>) -> Option<(String, String)>,
+) -> Option<Vec<(String, String)>> {
+    let entries = table.read(key, |node| node.table("`{ NAME = \"VALUE\" }`"))?.entries();
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for node in &entries {
+        let Some((name, value)) = read(node) else { continue };
+        if pairs.iter().any(|(other, _)| *other == name) {
+            node.key_fault(format!("`{name}` is already there"), "write it once");
+        }
+        pairs.push((name, value));
+    }
+    Some(pairs)
+}
+
+/// A header field, its name in lower case.
+pub(super) fn header(node: &Node<'_>) -> Option<(String, String)> {
+    let value = text(node, "the value in quotes", syntax::header_value);
+    match syntax::header_name(node.name()) {
+        Ok(name) => Some((name, value?)),
+        Err((problem, remedy)) => {
+            node.key_fault(problem, remedy);
+            None
+        }
+    }
+}
+
+/// A name with a value of any kind of text.
+fn plain(node: &Node<'_>, token: bool) -> Option<(String, String)> {
+    if token && !syntax::is_token(node.name()) {
+        let problem = format!("`{}` is not a cookie name", node.name());
+        node.key_fault(problem, "use letters, digits, `-` and `_`");
+    }
+    let value = node.string("the value in quotes")?;
+    Some((node.name().to_owned(), value.to_owned()))
+}

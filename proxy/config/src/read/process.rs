@@ -1,0 +1,82 @@
+//! `[process]`, `[admin]` and `[access-log]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    model::{AccessLog, Admin, LogFormat, Process},
+    node::{Node, Table},
+    read::count,
+};
+
+const GRACE: Duration = Duration::from_secs(30);
+
+pub(super) fn process(root: &Table<'_>) -> Process {
+    root.read("process", |node| node.table("`[process]` above its keys").map(|table| filled(&table)))
+        .unwrap_or(Process { workers: None, shutdown_grace: GRACE, watch: true, plugin_cache: None })
+}
+
+fn filled(table: &Table<'_>) -> Process {
+    let grace = Duration::ZERO..=Duration::from_secs(86_400);
+    let process = Process {
+        workers: table.read("workers", |node| count(node, 1..=1_024)),
+        shutdown_grace: table.read("shutdown-grace", |node| node.duration(grace)).unwrap_or(GRACE),
+        watch: table.read("watch", Node::boolean).unwrap_or(true),
+        plugin_cache: table.read("plugin-cache", Node::path),
+    };
+    table.done();
+    process
+}
+
+/// With the node of its address.
+pub(super) fn admin<'a>(root: &Table<'a>) -> Option<(Admin, Node<'a>)> {
+    let table = root.read("admin", |node| node.table("`[admin]` above its keys"))?;
+    let address = table.require("address", "\"127.0.0.1:9901\"");
+    table.done();
+    let node = address?;
+    let address = node.address()?;
+    if !address.ip().is_loopback() {
+        node.warn(
+            "whoever reaches the admin address may change plugins",
+            "use a loopback address, or keep others out by a firewall",
+        );
+    }
+    Some((Admin { address }, node))
+}
+
+pub(super) fn access_log(root: &Table<'_>) -> AccessLog {
+    root.read("access-log", |node| node.table("`[access-log]` above its keys").map(|table| log(&table)))
+        .unwrap_or(AccessLog { format: LogFormat::Json, path: None })
+}
+
+fn log(table: &Table<'_>) -> AccessLog {
+    let format = table.read("format", log_format).unwrap_or(LogFormat::Json);
+    let path = table.read("path", log_path).flatten();
+    table.done();
+    AccessLog { format, path }
+}
+
+fn log_format(node: &Node<'_>) -> Option<LogFormat> {
+    let formats = [("json", LogFormat::Json), ("logfmt", LogFormat::Logfmt), ("off", LogFormat::Off)];
+    let format = node.choice(&formats)?;
+    if format == LogFormat::Off {
+        node.warn("the access log is off", "write `\"json\"` or `\"logfmt\"` to have one");
+    }
+    Some(format)
+}
+
+/// `-` is standard output, which is no path.
+fn log_path(node: &Node<'_>) -> Option<Option<PathBuf>> {
+    if node.as_string() == Some("-") {
+        return Some(None);
+    }
+    let path = node.path()?;
+    let folder = path.parent().filter(|folder| !folder.is_dir());
+    if let Some(folder) = folder {
+        let problem = format!("there is no folder {}", folder.display());
+        return node.fault(problem, "create the folder, or write `-` for standard output");
+    }
+    match path.is_dir() {
+        true => node.fault(format!("{} is a folder", path.display()), "name a file"),
+        false => Some(Some(path)),
+    }
+}

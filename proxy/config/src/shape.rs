@@ -1,0 +1,292 @@
+//! The shape of the file as types, from which its JSON Schema is made. The readers decide what a file
+//! means; tests hold both to the same keys and defaults.
+
+#![expect(dead_code, reason = "only the schema of these types is used")]
+
+mod cluster;
+mod scalar;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+use cluster::Cluster;
+use scalar::{Address, Duration, Settings, Size};
+
+/// Configuration of Weir.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields, title = "weir.toml")]
+pub(crate) struct File {
+    /// Limits and habits of the process.
+    process: Option<Process>,
+    /// The admin interface; without it there is none.
+    admin: Option<Admin>,
+    /// One line an exchange.
+    access_log: Option<AccessLog>,
+    /// Addresses to accept on, by name.
+    listeners: Option<BTreeMap<String, Listener>>,
+    /// Plugins by name.
+    plugins: Option<BTreeMap<String, Plugin>>,
+    /// The first that matches a request takes it.
+    routes: Option<Vec<Route>>,
+    /// Clusters by name.
+    clusters: Option<BTreeMap<String, Cluster>>,
+}
+
+/// Limits and habits of the process.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Process {
+    /// Worker threads; without it one a core.
+    #[schemars(range(min = 1, max = 1024))]
+    workers: Option<u32>,
+    /// How long a drain may take before what is left is cut.
+    #[schemars(extend("default" = "30s"))]
+    shutdown_grace: Option<Duration>,
+    /// Reload when the file, a plugin or a certificate changes on disk.
+    #[schemars(extend("default" = true))]
+    watch: Option<bool>,
+    /// Folder for compiled plugins; without it `weir` below the system's cache folder.
+    plugin_cache: Option<String>,
+}
+
+/// The admin interface.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Admin {
+    /// Where it listens.
+    address: Address,
+}
+
+/// One line an exchange.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct AccessLog {
+    /// Shape of a line.
+    #[schemars(extend("default" = "json"))]
+    format: Option<LogFormat>,
+    /// A file, or `-` for standard output.
+    #[schemars(extend("default" = "-"))]
+    path: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum LogFormat {
+    Json,
+    Logfmt,
+    Off,
+}
+
+/// An address to accept on.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Listener {
+    /// Where it listens; port 0 takes a free one.
+    address: Address,
+    /// Makes connections TLS.
+    tls: Option<ListenerTls>,
+    /// What a client may take.
+    limits: Option<Limits>,
+    /// How the client's address is told to endpoints.
+    forwarded: Option<Forwarded>,
+}
+
+/// TLS of a listener.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ListenerTls {
+    /// The first is for clients whose server name fits none.
+    #[schemars(length(min = 1))]
+    certificates: Vec<Certificate>,
+    /// Offer HTTP/2 by ALPN.
+    #[schemars(extend("default" = true))]
+    http2: Option<bool>,
+}
+
+/// A certificate chain with its key, both PEM files.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Certificate {
+    /// The chain, leaf first.
+    cert: String,
+    /// The private key.
+    key: String,
+}
+
+/// What a client may take.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Limits {
+    /// Open connections; further ones wait.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 8000))]
+    connections: Option<u32>,
+    /// Request line and headers together.
+    #[schemars(extend("default" = "32KiB"))]
+    header_bytes: Option<Size>,
+    /// Number of header fields.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 128))]
+    headers: Option<u32>,
+    /// From the first byte of a request to the end of its head.
+    #[schemars(extend("default" = "10s"))]
+    header_timeout: Option<Duration>,
+    /// Between two requests of a connection.
+    #[schemars(extend("default" = "75s"))]
+    idle_timeout: Option<Duration>,
+    /// Longest wait for the next bytes of a body.
+    #[schemars(extend("default" = "60s"))]
+    body_timeout: Option<Duration>,
+    /// Concurrent streams of an HTTP/2 connection.
+    #[schemars(range(min = 1, max = 65_536), extend("default" = 128))]
+    h2_streams: Option<u32>,
+}
+
+/// How the client's address is told to endpoints.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Forwarded {
+    /// What happens to values the client sent.
+    #[schemars(extend("default" = "replace"))]
+    mode: Option<ForwardedMode>,
+    /// Which headers are set.
+    #[schemars(extend("default" = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]))]
+    headers: Option<Vec<ForwardedHeader>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum ForwardedMode {
+    Replace,
+    Append,
+    Off,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum ForwardedHeader {
+    XForwardedFor,
+    XForwardedProto,
+    XForwardedHost,
+    Forwarded,
+}
+
+/// A component to run.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Plugin {
+    /// The component.
+    path: String,
+    /// What every binding starts from.
+    #[schemars(extend("default" = {}))]
+    settings: Option<Settings>,
+    /// Longest time of one call.
+    #[schemars(extend("default" = "5ms"))]
+    deadline: Option<Duration>,
+    /// Most memory of one instance.
+    #[schemars(extend("default" = "16MiB"))]
+    memory: Option<Size>,
+    /// What happens to an exchange whose decision failed.
+    #[schemars(extend("default" = "native"))]
+    on_failure: Option<OnFailure>,
+    /// Host interfaces it may use.
+    #[schemars(extend("default" = ["log", "metrics", "clock", "random"]))]
+    grants: Option<Vec<Grant>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum OnFailure {
+    Native,
+    Reject,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum Grant {
+    Log,
+    Metrics,
+    Clock,
+    Random,
+    Kv,
+}
+
+/// One use of a plugin.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Binding {
+    /// With the plugin's own settings.
+    Name(String),
+    /// With settings of this use.
+    Own(OwnBinding),
+}
+
+/// A plugin with settings of this use.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct OwnBinding {
+    /// Its name in this file.
+    plugin: String,
+    /// Laid over the plugin's settings.
+    settings: Option<Settings>,
+}
+
+/// Which requests, and what happens to them.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["cluster"] }, { "required": ["respond"] }]))]
+struct Route {
+    /// Its name in logs and metrics.
+    name: String,
+    /// Which requests it takes; without it every one.
+    r#match: Option<Match>,
+    /// Router plugins, in order.
+    #[schemars(extend("default" = []))]
+    plugins: Option<Vec<Binding>>,
+    /// Forward to the cluster of this name.
+    cluster: Option<String>,
+    /// Answer at once.
+    respond: Option<Respond>,
+    /// Longest time of the whole exchange; without it there is no limit.
+    timeout: Option<Duration>,
+}
+
+/// Every part that is given must fit.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Match {
+    /// A host, or `*.` and a host for every one below it.
+    host: Option<String>,
+    /// This path.
+    #[schemars(regex(pattern = "^/"))]
+    path: Option<String>,
+    /// This path and what lies below it by whole segments.
+    #[schemars(regex(pattern = "^/"))]
+    path_prefix: Option<String>,
+    /// Header fields with their values.
+    #[schemars(extend("default" = {}))]
+    headers: Option<BTreeMap<String, String>>,
+    /// Query parameters with their values.
+    #[schemars(extend("default" = {}))]
+    query: Option<BTreeMap<String, String>>,
+    /// Cookies with their values.
+    #[schemars(extend("default" = {}))]
+    cookies: Option<BTreeMap<String, String>>,
+    /// Any of these; without it every method.
+    #[schemars(length(min = 1))]
+    methods: Option<Vec<String>>,
+}
+
+/// An answer that needs no endpoint.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Respond {
+    /// Its status.
+    #[schemars(range(min = 200, max = 599), extend("default" = 200))]
+    status: Option<u32>,
+    /// Its whole body.
+    #[schemars(extend("default" = ""))]
+    body: Option<String>,
+    /// Its headers.
+    #[schemars(extend("default" = {}))]
+    headers: Option<BTreeMap<String, String>>,
+}

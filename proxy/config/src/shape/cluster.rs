@@ -1,0 +1,219 @@
+//! The shape of `[clusters.NAME]`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+use super::scalar::{Address, Duration, Settings, Statuses};
+
+/// Endpoints that do the same, and how requests are spread over them.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Cluster {
+    /// Where requests go.
+    #[schemars(length(min = 1))]
+    endpoints: Vec<Endpoint>,
+    /// Which endpoint a request goes to.
+    #[schemars(extend("default" = "round-robin"))]
+    balance: Option<Balance>,
+    /// What keeps a session on its endpoint; without it nothing does.
+    affinity: Option<Affinity>,
+    /// Active health check; without it every endpoint counts as healthy.
+    health: Option<Health>,
+    /// Speak HTTP/2 to endpoints.
+    #[schemars(extend("default" = false))]
+    http2: Option<bool>,
+    /// Makes connections to endpoints TLS.
+    tls: Option<UpstreamTls>,
+    /// Longest time for TCP connect and TLS handshake together.
+    #[schemars(extend("default" = "5s"))]
+    connect_timeout: Option<Duration>,
+    /// Longest wait for an endpoint to send or to take the next bytes.
+    #[schemars(extend("default" = "60s"))]
+    response_timeout: Option<Duration>,
+    /// Idle connections kept for each endpoint and worker.
+    #[schemars(range(min = 0, max = 100_000), extend("default" = 64))]
+    idle_connections: Option<u32>,
+    /// How long an idle connection is kept.
+    #[schemars(extend("default" = "30s"))]
+    idle_timeout: Option<Duration>,
+}
+
+/// Where requests go.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Endpoint {
+    /// With weight 1.
+    Plain(Address),
+    /// With more to say.
+    Full(FullEndpoint),
+}
+
+/// An endpoint with its weight and labels.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct FullEndpoint {
+    /// IP address and port.
+    address: Address,
+    /// Share among the cluster's endpoints; 0 takes no requests.
+    #[schemars(range(min = 0, max = 1_000), extend("default" = 1))]
+    weight: Option<u32>,
+    /// What plugins may ask for.
+    #[schemars(extend("default" = {}))]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Which endpoint a request goes to.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Balance {
+    /// An algorithm of ours.
+    Word(BalanceWord),
+    /// The least loaded of some random endpoints.
+    LeastRequest(LeastRequest),
+    /// A plugin with the balancer role.
+    Plugin(super::OwnBinding),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum BalanceWord {
+    RoundRobin,
+    Random,
+    LeastRequest,
+}
+
+/// The least loaded of some random endpoints.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct LeastRequest {
+    /// How they are drawn.
+    least_request: Choices,
+}
+
+/// How endpoints are drawn.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Choices {
+    /// How many are drawn.
+    #[schemars(range(min = 2, max = 16), extend("default" = 2))]
+    choices: Option<u32>,
+}
+
+/// What keeps a session on its endpoint.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Affinity {
+    /// A cookie of ours.
+    Cookie(CookieAffinity),
+    /// A plugin with the affinity role.
+    Plugin(PluginAffinity),
+}
+
+/// Sessions known by a cookie of ours.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct CookieAffinity {
+    /// The cookie.
+    cookie: Cookie,
+    /// Ends this long after the last request.
+    #[schemars(extend("default" = "30m"))]
+    idle: Option<Duration>,
+    /// Ends this long after the first request.
+    #[schemars(extend("default" = "8h"))]
+    max: Option<Duration>,
+}
+
+/// The cookie; `idle` and `max` may stand here or beside it.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Cookie {
+    /// Its name.
+    #[schemars(extend("default" = "weir"))]
+    name: Option<String>,
+    /// Its path attribute.
+    #[schemars(extend("default" = "/"))]
+    path: Option<String>,
+    /// File with at least 32 secret bytes; without it the secret lasts as long as the process.
+    secret: Option<String>,
+    /// Ends this long after the last request.
+    #[schemars(extend("default" = "30m"))]
+    idle: Option<Duration>,
+    /// Ends this long after the first request.
+    #[schemars(extend("default" = "8h"))]
+    max: Option<Duration>,
+}
+
+/// Sessions known by a plugin.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct PluginAffinity {
+    /// A plugin with the affinity role.
+    plugin: String,
+    /// Laid over the plugin's settings.
+    settings: Option<Settings>,
+    /// Ends this long after the last request.
+    #[schemars(extend("default" = "30m"))]
+    idle: Option<Duration>,
+    /// Ends this long after the first request.
+    #[schemars(extend("default" = "8h"))]
+    max: Option<Duration>,
+    /// Most sessions remembered.
+    #[schemars(range(min = 1, max = 100_000_000), extend("default" = 100_000))]
+    capacity: Option<u32>,
+}
+
+/// Active health check.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["plugin"] }]))]
+struct Health {
+    /// An HTTP request of ours.
+    http: Option<HttpCheck>,
+    /// A plugin with the health role.
+    plugin: Option<String>,
+    /// Laid over the plugin's settings.
+    settings: Option<Settings>,
+    /// Between two checks of an endpoint.
+    #[schemars(extend("default" = "2s"))]
+    interval: Option<Duration>,
+    /// Longest time of one check.
+    #[schemars(extend("default" = "1s"))]
+    timeout: Option<Duration>,
+    /// Failures in a row that make an endpoint unhealthy.
+    #[schemars(range(min = 1, max = 1_000), extend("default" = 3))]
+    fall: Option<u32>,
+    /// Successes in a row that make it healthy again.
+    #[schemars(range(min = 1, max = 1_000), extend("default" = 2))]
+    rise: Option<u32>,
+}
+
+/// An HTTP request that a healthy endpoint answers well.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct HttpCheck {
+    /// Path and query.
+    #[schemars(regex(pattern = "^/"), extend("default" = "/"))]
+    path: Option<String>,
+    /// Host header; without it the endpoint's address.
+    host: Option<String>,
+    /// Its method.
+    #[schemars(extend("default" = "GET"))]
+    method: Option<String>,
+    /// Statuses that count as healthy.
+    #[schemars(length(min = 1), extend("default" = ["200-399"]))]
+    expect: Option<Vec<Statuses>>,
+}
+
+/// TLS to endpoints.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct UpstreamTls {
+    /// PEM file of the authorities to trust; without it the system's.
+    ca: Option<String>,
+    /// Server name to send and verify; without it the endpoint's address.
+    sni: Option<String>,
+    /// Verify the endpoint's certificate.
+    #[schemars(extend("default" = true))]
+    verify: Option<bool>,
+}

@@ -1,0 +1,86 @@
+//! Values without parts that JSON Schema has no word for.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+/// Any table: it reaches the plugin as JSON.
+pub(super) type Settings = BTreeMap<String, Value>;
+
+/// `30s`, `1h30m`
+pub(super) struct Duration;
+
+impl JsonSchema for Duration {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9]+(d|h|m|s|ms|us|ns))+$" })
+    }
+}
+
+/// `16MiB`, or a number of bytes
+pub(super) struct Size;
+
+impl JsonSchema for Size {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "pattern": "^[0-9]+ *([kKmMgG]([iI]?[bB])?|[bB])?$",
+            "minimum": 1,
+        })
+    }
+}
+
+/// `127.0.0.1:8080`, `[::1]:8080`
+pub(super) struct Address;
+
+impl JsonSchema for Address {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9.]+|\\[[0-9a-fA-F:.%]+\\]):[0-9]+$" })
+    }
+}
+
+/// `302`, or `200-299`
+pub(super) struct Statuses;
+
+impl JsonSchema for Statuses {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Statuses".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "pattern": "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$",
+            "minimum": 200,
+            "maximum": 599,
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! Whole files in, configurations or faults out.
+
+mod document;
+mod example;
+mod faults;
+mod places;
+mod robust;
+mod schema;
+mod warnings;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{Faults, Loaded, parse};
+
+/// A folder of its own with the files that the example names; gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir-config-{}-{number}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir_all(&folder.0).unwrap();
+        for name in ["canary", "consistent-hash", "tenant-affinity", "json-health"] {
+            folder.write(&format!("{name}.wasm"), "");
+        }
+        folder.write("cert.pem", "");
+        folder.write("key.pem", "");
+        folder.write("secret", &"s".repeat(32));
+        folder
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        fs::write(self.0.join(name), content).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("weir.toml")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn parse(&self, text: &str) -> Result<Loaded, Faults> {
+        parse(text, &self.file())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of this repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// A file with one of everything.
+const EXAMPLE: &str = include_str!("tests/example.toml");

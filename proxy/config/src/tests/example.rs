@@ -1,0 +1,163 @@
+//! A file with one of everything means what it says, and what it leaves out has its default.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{EXAMPLE, Folder};
+use crate::{
+    Action, AffinityKind, Balance, ByteSize, Config, Grant, HealthKind, HostMatch, LogFormat, OnFailure, PathMatch,
+    load,
+};
+
+fn example() -> (Folder, Config) {
+    let folder = Folder::new();
+    let loaded = folder.parse(EXAMPLE).unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    (folder, loaded.config)
+}
+
+#[test]
+fn process_and_listeners() {
+    let (folder, config) = example();
+    assert_eq!(config.process.workers, Some(2));
+    assert_eq!(config.process.shutdown_grace, Duration::from_secs(30));
+    assert_eq!(config.admin.unwrap().address, "127.0.0.1:9901".parse().unwrap());
+    assert_eq!((config.access_log.format, config.access_log.path), (LogFormat::Json, None));
+    let [web, secure] = config.listeners.as_slice() else { panic!("two listeners") };
+    assert_eq!((&*web.name, &*secure.name), ("web", "secure"));
+    assert!(web.tls.is_none());
+    let tls = secure.tls.as_ref().unwrap();
+    assert_eq!(tls.certificates[0].cert, folder.path("cert.pem"));
+    assert_eq!(tls.certificates[0].key, folder.path("key.pem"));
+    assert!(tls.http2);
+}
+
+#[test]
+fn plugins() {
+    let (folder, config) = example();
+    let names: Vec<&str> = config.plugins.iter().map(|plugin| &*plugin.name).collect();
+    assert_eq!(names, ["canary", "picker", "tenant-affinity", "json-health"]);
+    let canary = &config.plugins[0];
+    assert_eq!(canary.path, folder.path("canary.wasm"));
+    assert_eq!(canary.settings, json!({ "percent": 5 }));
+    assert_eq!(canary.deadline, Duration::from_millis(5));
+    assert_eq!(canary.memory, ByteSize(16 << 20));
+    assert_eq!(canary.on_failure, OnFailure::Native);
+    assert_eq!(canary.grants, [Grant::Log, Grant::Metrics, Grant::Clock, Grant::Random]);
+}
+
+#[test]
+fn routes() {
+    let (_folder, config) = example();
+    let [api, status, rest] = config.routes.as_slice() else { panic!("three routes") };
+    assert_eq!(api.matcher.host, Some(HostMatch::Exact("api.example.com".into())));
+    assert_eq!(api.matcher.path, Some(PathMatch::Prefix("/v1".into())));
+    assert_eq!(api.matcher.headers, [("x-team".into(), "blue".into())]);
+    assert_eq!(api.matcher.methods, ["GET"]);
+    assert_eq!(&*api.plugins[0].plugin, "canary");
+    assert_eq!(api.plugins[0].settings, json!({ "percent": 5 }));
+    assert_eq!(api.action, Action::Cluster("api".into()));
+    let Action::Respond(respond) = &status.action else { panic!("an answer") };
+    assert_eq!((respond.status, respond.body.as_str()), (200, "pong"));
+    assert_eq!(respond.headers, [("content-type".into(), "text/plain".into())]);
+    assert_eq!(rest.timeout, Some(Duration::from_secs(15)));
+}
+
+#[test]
+fn clusters() {
+    let (_folder, config) = example();
+    let [api, web] = config.clusters.as_slice() else { panic!("two clusters") };
+    assert_eq!((api.endpoints[0].weight, api.endpoints[1].weight), (1, 3));
+    assert_eq!(api.endpoints[1].labels["version"], "v2");
+    let Balance::Plugin(picker) = &api.balance else { panic!("a plugin") };
+    assert_eq!(picker.settings, json!({ "header": "x-user" }));
+    let affinity = api.affinity.as_ref().unwrap();
+    assert!(matches!(&affinity.kind, AffinityKind::Plugin(binding) if &*binding.plugin == "tenant-affinity"));
+    assert_eq!(affinity.idle, Duration::from_secs(1_800));
+    assert_eq!(affinity.max, Duration::from_secs(28_800));
+    assert_eq!(web.balance, Balance::RoundRobin);
+    let health = web.health.as_ref().unwrap();
+    assert_eq!((health.fall, health.rise), (3, 2));
+    assert!(matches!(&health.kind, HealthKind::Http { path, .. } if path == "/healthz"));
+}
+
+#[test]
+fn a_file_on_disk_is_read_with_paths_relative_to_it() {
+    let folder = Folder::new();
+    folder.write("weir.toml", EXAMPLE);
+    let loaded = load(&folder.file()).unwrap();
+    assert_eq!(loaded.config.plugins[0].path, folder.path("canary.wasm"));
+    let missing = load(&folder.path("absent.toml")).unwrap_err();
+    assert!(missing.to_string().contains("absent.toml"), "{missing}");
+}
+
+#[test]
+fn settings_of_a_binding_are_laid_over_those_of_the_plugin() {
+    let folder = Folder::new();
+    let text = EXAMPLE.replace(
+        "plugins = [\"canary\"]",
+        "plugins = [{ plugin = \"canary\", settings = { cookie = \"c\", since = 2020-01-01, f = 1.5 } }, \
+         { plugin = \"canary\", settings = { percent = 50 } }]",
+    );
+    let config = folder.parse(&text).unwrap().config;
+    let settings: Vec<_> = config.routes[0].plugins.iter().map(|bound| &bound.settings).collect();
+    assert_eq!(
+        settings,
+        [&json!({ "percent": 5, "cookie": "c", "since": "2020-01-01", "f": 1.5 }), &json!({ "percent": 50 })]
+    );
+}
+
+#[test]
+fn cookie_times_stand_in_the_cookie_or_beside_it() {
+    let folder = Folder::new();
+    let read = |affinity: &str| {
+        let text = format!("{EXAMPLE}affinity = {affinity}\n");
+        folder.parse(&text).unwrap().config.clusters[1].affinity.clone().unwrap()
+    };
+    let inside = read(r#"{ cookie = { name = "s", idle = "1m", max = "1h", path = "/a", secret = "secret" } }"#);
+    let beside = read(r#"{ cookie = { name = "s", path = "/a", secret = "secret" }, idle = "1m", max = "1h" }"#);
+    assert_eq!(inside, beside);
+    assert_eq!((inside.idle, inside.max), (Duration::from_secs(60), Duration::from_secs(3_600)));
+    let secret = Some(folder.path("secret"));
+    let kind = AffinityKind::Cookie { name: "s".into(), path: "/a".into(), secret };
+    assert_eq!(inside.kind, kind);
+}
+
+#[test]
+fn balance_has_several_spellings() {
+    let folder = Folder::new();
+    for (balance, meant) in [
+        ("\"random\"", Balance::Random),
+        ("\"least-request\"", Balance::LeastRequest { choices: 2 }),
+        ("{ least-request = { choices = 3 } }", Balance::LeastRequest { choices: 3 }),
+    ] {
+        let text = EXAMPLE.replace("\"round-robin\"", balance);
+        assert_eq!(folder.parse(&text).unwrap().config.clusters[1].balance, meant);
+    }
+}
+
+#[test]
+fn expected_statuses_are_numbers_and_ranges() {
+    let folder = Folder::new();
+    let check = "path = \"/h?x=1\", host = \"H.example:80\", method = \"HEAD\", expect = [\"200-299\", 302]";
+    let text = EXAMPLE.replace("path = \"/healthz\"", check);
+    let health = folder.parse(&text).unwrap().config.clusters[1].health.clone().unwrap();
+    let wanted = HealthKind::Http {
+        path: "/h?x=1".into(),
+        host: Some("h.example:80".into()),
+        method: "HEAD".into(),
+        expect: vec![(200, 299), (302, 302)],
+    };
+    assert_eq!(health.kind, wanted);
+}
+
+#[test]
+fn prefixes_go_by_segments() {
+    let folder = Folder::new();
+    for (written, meant) in [("/v1/", "/v1"), ("/", "/")] {
+        let text = EXAMPLE.replace("path-prefix = \"/v1\"", &format!("path-prefix = \"{written}\""));
+        let path = folder.parse(&text).unwrap().config.routes[0].matcher.path.clone();
+        assert_eq!(path, Some(PathMatch::Prefix(meant.into())));
+    }
+}

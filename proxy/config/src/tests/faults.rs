@@ -1,0 +1,233 @@
+//! Each kind of fault names its line and key and says what would be right.
+
+use super::{EXAMPLE, Folder};
+use crate::Fault;
+
+/// The only fault of the example after one replacement.
+fn only(from: &str, to: &str) -> Fault {
+    let folder = Folder::new();
+    assert!(EXAMPLE.contains(from), "the example has no {from}");
+    let text = EXAMPLE.replacen(from, to, 1);
+    let line = text.lines().zip(EXAMPLE.lines()).position(|(line, known)| line != known);
+    let faults = folder.parse(&text).expect_err(&format!("{from} -> {to} is a fault"));
+    assert_eq!(faults.len(), 1, "{from} -> {to}\n{faults}");
+    let fault = faults.0.into_iter().next().unwrap();
+    assert_eq!(Some(fault.line), line.map(|line| line + 1), "{from} -> {to}\n{fault}");
+    fault
+}
+
+/// Checks the key, and words of the problem and of the remedy, of each replacement's only fault.
+fn each(cases: &[(&str, &str, &str, &str, &str)]) {
+    for (from, to, key, problem, remedy) in cases {
+        let fault = only(from, to);
+        assert_eq!(&fault.key, key, "{fault}");
+        assert!(fault.problem.contains(problem), "{problem}?\n{fault}");
+        assert!(fault.remedy.as_ref().unwrap().contains(remedy), "{remedy}?\n{fault}");
+    }
+}
+
+#[test]
+fn unknown_keys() {
+    each(&[
+        ("workers = 2", "wokers = 2", "process.wokers", "unknown key `wokers`", "did you mean `workers`?"),
+        ("shutdown-grace", "shutdown_grace", "process.shutdown_grace", "unknown key", "`shutdown-grace`?"),
+        ("fall = 3", "colour = 3", "clusters.web.health.colour", "unknown key", "`interval`"),
+        ("labels =", "lables =", "clusters.api.endpoints[1].lables", "unknown key", "`labels`?"),
+        ("path-prefix", "prefix", "routes[0].match.prefix", "unknown key", "keys here: `host`"),
+    ]);
+}
+
+#[test]
+fn types() {
+    each(&[
+        ("workers = 2", "workers = \"2\"", "process.workers", "found a string", "without quotes"),
+        ("workers = 2", "workers = 0", "process.workers", "out of range", "from 1 to 1024"),
+        ("\"30s\"", "30", "process.shutdown-grace", "found a whole number", "`\"30s\"`"),
+        ("\"30s\"", "\"30 seconds\"", "process.shutdown-grace", "not a duration", "`\"1h30m\"`"),
+        ("\"5ms\"", "\"5h\"", "plugins.canary.deadline", "out of range", "1ms to 10s"),
+        ("\"16MiB\"", "\"16 miles\"", "plugins.canary.memory", "not a size", "`\"16MiB\"`"),
+        ("\"16MiB\"", "\"1k\"", "plugins.canary.memory", "1KiB is out of range", "64KiB to 4GiB"),
+        ("\"native\"", "\"nativ\"", "plugins.canary.on-failure", "not possible", "did you mean `native`?"),
+        ("\"json\"", "\"xml\"", "access-log.format", "not possible", "`json`, `logfmt`, `off`"),
+        ("{ percent = 5 }", "5", "plugins.canary.settings", "expected a table", "percent"),
+        ("methods = [\"GET\"]", "methods = \"GET\"", "routes[0].match.methods", "expected an array", "[\"GET\"]"),
+    ]);
+}
+
+#[test]
+fn addresses() {
+    let web = "listeners.web.address";
+    each(&[
+        ("127.0.0.1:8080", "127.0.0.1", web, "has no port", "`127.0.0.1:8080`"),
+        ("127.0.0.1:8080", ":8080", web, "names no address", "`0.0.0.0:8080`"),
+        ("127.0.0.1:8080", "127.0.0.1:99999", web, "no valid port", "0 to 65535"),
+        ("127.0.0.1:8080", "nonsense", web, "not an address", "`[::1]:8080`"),
+        ("127.0.0.1:9003", "backend.local:9003", "clusters.web.endpoints[0]", "host name", "not resolved"),
+        ("127.0.0.1:9003", "127.0.0.1:0", "clusters.web.endpoints[0]", "port 0", "port"),
+        ("127.0.0.1:8443", "127.0.0.1:8080", "listeners.secure.address", "already taken on line 13", "port"),
+    ]);
+}
+
+#[test]
+fn references() {
+    each(&[
+        ("cluster = \"api\"", "cluster = \"apo\"", "routes[0].cluster", "no cluster `apo`", "did you mean `api`?"),
+        ("[\"canary\"]", "[\"canray\"]", "routes[0].plugins[0]", "no plugin `canray`", "did you mean `canary`?"),
+        (
+            "plugin = \"picker\"",
+            "plugin = \"unlike\"",
+            "clusters.api.balance.plugin",
+            "no plugin",
+            "plugins in this file: `canary`",
+        ),
+        ("\"round-robin\"", "\"picker\"", "clusters.web.balance", "is a plugin", "{ plugin = \"picker\" }"),
+    ]);
+}
+
+#[test]
+fn files() {
+    each(&[
+        ("\"canary.wasm\"", "\"absent.wasm\"", "plugins.canary.path", "/absent.wasm: No such file", "existing file"),
+        ("\"cert.pem\"", "\".\"", "listeners.secure.tls.certificates[0].cert", "is a folder", "name a file"),
+        ("\"key.pem\"", "\"absent.pem\"", "listeners.secure.tls.certificates[0].key", "/absent.pem", "existing"),
+        ("path = \"-\"", "path = \"absent/log\"", "access-log.path", "no folder", "create"),
+    ]);
+}
+
+#[test]
+fn routes() {
+    each(&[
+        ("name = \"status\"", "name = \"api\"", "routes[1].name", "already taken on line 36", "own name"),
+        ("name = \"rest\"", "name = \"the rest\"", "routes[2].name", "not a name", "letters"),
+        ("status = 200", "status = 99", "routes[1].respond.status", "out of range", "200 to 599"),
+        ("status = 200", "status = 204", "routes[1].respond.body", "has no body", "leave out"),
+        ("content-type =", "content-length =", "routes[1].respond.headers.content-length", "not for a route", "leave"),
+        (
+            "content-type =",
+            "\"content type\" =",
+            "routes[1].respond.headers.\"content type\"",
+            "not a header name",
+            "`x-team`",
+        ),
+        ("\"text/plain\"", "\"a\\nb\"", "routes[1].respond.headers.content-type", "not a header value", "one line"),
+        ("\"/v1\"", "\"v1\"", "routes[0].match.path-prefix", "does not begin with `/`", "did you mean `/v1`?"),
+        ("\"/ping\"", "\"/ping?x\"", "routes[1].match.path", "more than a path", "`query`"),
+        ("path = \"/ping\"", "path = \"/a\", path-prefix = \"/b\"", "routes[1].match.path-prefix", "exclude", "keep"),
+        ("api.example.com", "api.example.com:80", "routes[0].match.host", "has a port", "`api.example.com`"),
+        ("[\"GET\"]", "[\"get\"]", "routes[0].match.methods[0]", "case-sensitive", "did you mean `GET`?"),
+        ("[\"GET\"]", "[]", "routes[0].match.methods", "no method", "leave out"),
+        ("timeout = \"15s\"", "timeout = \"15s\"\nrespond = {}", "routes[2].respond", "exclude each other", "keep"),
+    ]);
+}
+
+#[test]
+fn clusters() {
+    each(&[
+        ("[\"127.0.0.1:9003\"]", "[]", "clusters.web.endpoints", "without endpoints", "127.0.0.1:9001"),
+        ("127.0.0.1:9002", "127.0.0.1:9001", "clusters.api.endpoints[1].address", "already there", "weight"),
+        ("weight = 3", "weight = 1001", "clusters.api.endpoints[1].weight", "out of range", "0 to 1000"),
+        ("\"round-robin\"", "\"round_robin\"", "clusters.web.balance", "not possible", "`round-robin`?"),
+        (
+            "\"round-robin\"",
+            "{ settings = {}, least-request = {} }",
+            "clusters.web.balance.settings",
+            "belong to a plugin",
+            "plugin",
+        ),
+        (
+            "\"round-robin\"",
+            "{ least-request = { choices = 1 } }",
+            "clusters.web.balance.least-request.choices",
+            "range",
+            "2 to 16",
+        ),
+        (
+            "http = { path = \"/healthz\" }",
+            "http = { expect = [\"2xx\"] }",
+            "clusters.web.health.http.expect[0]",
+            "not a range",
+            "`\"200-299\"`?",
+        ),
+        ("http = { path = \"/healthz\" }, ", "", "clusters.web.health", "one of `http` and `plugin`", "add"),
+        (
+            "http = { path = \"/healthz\" }",
+            "http = { path = \"h\" }",
+            "clusters.web.health.http.path",
+            "begin with",
+            "`/h`",
+        ),
+        (
+            "plugin = \"tenant-affinity\", ",
+            "plugin = \"tenant-affinity\", cookie = {}, ",
+            "clusters.api.affinity.plugin",
+            "exclude",
+            "keep",
+        ),
+        (
+            "plugin = \"tenant-affinity\", ",
+            "cookie = { idle = \"1m\" }, ",
+            "clusters.api.affinity.idle",
+            "also inside",
+            "once",
+        ),
+        (
+            "plugin = \"tenant-affinity\", ",
+            "cookie = { name = \"a b\" }, ",
+            "clusters.api.affinity.cookie.name",
+            "not a cookie name",
+            "letters",
+        ),
+        (
+            "plugin = \"tenant-affinity\", ",
+            "cookie = { secret = \"key.pem\" }, ",
+            "clusters.api.affinity.cookie.secret",
+            "too few",
+            "32",
+        ),
+        (
+            "plugin = \"tenant-affinity\", ",
+            "cookie = {}, capacity = 3, ",
+            "clusters.api.affinity.capacity",
+            "remembers no",
+            "leave out",
+        ),
+    ]);
+}
+
+#[test]
+fn missing_keys_are_told_at_the_table() {
+    let folder = Folder::new();
+    let text = "[listeners.web]\n\n[clusters.c]\n[plugins.p]\n[[routes]]\nname = \"r\"\n";
+    let faults = folder.parse(text).unwrap_err();
+    let told: Vec<_> = faults.iter().map(|fault| (fault.line, &*fault.key, &*fault.problem)).collect();
+    assert_eq!(
+        told,
+        [
+            (1, "listeners.web", "`address` is missing"),
+            (3, "clusters.c", "`endpoints` is missing"),
+            (4, "plugins.p", "`path` is missing"),
+            (5, "routes[0]", "one of `cluster` and `respond` is missing"),
+        ]
+    );
+}
+
+#[test]
+fn faults_of_syntax_have_the_same_form() {
+    let fault = only("workers = 2", "workers = ");
+    assert!(fault.key.is_empty() && !fault.problem.is_empty(), "{fault}");
+    let fault = only("[admin]", "[admin");
+    assert!(fault.to_string().contains("weir.toml:5:"), "{fault}");
+    let fault = only("shutdown-grace = \"30s\"", "workers = 3");
+    assert!(fault.problem.contains("duplicate key"), "{fault}");
+}
+
+#[test]
+fn sections_of_the_wrong_kind_say_how_they_are_written() {
+    let folder = Folder::new();
+    let faults = folder.parse("listeners = 1\n[routes]\n[[clusters]]\n").unwrap_err();
+    let remedies: Vec<_> = faults.iter().map(|fault| fault.remedy.clone().unwrap()).collect();
+    assert_eq!(faults.len(), 3, "{faults}");
+    assert!(remedies[0].contains("[listeners.NAME]"));
+    assert!(remedies[1].contains("[[routes]]"));
+    assert!(remedies[2].contains("[clusters.NAME]"));
+}

@@ -1,0 +1,60 @@
+//! How faults are shown, and that all are.
+
+use super::{EXAMPLE, Folder};
+
+#[test]
+fn a_fault_shows_its_line_key_and_remedy() {
+    let folder = Folder::new();
+    let text = "[listeners.web]\n\tadress = \"127.0.0.1:8080\"\naddress = \"127.0.0.1:0\"\n";
+    let faults = folder.parse(text).unwrap_err();
+    let wanted = format!(
+        "error: unknown key `adress`
+ --> {}:2:2
+  |
+2 | \tadress = \"127.0.0.1:8080\"
+  | \t^^^^^^
+  = key: listeners.web.adress
+  = help: did you mean `address`?
+",
+        folder.file().display()
+    );
+    assert_eq!(faults.to_string(), wanted);
+}
+
+#[test]
+fn all_faults_are_told_together_in_file_order() {
+    let folder = Folder::new();
+    let text = EXAMPLE
+        .replace("workers = 2", "workers = -1")
+        .replace("127.0.0.1:8443", "localhost:8443")
+        .replace("\"5ms\"", "\"fast\"")
+        .replace("cluster = \"web\"", "cluster = \"wep\"")
+        .replace("weight = 3", "wieght = 3");
+    let faults = folder.parse(&text).unwrap_err();
+    let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "process.workers",
+            "listeners.secure.address",
+            "plugins.canary.deadline",
+            "routes[2].cluster",
+            "clusters.api.endpoints[1].wieght",
+        ]
+    );
+    assert_eq!(faults.to_string().matches("error: ").count(), 5);
+}
+
+#[test]
+fn a_plugin_with_a_fault_is_no_second_fault_where_it_is_used() {
+    let folder = Folder::new();
+    let faults = folder.parse(&EXAMPLE.replace("path = \"canary.wasm\"", "")).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults}");
+}
+
+#[test]
+fn text_from_the_file_cannot_steer_the_terminal() {
+    let folder = Folder::new();
+    let faults = folder.parse("\"\\u001b[31m\" = 1\n").unwrap_err();
+    assert!(!faults.to_string().contains('\u{1b}'));
+}

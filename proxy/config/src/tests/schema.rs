@@ -1,0 +1,156 @@
+//! The schema is the committed one, and says what the readers do.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::{Map, Value, json};
+
+use super::{Folder, repository};
+use crate::{Config, json_schema};
+
+fn schema() -> Value {
+    serde_json::from_str(&json_schema()).unwrap()
+}
+
+/// The tables of the schema by their names.
+pub(super) fn tables() -> Map<String, Value> {
+    let schema = schema();
+    let mut tables = schema["$defs"].as_object().unwrap().clone();
+    tables.insert("File".into(), schema);
+    tables.retain(|_, table| table.get("properties").is_some());
+    tables
+}
+
+fn keys(table: &Value) -> BTreeSet<String> {
+    table["properties"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_committed_schema_is_this_one() {
+    let path = repository("docs/weir.schema.json");
+    if std::env::var_os("WEIR_BLESS").is_some() {
+        fs::write(&path, json_schema()).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == json_schema(), "docs/weir.schema.json is stale: test with WEIR_BLESS=1");
+}
+
+#[test]
+fn tables_of_the_schema_refuse_unknown_keys() {
+    for (name, table) in tables() {
+        assert_eq!(table["additionalProperties"], false, "{name}");
+    }
+}
+
+/// The keys that a reader knows, as it tells them for a key it does not know.
+fn known(text: &str) -> BTreeSet<String> {
+    let faults = Folder::new().parse(text).unwrap_err();
+    let fault = faults.iter().find(|fault| fault.problem == "unknown key `qqqqqqqqqqqq`");
+    let remedy = fault.unwrap_or_else(|| panic!("{text}\n{faults}")).remedy.clone().unwrap();
+    let list = remedy.strip_prefix("keys here: ").unwrap();
+    list.split(", ").map(|key| key.trim_matches('`').to_owned()).collect()
+}
+
+#[test]
+fn readers_and_schema_know_the_same_keys() {
+    let odd = "qqqqqqqqqqqq = 1";
+    let cluster = |line: &str| format!("[clusters.c]\n{line}");
+    let route = |line: &str| format!("[[routes]]\n{line}");
+    let all = tables();
+    let mut unseen = all.clone();
+    for (name, text) in [
+        ("File", odd.to_owned()),
+        ("Process", format!("[process]\n{odd}")),
+        ("Admin", format!("[admin]\n{odd}")),
+        ("AccessLog", format!("[access-log]\n{odd}")),
+        ("Listener", format!("[listeners.l]\n{odd}")),
+        ("ListenerTls", format!("[listeners.l]\ntls = {{ {odd} }}")),
+        ("Certificate", format!("[listeners.l]\ntls = {{ certificates = [{{ {odd} }}] }}")),
+        ("Limits", format!("[listeners.l.limits]\n{odd}")),
+        ("Forwarded", format!("[listeners.l.forwarded]\n{odd}")),
+        ("Plugin", format!("[plugins.p]\n{odd}")),
+        ("Route", route(odd)),
+        ("OwnBinding", route(&format!("plugins = [{{ {odd} }}]"))),
+        ("Match", route(&format!("match = {{ {odd} }}"))),
+        ("Respond", route(&format!("respond = {{ {odd} }}"))),
+        ("Cluster", cluster(odd)),
+        ("FullEndpoint", cluster(&format!("endpoints = [{{ {odd} }}]"))),
+        ("LeastRequest OwnBinding", cluster(&format!("balance = {{ {odd} }}"))),
+        ("Choices", cluster(&format!("balance = {{ least-request = {{ {odd} }} }}"))),
+        ("CookieAffinity PluginAffinity", cluster(&format!("affinity = {{ {odd} }}"))),
+        ("Cookie", cluster(&format!("affinity.cookie = {{ {odd} }}"))),
+        ("Health", cluster(&format!("health = {{ {odd} }}"))),
+        ("HttpCheck", cluster(&format!("health.http = {{ {odd} }}"))),
+        ("UpstreamTls", cluster(&format!("tls = {{ {odd} }}"))),
+    ] {
+        let wanted = name.split(' ').flat_map(|name| keys(&all[name])).collect();
+        assert_eq!(known(&text), wanted, "{name}");
+        name.split(' ').for_each(|name| drop(unseen.remove(name)));
+    }
+    assert!(unseen.is_empty(), "not looked at: {:?}", unseen.keys());
+}
+
+/// What a file means in which nothing is said that has a default.
+fn terse() -> Value {
+    json!({
+        "process": {}, "access-log": {},
+        "listeners": { "l": {
+            "address": "127.0.0.1:0", "limits": {}, "forwarded": {},
+            "tls": { "certificates": [{ "cert": "cert.pem", "key": "key.pem" }] },
+        } },
+        "plugins": { "p": { "path": "canary.wasm" } },
+        "routes": [{ "name": "r", "match": {}, "respond": {} }],
+        "clusters": {
+            "a": {
+                "endpoints": [{ "address": "127.0.0.1:1" }], "tls": {},
+                "affinity": { "cookie": {} }, "health": { "http": {} },
+            },
+            "b": {
+                "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-request": {} },
+                "affinity": { "plugin": "p" },
+            },
+        },
+    })
+}
+
+/// The tables of [`terse`] with their names in the schema.
+const PLACES: [(&str, &str); 17] = [
+    ("/process", "Process"),
+    ("/access-log", "AccessLog"),
+    ("/listeners/l/limits", "Limits"),
+    ("/listeners/l/forwarded", "Forwarded"),
+    ("/listeners/l/tls", "ListenerTls"),
+    ("/plugins/p", "Plugin"),
+    ("/routes/0", "Route"),
+    ("/routes/0/match", "Match"),
+    ("/routes/0/respond", "Respond"),
+    ("/clusters/a", "Cluster"),
+    ("/clusters/a/tls", "UpstreamTls"),
+    ("/clusters/a/endpoints/0", "FullEndpoint"),
+    ("/clusters/a/affinity/cookie", "Cookie"),
+    ("/clusters/a/health", "Health"),
+    ("/clusters/a/health/http", "HttpCheck"),
+    ("/clusters/b/balance/least-request", "Choices"),
+    ("/clusters/b/affinity", "PluginAffinity"),
+];
+
+fn meaning(folder: &Folder, file: &Value) -> Config {
+    let text = toml::to_string(file).unwrap();
+    folder.parse(&text).unwrap_or_else(|faults| panic!("{text}\n{faults}")).config
+}
+
+#[test]
+fn writing_a_default_changes_nothing() {
+    let folder = Folder::new();
+    let tables = tables();
+    let mut file = terse();
+    let plain = meaning(&folder, &file);
+    for (place, name) in PLACES {
+        let table = file.pointer_mut(place).unwrap().as_object_mut().unwrap();
+        for (key, property) in tables[name]["properties"].as_object().unwrap() {
+            if let Some(default) = property.get("default") {
+                table.entry(key).or_insert_with(|| default.clone());
+            }
+        }
+    }
+    assert_eq!(meaning(&folder, &file), plain);
+}

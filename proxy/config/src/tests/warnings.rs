@@ -1,0 +1,101 @@
+//! What is legal but surely not meant is told, and nothing else is.
+
+use super::{EXAMPLE, Folder};
+use crate::Fault;
+
+fn warnings(text: &str) -> Vec<Fault> {
+    let folder = Folder::new();
+    folder.parse(text).unwrap_or_else(|faults| panic!("{text}\n{faults}")).warnings.0
+}
+
+/// The only warning of the example after one replacement.
+fn only(from: &str, to: &str) -> Fault {
+    assert!(EXAMPLE.contains(from), "the example has no {from}");
+    let mut found = warnings(&EXAMPLE.replacen(from, to, 1));
+    assert_eq!(found.len(), 1, "{from} -> {to}: {found:?}");
+    found.remove(0)
+}
+
+/// Whether a route with the second match is told to be dead behind one with the first.
+fn dead(first: &str, second: &str) -> bool {
+    let text = format!(
+        "[listeners.l]\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"a\"\nmatch = {first}\nrespond = {{}}\n\
+         [[routes]]\nname = \"b\"\nmatch = {second}\nrespond = {{}}\n"
+    );
+    let found = warnings(&text);
+    assert!(found.iter().all(|fault| fault.key == "routes[1].name" && fault.line == 8));
+    !found.is_empty()
+}
+
+#[test]
+fn a_route_behind_a_wider_one_is_dead() {
+    for (first, second) in [
+        ("{}", "{ path = \"/x\" }"),
+        ("{ path-prefix = \"/v1\" }", "{ path = \"/v1\" }"),
+        ("{ path-prefix = \"/v1\" }", "{ path-prefix = \"/v1/x\", host = \"h\" }"),
+        ("{ path-prefix = \"/\" }", "{ path = \"/x\" }"),
+        ("{ host = \"*.b.c\" }", "{ host = \"a.B.c\" }"),
+        ("{ host = \"*.c\" }", "{ host = \"*.b.c\" }"),
+        ("{ headers = { a = \"1\" } }", "{ headers = { A = \"1\", b = \"2\" } }"),
+        ("{ methods = [\"GET\", \"PUT\"] }", "{ methods = [\"PUT\"] }"),
+        ("{ query = { a = \"1\" } }", "{ query = { a = \"1\" }, cookies = { c = \"2\" } }"),
+    ] {
+        assert!(dead(first, second), "{first} covers {second}");
+    }
+}
+
+#[test]
+fn a_route_with_requests_of_its_own_is_alive() {
+    for (first, second) in [
+        ("{ path = \"/x\" }", "{}"),
+        ("{ path-prefix = \"/v1\" }", "{ path-prefix = \"/v10\" }"),
+        ("{ path = \"/v1\" }", "{ path-prefix = \"/v1\" }"),
+        ("{ host = \"*.b.c\" }", "{ host = \"b.c\" }"),
+        ("{ host = \"a.b\" }", "{ host = \"*.b\" }"),
+        ("{ headers = { a = \"1\" } }", "{ headers = { a = \"2\" } }"),
+        ("{ methods = [\"GET\"] }", "{}"),
+        ("{ methods = [\"GET\"] }", "{ methods = [\"GET\", \"PUT\"] }"),
+    ] {
+        assert!(!dead(first, second), "{first} does not cover {second}");
+    }
+}
+
+#[test]
+fn a_dead_route_names_the_one_before_it() {
+    let fault = only("match = { path = \"/ping\" }\n", "");
+    assert_eq!(fault.key, "routes[2].name");
+    assert!(fault.problem.contains("`status` on line 42"), "{fault}");
+}
+
+#[test]
+fn unused_plugins_and_clusters() {
+    let fault = only("plugins = [\"canary\"]", "");
+    assert_eq!((fault.line, &*fault.key), (19, "plugins.canary"));
+    let text = EXAMPLE.replace("plugins = [\"canary\"]", "").replace("cluster = \"web\"", "respond = {}");
+    let keys: Vec<String> = warnings(&text).into_iter().map(|fault| fault.key).collect();
+    assert_eq!(keys, ["plugins.canary", "clusters.web"]);
+}
+
+#[test]
+fn a_router_plugin_may_forward_to_a_cluster_that_no_route_names() {
+    assert!(warnings(&EXAMPLE.replace("cluster = \"web\"", "respond = {}")).is_empty());
+}
+
+#[test]
+fn times_that_cannot_be_meant() {
+    assert_eq!(only("idle = \"30m\"", "idle = \"9h\"").key, "clusters.api.affinity.idle");
+    let fault = only("timeout = \"1s\", fall", "timeout = \"2s\", fall");
+    assert_eq!(fault.key, "clusters.web.health.timeout");
+}
+
+#[test]
+fn habits_that_an_operator_should_know_of() {
+    assert_eq!(only("\"json\"", "\"off\"").key, "access-log.format");
+    assert_eq!(only("127.0.0.1:9901", "0.0.0.0:9901").key, "admin.address");
+    let idle = "[{ address = \"127.0.0.1:9003\", weight = 0 }]";
+    assert_eq!(only("[\"127.0.0.1:9003\"]", idle).key, "clusters.web.endpoints");
+    let text = format!("{EXAMPLE}tls = {{ verify = false }}\n");
+    assert_eq!(warnings(&text)[0].key, "clusters.web.tls.verify");
+    assert!(warnings("")[0].problem.contains("no listener"));
+}
