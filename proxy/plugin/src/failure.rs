@@ -24,8 +24,7 @@ pub enum Failure {
 
 impl Failure {
     /// All kinds, in the order of [`Failure::index`].
-    pub(crate) const KINDS: [&'static str; 5] =
-        ["trap", "deadline", "memory", "bad-answer", "start"];
+    pub(crate) const KINDS: [&'static str; 5] = ["trap", "deadline", "memory", "bad-answer", "start"];
 
     /// Its kind as logs and metrics name it.
     pub fn kind(&self) -> &'static str {
@@ -94,9 +93,6 @@ pub enum HostError {
     /// The engine refused its settings or could not reserve address space.
     #[error("the WebAssembly engine does not start: {0}")]
     Engine(String),
-    /// The thread that enforces deadlines.
-    #[error("no thread for deadlines: {0}")]
-    Thread(#[source] std::io::Error),
     /// The folder for compiled plugins was named and cannot be used.
     #[error("plugin cache {}: {problem}", path.display())]
     Cache {

@@ -1,45 +1,155 @@
-//! The host.
-#![allow(unused, missing_docs)]
-use crate::*;
-use std::{path::PathBuf, sync::Arc, time::{Duration, SystemTime}};
+//! The host: one a process.
 
-/// What a plugin decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role { Router, Balancer, Affinity, Health }
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use weir_config::{ByteSize, Plugin};
+
+use crate::{
+    Bound, Failure, HealthVerdict, HostError, Program, Refused, Role, Target,
+    cache::{Cache, sha256},
+    checking, component,
+    contract::Exports,
+    engine::{MEMORY_CEILING, Machine},
+    fault::Fault,
+    imports,
+    ledger::Ledger,
+    page,
+};
+
+/// What a host is made with.
 #[derive(Debug, Clone, Default)]
-pub struct HostOptions { pub cache: Option<PathBuf> }
-pub struct Host {}
+pub struct HostOptions {
+    /// Folder for compiled plugins, made with mode 0700; none is `weir` in `$XDG_CACHE_HOME`, in
+    /// `/var/cache` for root, or in `~/.cache`.
+    pub cache: Option<PathBuf>,
+}
+
+/// Compiles plugins, runs their health checks and writes their metrics.
+pub struct Host {
+    machine: Arc<Machine>,
+    cache: Cache,
+    /// By name of the plugin; they outlive its versions.
+    ledgers: Mutex<BTreeMap<Arc<str>, Arc<Ledger>>>,
+}
+
 impl Host {
-    pub fn try_new(options: HostOptions) -> Result<Arc<Host>, HostError> { Ok(Arc::new(Host {})) }
-    pub fn load(&self, plugin: &weir_config::Plugin, component: &[u8]) -> Result<Arc<Program>, Refused> { Ok(Arc::new(Program {})) }
-    pub fn metrics(&self, out: &mut String) {}
-    pub async fn check(&self, bound: &Bound, target: Arc<dyn Target>, timeout: Duration) -> Result<HealthVerdict, Failure> { Err(Failure::Trap) }
+    /// # Errors
+    /// The engine does not start, or the cache folder that was named cannot be used.
+    pub fn try_new(options: HostOptions) -> Result<Arc<Self>, HostError> {
+        let machine = Machine::try_new().map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        Ok(Arc::new(Self { machine: Arc::new(machine), cache: Cache::open(options.cache)?, ledgers: Mutex::default() }))
+    }
+
+    /// Compile and check a component. Blocks for up to seconds: call it off the workers.
+    ///
+    /// # Errors
+    /// With all that is wrong with it, for the operator.
+    pub fn load(&self, plugin: &Plugin, bytes: &[u8]) -> Result<Arc<Program>, Refused> {
+        let memory = memory(plugin.memory)?;
+        component::check_bytes(bytes)?;
+        let sha256 = sha256(bytes);
+        let engine = &self.machine.engine;
+        let compiled = self.cache.load(engine, &sha256, bytes)?;
+        component::check(&compiled, engine, &plugin.name, &plugin.grants)?;
+        let linked = imports::for_decisions(engine, &plugin.grants);
+        let decisions = linked.and_then(|linker| linker.instantiate_pre(&compiled)).map_err(misfit)?;
+        let linked = imports::for_checks(engine, &plugin.grants);
+        let checks = linked.and_then(|linker| linker.instantiate_pre(&compiled)).map_err(misfit)?;
+        let exports = Exports::of(&decisions).ok_or(Refused::NoRole(Role::NAMES))?;
+        let roles = exports.roles();
+        if roles.is_empty() {
+            return Err(Refused::NoRole(Role::NAMES));
+        }
+        let ticking = self.machine.tick();
+        ticking.map_err(|error| Refused::Host(format!("no thread for deadlines: {error}")))?;
+        Ok(Arc::new(Program {
+            id: next_id(),
+            sha256,
+            size: bytes.len(),
+            loaded: SystemTime::now(),
+            on_failure: plugin.on_failure,
+            deadline: plugin.deadline,
+            memory,
+            roles,
+            machine: Arc::clone(&self.machine),
+            ledger: self.ledger(&plugin.name),
+            exports,
+            decisions,
+            checks,
+            idle: Mutex::default(),
+            bindings: Mutex::default(),
+        }))
+    }
+
+    /// One health check of the endpoint behind `target`. The timeout holds for everything, the
+    /// guest's start and its waiting included. Runs on any tokio runtime with time enabled.
+    ///
+    /// # Errors
+    /// No verdict came about, which says nothing of the endpoint.
+    pub async fn check(
+        &self,
+        bound: &Bound,
+        target: Arc<dyn Target>,
+        timeout: Duration,
+    ) -> Result<HealthVerdict, Failure> {
+        if bound.role() != Role::Health {
+            return Err(Failure::Start(format!("it is bound as {}", bound.role())));
+        }
+        let begun = Instant::now();
+        let check = checking::check(bound, target, timeout);
+        let outcome = tokio::time::timeout(timeout, check).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Failure::Deadline.into()));
+        settle(&bound.program.ledger, begun.elapsed(), outcome)
+    }
+
+    /// Append the metrics of all plugins in Prometheus text format.
+    pub fn metrics(&self, out: &mut String) {
+        let ledgers: Vec<_> = self.ledgers().values().cloned().collect();
+        page::write(&ledgers, out);
+    }
+
+    fn ledger(&self, name: &Arc<str>) -> Arc<Ledger> {
+        let mut ledgers = self.ledgers();
+        let ledger = ledgers.entry(Arc::clone(name));
+        Arc::clone(ledger.or_insert_with(|| Arc::new(Ledger::new(Arc::clone(name)))))
+    }
+
+    fn ledgers(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Ledger>>> {
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
-#[derive(Debug)]
-pub struct Program {}
-impl Program {
-    pub fn bind(self: &Arc<Self>, role: Role, settings: &serde_json::Value) -> Result<Bound, Refused> { Ok(Bound { program: self.clone() }) }
-    pub fn name(&self) -> &Arc<str> { unimplemented_name() }
-    pub fn sha256(&self) -> &str { "" }
-    pub fn size(&self) -> usize { 0 }
-    pub fn roles(&self) -> &[Role] { &[] }
-    pub fn loaded(&self) -> SystemTime { SystemTime::UNIX_EPOCH }
-    pub fn id(&self) -> u64 { 0 }
-    pub fn on_failure(&self) -> weir_config::OnFailure { weir_config::OnFailure::Native }
+
+fn settle(ledger: &Ledger, took: Duration, outcome: Result<HealthVerdict, Fault>) -> Result<HealthVerdict, Failure> {
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    outcome.inspect(|_| ledger.checked(nanos, None)).map_err(|Fault { failure, cause }| {
+        ledger.checked(nanos, Some(&failure));
+        ledger.log_failure(Role::Health, &failure, cause.as_ref());
+        failure
+    })
 }
-fn unimplemented_name() -> &'static Arc<str> { static NAME: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "".into()); &NAME }
-#[derive(Debug, Clone)]
-pub struct Bound { pub program: Arc<Program> }
-impl Bound { pub fn role(&self) -> Role { Role::Router } pub fn settings(&self) -> &str { "" } }
-pub struct Guests {}
-impl Guests {
-    pub fn new(host: &Arc<Host>) -> Guests { Guests {} }
-    pub fn route(&self, bound: &Bound, request: &dyn RequestView) -> Result<RouteDecision, Failure> { Err(Failure::Trap) }
-    pub fn pick(&self, bound: &Bound, request: &dyn RequestView, candidates: &dyn CandidatesView) -> Result<Option<u32>, Failure> { Err(Failure::Trap) }
-    pub fn session(&self, bound: &Bound, request: &dyn RequestView) -> Result<Option<Session>, Failure> { Err(Failure::Trap) }
-    pub fn bound(&self, bound: &Bound, request: &dyn RequestView, key: Option<&str>, endpoint: &str) -> Result<Mark, Failure> { Err(Failure::Trap) }
-    /// The answer to the last decision could not be carried out (an unknown cluster).
-    pub fn reject(&self, bound: &Bound, why: &str) -> Failure { Failure::BadAnswer(why.into()) }
-    pub fn prune(&self) {}
-    pub fn instances(&self) -> usize { 0 }
+
+fn memory(configured: ByteSize) -> Result<usize, Refused> {
+    let ByteSize(bytes) = configured;
+    match usize::try_from(bytes) {
+        Ok(memory) if bytes <= MEMORY_CEILING => Ok(memory),
+        _ => Err(Refused::Host(format!("memory of {bytes} bytes: at most {MEMORY_CEILING}"))),
+    }
+}
+
+/// An import has our name and another type.
+fn misfit(error: wasmtime::Error) -> Refused {
+    Refused::Imports(vec![format!("does not fit the contract: {error:#}")])
+}
+
+fn next_id() -> u64 {
+    static PROGRAMS: AtomicU64 = AtomicU64::new(1);
+    PROGRAMS.fetch_add(1, Relaxed)
 }

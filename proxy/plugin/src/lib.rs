@@ -4,25 +4,47 @@
 //! use of it with its settings. Each worker owns a [`Guests`] and asks it on its own thread, without
 //! locks and without waiting; health checks go through [`Host::check`] on the control runtime.
 //!
-//! A thread that owns a [`Guests`] needs a stack of at least 1 MiB: guests may take 512 KiB of it.
+//! A thread that owns a [`Guests`] needs a stack of at least 1 MiB, of which guests may take
+//! 512 KiB; Rust's default of 2 MiB is right. A guest that wants more traps.
 
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 // What goes in and out.
 mod answer;
 mod failure;
+mod role;
 mod target;
 mod view;
+// Ground: the engine, bounds, what is counted.
+mod cache;
+mod custom;
+mod engine;
+mod fault;
+mod kv;
+mod limits;
+mod rate;
+mod tally;
+// What a plugin's instances share.
+mod ledger;
+mod page;
+// The contract: what guests export, what they may call.
+mod component;
+mod contract;
+mod decision;
+mod imports;
+// Programs and their instances.
+mod checking;
+mod guests;
+mod instance;
+mod program;
 // The host.
 mod host;
 
-pub use answer::{
-    Forward, HealthState, HealthVerdict, Mark, Response, RouteDecision, SESSION_KEY_LIMIT, Session,
-};
+pub use answer::{Forward, HealthState, HealthVerdict, Mark, Response, RouteDecision, SESSION_KEY_LIMIT, Session};
 pub use failure::{Failure, HostError, Refused};
-pub use host::{Bound, Guests, Host, HostOptions, Program, Role};
+pub use guests::Guests;
+pub use host::{Host, HostOptions};
+pub use program::{Bound, Program};
+pub use role::Role;
 pub use target::{BoxFuture, Target, TargetRequest, TargetResponse};
 pub use view::{CandidatesView, Figures, RequestView, TlsFacts};

@@ -1,0 +1,99 @@
+//! The decision under way: what a store of a worker holds while its guest is called.
+//!
+//! Request and candidates are lent for one call. Their lifetimes are erased here, in one function,
+//! which takes them back before it returns; host functions see them through [`Data`].
+
+use std::{borrow::Cow, mem, sync::Arc};
+
+use wasmtime::Store;
+
+use crate::{CandidatesView, RequestView, ledger::Ledger, limits::Limits};
+
+/// What host functions may ask of a store, whichever kind of call is under way.
+pub(crate) trait Data: 'static {
+    /// What the plugin shares over its instances.
+    fn ledger(&self) -> &Arc<Ledger>;
+    /// The request under decision. `'static` means until the host function has returned.
+    fn request(&self) -> Option<&'static dyn RequestView>;
+    /// The endpoints to pick from. `'static` means until the host function has returned.
+    fn candidates(&self) -> Option<&'static dyn CandidatesView>;
+    /// Make text last until it has been copied into the guest.
+    fn lend(&mut self, text: Cow<'static, str>) -> &'static str;
+}
+
+/// Data of a store for decisions.
+pub(crate) struct Decision {
+    pub limits: Limits,
+    ledger: Arc<Ledger>,
+    request: Option<&'static dyn RequestView>,
+    candidates: Option<&'static dyn CandidatesView>,
+    lent: String,
+}
+
+impl Decision {
+    pub(crate) fn new(ledger: Arc<Ledger>, limits: Limits) -> Self {
+        Self { limits, ledger, request: None, candidates: None, lent: String::new() }
+    }
+}
+
+impl Data for Decision {
+    fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    fn request(&self) -> Option<&'static dyn RequestView> {
+        self.request
+    }
+
+    fn candidates(&self) -> Option<&'static dyn CandidatesView> {
+        self.candidates
+    }
+
+    fn lend(&mut self, text: Cow<'static, str>) -> &'static str {
+        match text {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => {
+                self.lent = text;
+                // SAFETY: the text is returned by a host function and copied into the guest before
+                // anything else happens in this store: a guest's allocator, which runs in between,
+                // cannot call imports. So `lent` is neither replaced nor dropped before the copy.
+                unsafe { mem::transmute::<&str, &'static str>(self.lent.as_str()) }
+            }
+        }
+    }
+}
+
+/// Call the guest with the request and the candidates at hand.
+pub(crate) fn during<R>(
+    store: &mut Store<Decision>,
+    request: &dyn RequestView,
+    candidates: Option<&dyn CandidatesView>,
+    call: impl FnOnce(&mut Store<Decision>) -> R,
+) -> R {
+    // SAFETY: the erased references live in the store only until `End` is dropped, which is before
+    // this function returns or unwinds. They are read by host functions alone, and those run only
+    // within `call`; what they derive is copied into the guest before they are left.
+    let request = unsafe { mem::transmute::<&dyn RequestView, &'static dyn RequestView>(request) };
+    // SAFETY: as above.
+    let candidates = candidates
+        .map(|candidates| unsafe { mem::transmute::<&dyn CandidatesView, &'static dyn CandidatesView>(candidates) });
+    let data = store.data_mut();
+    data.request = Some(request);
+    data.candidates = candidates;
+    let end = End(store);
+    call(end.0)
+}
+
+/// Takes back what was lent.
+struct End<'a>(&'a mut Store<Decision>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let data = self.0.data_mut();
+        data.request = None;
+        data.candidates = None;
+        if data.lent.capacity() > 0 {
+            data.lent = String::new();
+        }
+    }
+}

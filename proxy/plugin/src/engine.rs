@@ -1,0 +1,87 @@
+//! The engine every guest runs on, its limits, and the clock that ends calls.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Time between two ticks of the clock that ends calls.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// Most linear memory that can be configured for an instance.
+pub(crate) const MEMORY_CEILING: u64 = 1 << 30;
+/// Stack a guest may use on the thread of a worker.
+const GUEST_STACK: usize = 512 << 10;
+/// Health checks under way at a time, over all plugins; each has a stack of its own.
+const CHECKS: u32 = 128;
+/// Instances alive at a time, over all plugins, versions and workers.
+const INSTANCES: u32 = 1_000;
+
+/// The engine with what belongs to it for the life of the process.
+pub(crate) struct Machine {
+    pub engine: Engine,
+    /// One permit a health check.
+    pub checks: Semaphore,
+    /// Started by the first plugin, ended by dropping the sender.
+    ticker: Mutex<Option<Sender<()>>>,
+}
+
+impl Machine {
+    pub(crate) fn try_new() -> wasmtime::Result<Self> {
+        Ok(Self { engine: Engine::new(&config())?, checks: Semaphore::new(CHECKS as usize), ticker: Mutex::new(None) })
+    }
+
+    /// Start the clock that ends calls, once.
+    pub(crate) fn tick(&self) -> std::io::Result<()> {
+        let mut ticker = self.ticker.lock().unwrap_or_else(PoisonError::into_inner);
+        if ticker.is_none() {
+            let (end, ended) = mpsc::channel::<()>();
+            let engine = self.engine.clone();
+            thread::Builder::new().name("weir-deadline".into()).stack_size(64 << 10).spawn(move || {
+                while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    engine.increment_epoch();
+                }
+            })?;
+            *ticker = Some(end);
+        }
+        Ok(())
+    }
+}
+
+/// Ticks after which a call of this length has surely had its time.
+pub(crate) fn ticks(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).saturating_add(1).min(1 << 40)
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .wasm_backtrace_max_frames(None)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(GUEST_STACK + (512 << 10))
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config
+}
+
+/// Slots are address space: nothing of them is resident before it is used.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(INSTANCES * 4)
+        .total_memories(INSTANCES)
+        .total_tables(INSTANCES * 2)
+        .total_stacks(CHECKS + 8)
+        .max_memory_size(usize::try_from(MEMORY_CEILING).unwrap_or(usize::MAX))
+        .max_memories_per_component(8)
+        .max_tables_per_component(16)
+        .max_core_instances_per_component(64);
+    pool
+}

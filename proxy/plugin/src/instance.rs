@@ -1,0 +1,157 @@
+//! One guest of one worker: a store with an instance in it, and the bindings it has taken up.
+
+use wasmtime::{Store, component::Instance as Linked};
+
+use crate::{
+    CandidatesView, Failure, RequestView, Role,
+    contract::sync::{affinity, balancer, lifecycle, router},
+    decision::{Decision, during},
+    engine::ticks,
+    fault::Fault,
+    ledger::Alive,
+    limits::Limits,
+    program::{Binding, Program},
+};
+
+/// A started guest.
+pub(crate) struct Instance {
+    store: Store<Decision>,
+    exports: Functions,
+    /// By binding number: whether it was configured.
+    configured: Vec<bool>,
+    _alive: Alive,
+}
+
+/// The interfaces a guest exports.
+struct Functions {
+    lifecycle: lifecycle::Guest,
+    router: Option<router::Guest>,
+    balancer: Option<balancer::Guest>,
+    affinity: Option<affinity::Guest>,
+}
+
+/// What `configure` said.
+pub(crate) enum Configured {
+    /// The binding may be asked.
+    Done,
+    /// Its settings are no good.
+    Refused(String),
+}
+
+impl Instance {
+    pub(crate) fn start(program: &Program) -> Result<Self, Fault> {
+        let limits = Limits::new(program.memory);
+        let data = Decision::new(program.ledger.clone(), limits);
+        let mut store = Store::new(&program.machine.engine, data);
+        store.limiter(|data| &mut data.limits);
+        store.set_epoch_deadline(ticks(program.start_deadline()));
+        store.set_hostcall_fuel(program.memory);
+        let linked = program.decisions.instantiate(&mut store);
+        let exports = linked.and_then(|linked| Functions::of(program, &mut store, &linked));
+        match exports {
+            Ok(exports) => {
+                let _alive = Alive::new(&program.ledger);
+                Ok(Self { store, exports, configured: Vec::new(), _alive })
+            }
+            Err(cause) => Err(Fault::of_start(cause, &store.data().limits)),
+        }
+    }
+
+    pub(crate) fn is_configured(&self, binding: &Binding) -> bool {
+        self.configured.get(binding.number as usize).is_some_and(|configured| *configured)
+    }
+
+    pub(crate) fn configure(&mut self, program: &Program, binding: &Binding) -> Result<Configured, Fault> {
+        self.begin(ticks(program.start_deadline()));
+        let Self { store, exports, .. } = self;
+        let answer =
+            exports.lifecycle.call_configure(&mut *store, binding.number, binding.role.into(), &binding.settings);
+        match answer {
+            Ok(Ok(())) => {
+                self.remember(binding.number as usize);
+                Ok(Configured::Done)
+            }
+            Ok(Err(why)) => Ok(Configured::Refused(why)),
+            Err(cause) => Err(Fault::of_call(cause, &store.data().limits)),
+        }
+    }
+
+    pub(crate) fn route(&mut self, ask: &Ask<'_>) -> Result<router::Decision, Fault> {
+        self.begin(ask.ticks);
+        let Self { store, exports, .. } = self;
+        let router = exports.router.as_ref().ok_or_else(|| lacks(Role::Router))?;
+        let answer = during(store, ask.request, None, |store| router.call_route(store, ask.number));
+        answer.map_err(|cause| self.fault(cause))
+    }
+
+    pub(crate) fn pick(&mut self, ask: &Ask<'_>, candidates: &dyn CandidatesView) -> Result<Option<u32>, Fault> {
+        self.begin(ask.ticks);
+        let Self { store, exports, .. } = self;
+        let balancer = exports.balancer.as_ref().ok_or_else(|| lacks(Role::Balancer))?;
+        let answer = during(store, ask.request, Some(candidates), |store| balancer.call_pick(store, ask.number));
+        answer.map_err(|cause| self.fault(cause))
+    }
+
+    pub(crate) fn lookup(&mut self, ask: &Ask<'_>) -> Result<Option<affinity::Session>, Fault> {
+        self.begin(ask.ticks);
+        let Self { store, exports, .. } = self;
+        let affinity = exports.affinity.as_ref().ok_or_else(|| lacks(Role::Affinity))?;
+        let answer = during(store, ask.request, None, |store| affinity.call_lookup(store, ask.number));
+        answer.map_err(|cause| self.fault(cause))
+    }
+
+    pub(crate) fn bound(&mut self, ask: &Ask<'_>, key: Option<&str>, endpoint: &str) -> Result<affinity::Mark, Fault> {
+        self.begin(ask.ticks);
+        let Self { store, exports, .. } = self;
+        let affinity = exports.affinity.as_ref().ok_or_else(|| lacks(Role::Affinity))?;
+        let answer = during(store, ask.request, None, |store| affinity.call_bound(store, ask.number, key, endpoint));
+        answer.map_err(|cause| self.fault(cause))
+    }
+
+    fn begin(&mut self, ticks: u64) {
+        self.store.set_epoch_deadline(ticks);
+        self.store.data_mut().limits.refused = false;
+    }
+
+    fn fault(&self, cause: wasmtime::Error) -> Fault {
+        Fault::of_call(cause, &self.store.data().limits)
+    }
+
+    fn remember(&mut self, number: usize) {
+        if self.configured.len() <= number {
+            self.configured.resize(number + 1, false);
+        }
+        if let Some(configured) = self.configured.get_mut(number) {
+            *configured = true;
+        }
+    }
+}
+
+/// One question to a guest.
+pub(crate) struct Ask<'a> {
+    /// Of the binding.
+    pub number: u32,
+    /// Its deadline.
+    pub ticks: u64,
+    pub request: &'a dyn RequestView,
+}
+
+impl Functions {
+    fn of(program: &Program, store: &mut Store<Decision>, linked: &Linked) -> wasmtime::Result<Self> {
+        let exports = &program.exports;
+        let (router, balancer) = (exports.router.as_ref(), exports.balancer.as_ref());
+        let (affinity, health) = (exports.affinity.as_ref(), exports.health.as_ref());
+        // Asked for only to see that its types fit.
+        health.map(|health| health.load(&mut *store, linked)).transpose()?;
+        Ok(Self {
+            lifecycle: exports.lifecycle.load(&mut *store, linked)?,
+            router: router.map(|router| router.load(&mut *store, linked)).transpose()?,
+            balancer: balancer.map(|balancer| balancer.load(&mut *store, linked)).transpose()?,
+            affinity: affinity.map(|affinity| affinity.load(&mut *store, linked)).transpose()?,
+        })
+    }
+}
+
+fn lacks(role: Role) -> Fault {
+    Failure::Start(format!("it has not the role {role}")).into()
+}
