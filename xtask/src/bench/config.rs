@@ -1,0 +1,256 @@
+//! The configurations: the same work for each proxy, as its own documentation would have it.
+//!
+//! All of them: one worker; upstream connections kept, at most 64 idle; the three `X-Forwarded` headers
+//! set; an access log to a file; TLS 1.3 with the same certificate; long idle time-outs.
+
+use std::{net::SocketAddr, path::Path};
+
+/// Where things are for one proxy.
+pub struct Places<'a> {
+    /// Its own folder.
+    pub folder: &'a Path,
+    /// Plain listener.
+    pub plain: SocketAddr,
+    /// TLS listener.
+    pub secure: SocketAddr,
+    /// Weir's admin address.
+    pub admin: SocketAddr,
+    /// The endpoints.
+    pub endpoints: &'a [SocketAddr],
+    /// Folder of `cert.pem`, `key.pem` and `both.pem`.
+    pub certificates: &'a Path,
+    /// The consistent-hash component.
+    pub picker: &'a Path,
+}
+
+impl Places<'_> {
+    fn first_endpoint(&self) -> String {
+        self.endpoints.iter().take(1).map(SocketAddr::to_string).collect()
+    }
+
+    /// Every endpoint through `shape`, one after another.
+    fn each_endpoint(&self, shape: impl Fn(usize, &SocketAddr) -> String) -> String {
+        self.endpoints.iter().enumerate().map(|(at, address)| shape(at, address)).collect()
+    }
+}
+
+/// nginx as the endpoint behind them all.
+pub fn endpoint(folder: &Path, files: &Path, addresses: &[SocketAddr]) -> String {
+    let listens: String = addresses.iter().map(|address| format!("    listen {address} backlog=4096;\n")).collect();
+    format!(
+        "{}http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  keepalive_timeout 300s;
+  sendfile on;
+  tcp_nopush on;
+{}  server {{
+{listens}    root {};
+    location ~ tiny {{ return 200 \"hello, world\\n\"; }}
+  }}
+}}
+",
+        nginx_top(folder),
+        nginx_folders(folder),
+        files.display()
+    )
+}
+
+/// nginx as a proxy.
+pub fn nginx(places: &Places<'_>) -> String {
+    let upstream = |name: &str, balance: &str, endpoints: &str| {
+        format!(
+            "  upstream {name} {{ {balance} {endpoints} keepalive 64; keepalive_requests 1000000000; keepalive_timeout 300s; }}\n"
+        )
+    };
+    let one = format!("server {};", places.first_endpoint());
+    let all = places.each_endpoint(|_, address| format!("server {address}; "));
+    let folder = places.folder.display();
+    let certificates = places.certificates.display();
+    format!(
+        "{}http {{
+  access_log {folder}/access.log combined buffer=64k flush=1s;
+  keepalive_requests 1000000000;
+  keepalive_timeout 300s;
+{}{}{}{}  proxy_http_version 1.1;
+  proxy_set_header Connection \"\";
+  proxy_set_header Host $http_host;
+  proxy_set_header X-Forwarded-For $remote_addr;
+  proxy_set_header X-Forwarded-Proto $scheme;
+  proxy_set_header X-Forwarded-Host $http_host;
+  proxy_max_temp_file_size 0;
+  server {{
+    listen {} backlog=4096;
+    listen {} ssl http2 backlog=4096;
+    ssl_certificate {certificates}/cert.pem;
+    ssl_certificate_key {certificates}/key.pem;
+    ssl_protocols TLSv1.3;
+    location /hash/ {{ proxy_pass http://hash; }}
+    location /three/ {{ proxy_pass http://three; }}
+    location / {{ proxy_pass http://one; }}
+  }}
+}}
+",
+        nginx_top(places.folder),
+        nginx_folders(places.folder),
+        upstream("hash", "hash $http_x_user consistent;", &all),
+        upstream("three", "", &all),
+        upstream("one", "", &one),
+        places.plain,
+        places.secure,
+    )
+}
+
+fn nginx_top(folder: &Path) -> String {
+    let folder = folder.display();
+    let user = if nix::unistd::Uid::effective().is_root() { "user root;\n" } else { "" };
+    format!(
+        "{user}daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 16384; }}
+"
+    )
+}
+
+fn nginx_folders(folder: &Path) -> String {
+    let folder = folder.display();
+    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
+        .concat()
+}
+
+/// haproxy; its log goes to standard output, which is a file.
+pub fn haproxy(places: &Places<'_>) -> String {
+    let backend = |name: &str, balance: &str, servers: &str| {
+        format!("backend {name}\n  balance {balance}\n  http-reuse always\n{servers}")
+    };
+    let server = |at: usize, address: &SocketAddr| format!("  server e{at} {address} pool-max-conn 64\n");
+    let one: String = places.endpoints.iter().take(1).map(|address| server(0, address)).collect();
+    let all = places.each_endpoint(server);
+    format!(
+        "global
+  nbthread 1
+  maxconn 8000
+  log stdout format raw local0 info
+defaults
+  mode http
+  log global
+  option httplog
+  option forwardfor
+  timeout connect 5s
+  timeout client 300s
+  timeout http-keep-alive 300s
+  timeout server 60s
+frontend all
+  bind {} backlog 4096
+  bind {} backlog 4096 ssl crt {}/both.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3
+  http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}
+  http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  use_backend hash if {{ path_beg /hash/ }}
+  use_backend three if {{ path_beg /three/ }}
+  default_backend one
+{}  hash-type consistent
+{}{}",
+        places.plain,
+        places.secure,
+        places.certificates.display(),
+        backend("hash", "hdr(x-user)", &all),
+        backend("three", "roundrobin", &all),
+        backend("one", "roundrobin", &one),
+    )
+}
+
+/// Weir.
+pub fn weir(places: &Places<'_>) -> String {
+    let all: Vec<String> = places.endpoints.iter().map(|address| format!("\"{address}\"")).collect();
+    let all = all.join(", ");
+    let certificates = places.certificates.display();
+    format!(
+        r#"[process]
+workers = 1
+
+[admin]
+address = "{}"
+
+[access-log]
+format = "json"
+path = "access.log"
+
+[listeners.plain]
+address = "{}"
+limits = {{ idle-timeout = "300s" }}
+
+[listeners.secure]
+address = "{}"
+limits = {{ idle-timeout = "300s" }}
+tls = {{ certificates = [{{ cert = "{certificates}/cert.pem", key = "{certificates}/key.pem" }}] }}
+
+[plugins.picker]
+path = "{}"
+
+[[routes]]
+name = "hash"
+match = {{ path-prefix = "/hash" }}
+cluster = "hash"
+
+[[routes]]
+name = "three"
+match = {{ path-prefix = "/three" }}
+cluster = "three"
+
+[[routes]]
+name = "one"
+cluster = "one"
+
+[clusters.hash]
+endpoints = [{all}]
+balance = {{ plugin = "picker", settings = {{ header = "x-user" }} }}
+
+[clusters.three]
+endpoints = [{all}]
+balance = "round-robin"
+
+[clusters.one]
+endpoints = ["{}"]
+balance = "round-robin"
+"#,
+        places.admin,
+        places.plain,
+        places.secure,
+        places.picker.display(),
+        places.first_endpoint(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+
+    #[test]
+    fn weir_is_configured_without_fault_or_warning() {
+        let folder = env::temp_dir().join(format!("weir-bench-config-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for name in ["cert.pem", "key.pem", "picker.wasm"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let text = weir(&Places {
+            folder: &folder,
+            plain: address(8080),
+            secure: address(8443),
+            admin: address(9901),
+            endpoints: &[address(9001), address(9002)],
+            certificates: &folder,
+            picker: &folder.join("picker.wasm"),
+        });
+        let loaded = weir_config::parse(&text, &folder.join("weir.toml"));
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(loaded.map_or_else(|faults| faults.to_string(), |loaded| loaded.warnings.to_string()), "");
+    }
+}

@@ -1,0 +1,231 @@
+//! The proxies under measurement and the endpoint behind them, as running processes.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{
+    config::{self, Places},
+    scenario::Scenario,
+};
+use crate::{
+    http, paths,
+    process::{Running, Scratch, find, free_addresses, run},
+};
+
+const PROXY_CORE: &str = "0";
+/// Where clients and endpoints run.
+pub const CLIENT_CORE: &str = "1";
+
+/// A proxy we measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// This project.
+    Weir,
+    /// nginx.org
+    Nginx,
+    /// haproxy.org
+    Haproxy,
+}
+
+impl Kind {
+    /// In the order they are shown.
+    pub const ALL: [Kind; 3] = [Kind::Weir, Kind::Nginx, Kind::Haproxy];
+
+    /// As shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Weir => "weir",
+            Kind::Nginx => "nginx",
+            Kind::Haproxy => "haproxy",
+        }
+    }
+}
+
+/// What the proxies have in common: certificates and a running endpoint.
+pub struct Yard {
+    folder: PathBuf,
+    weir: Option<PathBuf>,
+    endpoints: Vec<SocketAddr>,
+    _endpoint: Running,
+    _files: Scratch,
+}
+
+impl Yard {
+    /// Make certificates and files, start the endpoint.
+    pub fn open(folder: &Path, weir: Option<&Path>) -> Result<Yard> {
+        certificates(folder)?;
+        let files = Scratch::build(Path::new("/dev/shm"), "weir-bench")?;
+        fs::write(files.path().join("64k"), vec![b'x'; 64 << 10])?;
+        fs::write(files.path().join("1m"), vec![b'x'; 1 << 20])?;
+        let endpoints = free_addresses(3)?;
+        let endpoint = start_endpoint(&folder.join("endpoint"), files.path(), &endpoints)?;
+        Ok(Yard {
+            folder: folder.to_owned(),
+            weir: weir.map(Path::to_owned),
+            endpoints,
+            _endpoint: endpoint,
+            _files: files,
+        })
+    }
+
+    /// The folder of `cert.pem`.
+    pub fn certificates(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Start a proxy and ask it once for everything it will be asked for.
+    pub fn start(&self, kind: Kind) -> Result<Proxy> {
+        let proxy = self.start_untouched(kind)?;
+        for path in ["/tiny", "/64k", "/1m", "/three/tiny", "/hash/tiny"] {
+            let answer = http::send(proxy.plain, &http::Request::get(path))?;
+            ensure!(answer.status == 200, "{} answers {path} with {}", kind.name(), answer.status);
+        }
+        Ok(proxy)
+    }
+
+    /// Start a proxy that serves nothing yet.
+    pub fn start_untouched(&self, kind: Kind) -> Result<Proxy> {
+        let folder = self.folder.join(kind.name());
+        fs::create_dir_all(&folder)?;
+        let addresses: [SocketAddr; 3] =
+            free_addresses(3)?.try_into().map_err(|_| anyhow::anyhow!("too few free ports"))?;
+        let [plain, secure, admin] = addresses;
+        let places = Places {
+            folder: &folder,
+            plain,
+            secure,
+            admin,
+            endpoints: &self.endpoints,
+            certificates: &self.folder,
+            picker: &paths::guests().join("consistent-hash.wasm"),
+        };
+        let mut command = self.command(kind, &places)?;
+        let mut process = Running::start(kind.name(), &mut command)?;
+        process.wait_until_listening(&[plain, secure]).with_context(|| said(&folder))?;
+        Ok(Proxy { kind, process, plain, secure, folder })
+    }
+
+    fn command(&self, kind: Kind, places: &Places<'_>) -> Result<Command> {
+        let file = places.folder.join("config");
+        let mut command = on_core(PROXY_CORE);
+        let text = match kind {
+            Kind::Nginx => {
+                command.arg(program("nginx")?).arg("-c").arg(&file).arg("-p").arg(places.folder);
+                config::nginx(places)
+            }
+            Kind::Haproxy => {
+                command.arg(program("haproxy")?).arg("-db").arg("-f").arg(&file);
+                config::haproxy(places)
+            }
+            Kind::Weir => {
+                command.arg(self.weir.as_ref().context("no weir binary")?).args(["run", "--config"]).arg(&file);
+                config::weir(places)
+            }
+        };
+        fs::write(&file, text)?;
+        let log = File::create(places.folder.join("output"))?;
+        command.stderr(log.try_clone()?).stdout(log);
+        Ok(command)
+    }
+}
+
+/// A running proxy.
+pub struct Proxy {
+    kind: Kind,
+    process: Running,
+    plain: SocketAddr,
+    secure: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Proxy {
+    /// Which one it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Process id; children do the work of some.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Plain listener.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain
+    }
+
+    /// TLS listener.
+    pub fn secure(&self) -> SocketAddr {
+        self.secure
+    }
+
+    /// A folder of its own.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What a scenario asks for.
+    pub fn url(&self, scenario: &Scenario) -> String {
+        match scenario.traffic.is_tls() {
+            true => format!("https://{}{}", self.secure, scenario.path),
+            false => format!("http://{}{}", self.plain, scenario.path),
+        }
+    }
+
+    /// End it.
+    pub fn stop(self) -> Result<()> {
+        self.process.stop().map(drop)
+    }
+}
+
+fn start_endpoint(folder: &Path, files: &Path, addresses: &[SocketAddr]) -> Result<Running> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("config");
+    fs::write(&file, config::endpoint(folder, files, addresses))?;
+    let mut command = on_core(CLIENT_CORE);
+    command.arg(program("nginx")?).arg("-c").arg(&file).arg("-p").arg(folder).stderr(Stdio::null());
+    let mut endpoint = Running::start("endpoint", &mut command)?;
+    endpoint.wait_until_listening(addresses).with_context(|| said(folder))?;
+    Ok(endpoint)
+}
+
+fn on_core(core: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", core]);
+    command
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    find(name).with_context(|| format!("{name} is not installed"))
+}
+
+/// What a process that did not start left behind.
+fn said(folder: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    format!("{}{}", read("output"), read("error.log"))
+}
+
+/// A self-signed P-256 certificate that clients can take for its own root.
+fn certificates(folder: &Path) -> Result<()> {
+    let (cert, key, request) = (folder.join("cert.pem"), folder.join("key.pem"), folder.join("request"));
+    let text = "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = more\n\
+                [name]\nCN = localhost\n\
+                [more]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:localhost, IP:127.0.0.1\n";
+    fs::write(&request, text)?;
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30";
+    let mut command = Command::new("openssl");
+    command.args(arguments.split(' ')).arg("-config").arg(&request).arg("-keyout").arg(&key).arg("-out").arg(&cert);
+    run(command.stderr(Stdio::null()))?;
+    let both = [fs::read(&cert)?, fs::read(&key)?].concat();
+    if both.is_empty() {
+        bail!("openssl wrote no certificate");
+    }
+    fs::write(folder.join("both.pem"), both)?;
+    Ok(())
+}
