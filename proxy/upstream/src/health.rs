@@ -1,11 +1,15 @@
-//! Active health checks.
+//! Active health checks: who asks ([`Probe`]), what counts ([`HealthState`]) and the tasks that keep
+//! asking ([`run`]). They live on the control side and never touch traffic.
+
+mod http;
+mod state;
+mod watch;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::{
-    cluster::Cluster,
-    endpoint::{Endpoint, State},
-};
+use crate::endpoint::{Endpoint, State};
+
+pub use self::{http::HttpProbe, state::HealthState, watch::run};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,17 +22,23 @@ pub struct Verdict {
     pub why: String,
 }
 
+impl Verdict {
+    /// Healthy at full weight.
+    pub fn healthy(why: impl Into<String>) -> Self {
+        Self { state: State::Healthy, weight_percent: 100, why: why.into() }
+    }
+
+    /// Unhealthy.
+    pub fn unhealthy(why: impl Into<String>) -> Self {
+        Self { state: State::Unhealthy, weight_percent: 100, why: why.into() }
+    }
+}
+
 /// A verdict to come.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
 
 /// Asks an endpoint how it is.
 pub trait Probe: Send + Sync {
-    /// One check.
+    /// One check. May be dropped before it ends: the cluster's time limit is kept by the caller.
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a>;
-}
-
-/// Check every endpoint of a cluster until `shutdown` comes.
-pub async fn run(cluster: Arc<Cluster>, probe: Arc<dyn Probe>, shutdown: impl Future<Output = ()>) {
-    let _ = (cluster, probe);
-    shutdown.await;
 }

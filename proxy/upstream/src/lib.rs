@@ -11,6 +11,9 @@
 mod rng;
 mod tls;
 
+#[cfg(test)]
+mod fixture;
+
 mod endpoint;
 
 mod candidates;

@@ -1,0 +1,42 @@
+//! Configurations that the tests of this crate start from.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use weir_config::{Affinity, AffinityKind, Balance, Binding, Cluster, Endpoint};
+
+/// A cluster named `web` with an endpoint at 127.0.0.1, ports from 9000 up, for every weight.
+pub(crate) fn cluster(weights: &[u32]) -> Cluster {
+    let ports = 9_000_u16..;
+    let endpoints = ports.zip(weights).map(|(port, &weight)| Endpoint {
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        weight,
+        labels: BTreeMap::new(),
+    });
+    Cluster {
+        name: Arc::from("web"),
+        endpoints: endpoints.collect(),
+        balance: Balance::RoundRobin,
+        affinity: None,
+        health: None,
+        http2: false,
+        tls: None,
+        connect_timeout: Duration::from_secs(5),
+        response_timeout: Duration::from_secs(60),
+        idle_connections: 64,
+        idle_timeout: Duration::from_secs(30),
+    }
+}
+
+/// Sessions by a cookie `weir`, 30 minutes idle and 8 hours in all.
+pub(crate) fn cookie() -> Affinity {
+    sessions(AffinityKind::Cookie { name: "weir".to_owned(), path: "/".to_owned(), secret: None })
+}
+
+/// Sessions by a plugin, with the same times.
+pub(crate) fn by_plugin() -> Affinity {
+    sessions(AffinityKind::Plugin(Binding { plugin: Arc::from("sessions"), settings: "{}".parse().unwrap() }))
+}
+
+fn sessions(kind: AffinityKind) -> Affinity {
+    Affinity { kind, idle: Duration::from_secs(30 * 60), max: Duration::from_secs(8 * 60 * 60), capacity: 100 }
+}

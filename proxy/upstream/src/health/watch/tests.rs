@@ -1,0 +1,104 @@
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use weir_config::HealthKind;
+
+use super::*;
+use crate::{endpoint::State, fixture, health::Checking};
+
+/// Gives prepared verdicts, then hangs; tells the moment of every check.
+struct Script {
+    verdicts: Mutex<VecDeque<Verdict>>,
+    asked: mpsc::UnboundedSender<Instant>,
+}
+
+impl Probe for Script {
+    fn check<'a>(&'a self, _: &'a Arc<Endpoint>) -> Checking<'a> {
+        let _ = self.asked.send(Instant::now());
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        match verdicts.pop_front() {
+            Some(verdict) => Box::pin(async { verdict }),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+struct Running {
+    cluster: Arc<Cluster>,
+    asked: mpsc::UnboundedReceiver<Instant>,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start(verdicts: Vec<Verdict>) -> Running {
+    let mut config = fixture::cluster(&[1]);
+    config.health = Some(Health {
+        kind: HealthKind::Http { path: "/".to_owned(), host: None, method: "GET".to_owned(), expect: Vec::new() },
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+        fall: 2,
+        rise: 2,
+    });
+    let cluster = Cluster::build(&config, None);
+    let (sender, asked) = mpsc::unbounded_channel();
+    let (stop, stopped) = oneshot::channel();
+    let probe = Arc::new(Script { verdicts: Mutex::new(verdicts.into()), asked: sender });
+    let shutdown = async { drop(stopped.await) };
+    let task = tokio::spawn(run(Arc::clone(&cluster), probe, shutdown));
+    Running { cluster, asked, stop, task }
+}
+
+fn down() -> Verdict {
+    Verdict::unhealthy("status 500")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_check_comes_at_once_and_the_next_around_the_interval() {
+    let begin = Instant::now();
+    let mut running = start(vec![down(); 20]);
+    let mut last = running.asked.recv().await.unwrap();
+    assert_eq!(last, begin);
+    for _ in 0..10 {
+        let next = running.asked.recv().await.unwrap();
+        let pause = next - last;
+        assert!((8_999..=11_002).contains(&pause.as_millis()), "{pause:?}");
+        last = next;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_falls_and_rises_by_its_checks() {
+    let up = Verdict::healthy("status 200");
+    let mut running = start(vec![down(), down(), up.clone(), up]);
+    let endpoint = Arc::clone(&running.cluster.endpoints()[0]);
+    let mut states = Vec::new();
+    for _ in 0..5 {
+        running.asked.recv().await.unwrap();
+        states.push(endpoint.state());
+    }
+    use State::{Healthy, Unhealthy};
+    assert_eq!(states, [Healthy, Unhealthy, Unhealthy, Healthy, Healthy]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_hangs_counts_as_a_failure() {
+    let mut running = start(Vec::new());
+    for _ in 0..3 {
+        running.asked.recv().await.unwrap();
+    }
+    let status = running.cluster.endpoints()[0].status();
+    assert_eq!((status.state, &*status.why), (State::Unhealthy, "no answer within 1s"));
+    assert!(running.cluster.candidates().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_every_check() {
+    let mut running = start(vec![down(); 20]);
+    running.asked.recv().await.unwrap();
+    running.stop.send(()).unwrap();
+    running.task.await.unwrap();
+    assert_eq!(running.asked.recv().await, None);
+}
