@@ -136,8 +136,11 @@ impl Candidates {
 
     /// The same without the endpoints of these ids: for an attempt after others have failed.
     pub fn without(&self, ids: &[u64]) -> Self {
-        let members = self.members(|endpoint| !ids.contains(&endpoint.id()));
-        let (endpoints, weights) = members.into_iter().unzip();
+        self.passing(|endpoint| !ids.contains(&endpoint.id()))
+    }
+
+    fn passing(&self, keep: impl Fn(&Endpoint) -> bool) -> Self {
+        let (endpoints, weights) = self.members(keep).into_iter().unzip();
         Self::with(endpoints, weights, Kind::Passing)
     }
 
@@ -151,6 +154,9 @@ impl Candidates {
         let known = self.0.subsets.load();
         if let Some(subset) = known.iter().find(|subset| *subset.labels == *labels) {
             return subset.candidates.clone();
+        }
+        if known.len() >= MOST_SUBSETS {
+            return self.passing(|endpoint| carries(endpoint, labels));
         }
         let candidates = Self::lasting(self.members(|endpoint| carries(endpoint, labels)));
         self.remember(labels, &candidates);
@@ -220,3 +226,6 @@ fn reduced(mut weights: Vec<u32>) -> Vec<u32> {
 fn common_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests;

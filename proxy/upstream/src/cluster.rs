@@ -120,19 +120,26 @@ impl Cluster {
             self.log_change(endpoint, before.state, state, why);
         }
         if changed || before.weight_percent != weight_percent {
-            self.publish(why);
+            self.publish(before.state == State::Healthy, why);
         }
     }
 
     /// Compute the candidates until nobody else has published meanwhile: the last to publish has
     /// seen every state set before.
-    fn publish(&self, why: &str) {
+    fn publish(&self, was_healthy: bool, why: &str) {
         let before = self.candidates.rcu(|_| Arc::new(Candidates::of(&self.endpoints)));
-        let after = self.candidates();
-        if !before.is_empty() && after.is_empty() {
-            let cluster = &*self.config.name;
-            tracing::warn!(cluster, why, "cluster has no endpoint left");
+        let cluster = &*self.config.name;
+        if self.candidates().is_empty() {
+            if !before.is_empty() {
+                tracing::warn!(cluster, why, "cluster has no endpoint left");
+            }
+        } else if was_healthy && !self.has_healthy() {
+            tracing::warn!(cluster, why, "cluster has degraded endpoints only");
         }
+    }
+
+    fn has_healthy(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.state() == State::Healthy)
     }
 
     fn log_change(&self, endpoint: &Endpoint, from: State, to: State, why: &str) {
