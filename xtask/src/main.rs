@@ -17,7 +17,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The project's own commands")]
+#[command(name = "xtask", bin_name = "cargo xtask", about = "The project's own commands")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -29,7 +29,7 @@ enum Command {
     Demo(demo::Options),
     /// Run every check: format, lints, guests, all tests, documentation.
     Test,
-    /// Build the plugins and the SDK's examples into target/guests.
+    /// Build the plugins, and the guests of the tests, into target/guests.
     Guests,
     /// Measure Weir beside nginx and haproxy.
     Bench(bench::Options),

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -11,7 +12,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        prctl,
+        signal::{self, Signal},
+    },
     unistd::Pid,
 };
 
@@ -74,7 +78,10 @@ pub struct Running {
 impl Running {
     /// Start a command.
     pub fn start(name: &str, command: &mut Command) -> Result<Running> {
-        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {}", shown(command)))?;
+        let child = ending_with_us(command)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", shown(command)))?;
         Ok(Running { name: name.to_owned(), child })
     }
 
@@ -136,6 +143,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.end());
     }
+}
+
+/// The kernel ends the child should we be killed before our guards can.
+fn ending_with_us(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor locks.
+    unsafe { command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)) }
 }
 
 /// Addresses on the loopback whose ports were free a moment ago.
