@@ -1,0 +1,23 @@
+//! The request a decision is about. Inside the sandbox nothing is copied until it is asked for, and each
+//! question is a call into the host; so ask once and keep the answer.
+
+#[cfg(target_arch = "wasm32")]
+mod ambient;
+#[cfg(not(target_arch = "wasm32"))]
+mod constructed;
+
+#[cfg(target_arch = "wasm32")]
+pub use ambient::Request;
+#[cfg(not(target_arch = "wasm32"))]
+pub use constructed::{Request, RequestBuilder};
+
+/// What is known of the client's TLS connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    /// Server name the client asked for.
+    pub sni: Option<String>,
+    /// Application protocol agreed on: `h2` or `http/1.1`.
+    pub alpn: Option<String>,
+}
