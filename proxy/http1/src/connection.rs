@@ -107,6 +107,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         &self.input
     }
 
+    /// Drop what was read and not used.
+    pub fn discard_buffered(&mut self) {
+        self.input.clear();
+    }
+
     /// Wait for octets; false at the end of the stream.
     pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         SCRATCH_AREA.with_borrow_mut(|scratch| {
@@ -252,6 +257,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         };
     }
 
+    /// After a switch of protocols: pass on octets as they are, both ways.
+    pub fn switch(&mut self) {
+        self.incoming = Incoming::UntilClose;
+        self.outgoing = Outgoing::UntilClose;
+    }
+
     /// Append a piece of the body that goes out. Trailers end it; where the framing has no place
     /// for them they are left out.
     ///
@@ -310,6 +321,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the body that goes out was ended and everything has gone.
+    pub fn is_sent(&self) -> bool {
+        matches!(self.outgoing, Outgoing::Done | Outgoing::Known(0)) && self.output.is_empty()
     }
 
     /// Octets that were sent here and not yet to the peer.

@@ -26,6 +26,9 @@ mod cluster;
 pub mod dial;
 pub mod health;
 
+pub mod connection;
+pub mod h2_body;
+
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, balancer};
 pub use candidates::Candidates;

@@ -1,0 +1,316 @@
+//! The process as a whole: workers, listeners, health checks, and the one way to change what runs.
+//!
+//! A reload, a push and a rollback build everything they need first; then they take effect, which
+//! cannot fail.
+
+mod control;
+mod health;
+
+pub use self::control::Admin;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use weir_config::Config;
+use weir_plugin::{Host, HostOptions};
+
+use self::health::HealthChecks;
+use crate::{
+    access_log::{AccessLog, Writer},
+    listening::{Listening, Settings},
+    metrics::Metrics,
+    snapshot::Snapshot,
+    tls::ServerTls,
+    versions::Plugins,
+    worker::{self, Command, Handle, Shared},
+};
+
+/// The process.
+pub struct App {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    workers: OnceLock<Vec<Handle>>,
+    running: Mutex<Running>,
+    listeners: ArcSwap<Vec<Arc<Listening>>>,
+    plugins: ArcSwap<Plugins>,
+    draining: AtomicBool,
+}
+
+/// What a change may touch; held for as long as it takes.
+struct Running {
+    config: Arc<Config>,
+    plugins: Plugins,
+    health: HealthChecks,
+}
+
+impl App {
+    /// Everything a configuration needs, with its listeners bound, and nothing accepted yet.
+    ///
+    /// # Errors
+    /// Every reason why it cannot run, for people.
+    pub fn build(path: PathBuf, config: Config) -> Result<(Arc<Self>, Writer), Vec<String>> {
+        let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
+            .map_err(|error| vec![error.to_string()])?;
+        let config = Arc::new(config);
+        let plugins = Plugins::default().load(&host, &config)?;
+        let snapshot = Snapshot::build(&config, &plugins.programs(), None)?;
+        let (log, writer) =
+            AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
+        let metrics = Metrics::new(workers(&config));
+        let listeners = bind(&config, &[], &metrics)?.into_iter().map(|change| change.listening).collect();
+        let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), host, metrics, log });
+        let app = Arc::new(Self {
+            path,
+            shared,
+            workers: OnceLock::new(),
+            running: Mutex::new(Running { config, plugins: plugins.clone(), health: HealthChecks::default() }),
+            listeners: ArcSwap::from_pointee(listeners),
+            plugins: ArcSwap::from_pointee(plugins),
+            draining: AtomicBool::new(false),
+        });
+        Ok((app, writer))
+    }
+
+    /// Everything but running it: for `weir check`.
+    pub fn check(config: &Config) -> Vec<String> {
+        let tried = || -> Result<(), Vec<String>> {
+            let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
+                .map_err(|error| vec![error.to_string()])?;
+            let tls = config.listeners.iter().filter_map(|listener| settings(listener).err()).collect::<Vec<_>>();
+            let plugins = Plugins::default().load(&host, config)?;
+            Snapshot::build(config, &plugins.programs(), None)?;
+            if tls.is_empty() { Ok(()) } else { Err(tls) }
+        };
+        tried().err().unwrap_or_default()
+    }
+
+    /// Start the workers and the health checks. Call it once, inside the control runtime.
+    ///
+    /// # Errors
+    /// Of the system: no thread.
+    pub async fn start(&self) -> std::io::Result<()> {
+        let number = workers(&self.running.lock().await.config);
+        let handles: std::io::Result<Vec<Handle>> =
+            (0..number).map(|index| worker::start(index, Arc::clone(&self.shared))).collect();
+        let _ = self.workers.set(handles?);
+        for listening in self.listeners.load().iter() {
+            tracing::info!(listener = listening.name(), address = %listening.address(), "listening");
+            self.tell(|| Command::Listen(Arc::clone(listening)));
+        }
+        self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
+        Ok(())
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for worker in self.workers.get().into_iter().flatten() {
+            let _ = worker.commands.send(command());
+        }
+    }
+
+    /// Where `[admin]` wants to listen.
+    pub async fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.running.lock().await.config.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// How long a drain may take.
+    pub async fn shutdown_grace(&self) -> std::time::Duration {
+        self.running.lock().await.config.process.shutdown_grace
+    }
+
+    /// Whether files are to be watched, and which.
+    pub async fn watched(&self) -> Option<Vec<PathBuf>> {
+        let running = self.running.lock().await;
+        if !running.config.process.watch {
+            return None;
+        }
+        let certificates = running.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let certificates = certificates.flat_map(|tls| &tls.certificates);
+        let mut files: Vec<PathBuf> = running.plugins.files().map(PathBuf::from).collect();
+        files.extend(certificates.flat_map(|certificate| [certificate.cert.clone(), certificate.key.clone()]));
+        files.push(self.path.clone());
+        Some(files)
+    }
+
+    /// Read the configuration again and take it up whole, or leave everything as it is.
+    ///
+    /// # Errors
+    /// Every fault, for people.
+    pub async fn reload(self: &Arc<Self>) -> Result<u64, Vec<String>> {
+        let mut running = self.running.lock().await;
+        let result = self.reload_into(&mut running).await;
+        self.shared.metrics.reloaded(result.is_ok());
+        match &result {
+            Ok(number) => tracing::info!(snapshot = number, "configuration reloaded"),
+            Err(faults) => tracing::error!(faults = faults.join("\n"), "configuration refused, the former one goes on"),
+        }
+        result
+    }
+
+    async fn reload_into(self: &Arc<Self>, running: &mut Running) -> Result<u64, Vec<String>> {
+        let (app, plugins) = (Arc::clone(self), running.plugins.clone());
+        let prepared = tokio::task::spawn_blocking(move || app.prepare(&plugins));
+        let prepared = prepared.await.map_err(|error| vec![error.to_string()])??;
+        if running.config.access_log != prepared.config.access_log {
+            let changed = self.shared.log.change(&prepared.config.access_log);
+            changed.map_err(|error| vec![format!("access log: {error}")])?;
+        }
+        warn_of_restart(&running.config, &prepared.config);
+        self.take_up_listeners(prepared.listeners);
+        running.config = Arc::clone(&prepared.config);
+        Ok(self.take_up(running, prepared.plugins, prepared.snapshot))
+    }
+
+    /// Blocking: everything of a reload that can fail.
+    fn prepare(&self, plugins: &Plugins) -> Result<Prepared, Vec<String>> {
+        let loaded = weir_config::load(&self.path).map_err(|faults| vec![faults.to_string()])?;
+        let config = Arc::new(loaded.config);
+        let plugins = plugins.load(&self.shared.host, &config)?;
+        let previous = self.shared.snapshot.load_full();
+        let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
+        let listeners = bind(&config, &self.listeners.load(), &self.shared.metrics)?;
+        Ok(Prepared { config, plugins, snapshot, listeners })
+    }
+
+    /// Put another version of a plugin in force.
+    async fn change_plugins(
+        self: &Arc<Self>,
+        change: impl FnOnce(&Plugins, &Host) -> Result<Plugins, crate::versions::Fault> + Send + 'static,
+    ) -> Result<u64, crate::versions::Fault> {
+        let mut running = self.running.lock().await;
+        let (app, plugins, config) = (Arc::clone(self), running.plugins.clone(), Arc::clone(&running.config));
+        let prepared = tokio::task::spawn_blocking(move || {
+            let plugins = change(&plugins, &app.shared.host)?;
+            let previous = app.shared.snapshot.load_full();
+            let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous));
+            snapshot
+                .map(|snapshot| (plugins, snapshot))
+                .map_err(|faults| crate::versions::Fault::Refused(faults.join("; ")))
+        });
+        let refused = |error: tokio::task::JoinError| crate::versions::Fault::Refused(error.to_string());
+        let (plugins, snapshot) = prepared.await.map_err(refused)??;
+        Ok(self.take_up(&mut running, plugins, snapshot))
+    }
+
+    fn take_up(&self, running: &mut Running, plugins: Plugins, snapshot: Snapshot) -> u64 {
+        let number = snapshot.number;
+        self.shared.snapshot.store(Arc::new(snapshot));
+        self.plugins.store(Arc::new(plugins.clone()));
+        running.plugins = plugins;
+        running.health.follow(&self.shared.snapshot.load(), &self.shared.host);
+        self.tell(|| Command::Refresh);
+        self.shared.metrics.prune();
+        number
+    }
+
+    fn take_up_listeners(&self, changes: Vec<Change>) {
+        let mut next = Vec::with_capacity(changes.len());
+        for change in changes {
+            match change.settings {
+                Some(settings) => change.listening.change(settings),
+                None => {
+                    tracing::info!(listener = change.listening.name(), address = %change.listening.address(), "listening");
+                    self.tell(|| Command::Listen(Arc::clone(&change.listening)));
+                }
+            }
+            next.push(change.listening);
+        }
+        for gone in self.listeners.load().iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(old, new))) {
+            tracing::info!(listener = gone.name(), address = %gone.address(), "no longer listening");
+            gone.closing.cancel();
+        }
+        self.listeners.store(Arc::new(next));
+    }
+
+    /// Stop accepting, let what is in flight finish, and cut the rest after the grace; true when
+    /// nothing had to be cut.
+    pub async fn drain(&self) -> bool {
+        let grace = self.shutdown_grace().await;
+        self.draining.store(true, Relaxed);
+        tracing::info!(grace = ?grace, "draining");
+        for listening in self.listeners.load().iter() {
+            listening.closing.cancel();
+        }
+        self.tell(|| Command::Drain);
+        let deadline = tokio::time::Instant::now() + grace;
+        let ended = || self.workers.get().into_iter().flatten().all(|worker| worker.thread.is_finished());
+        while !ended() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let clean = ended();
+        self.tell(|| Command::Stop);
+        while !ended() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        clean
+    }
+}
+
+struct Prepared {
+    config: Arc<Config>,
+    plugins: Plugins,
+    snapshot: Snapshot,
+    listeners: Vec<Change>,
+}
+
+/// A listener of the next configuration: one that goes on with other settings, or a new one.
+struct Change {
+    listening: Arc<Listening>,
+    settings: Option<Settings>,
+}
+
+fn workers(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    config.process.workers.unwrap_or_else(cores)
+}
+
+fn settings(config: &weir_config::Listener) -> Result<Settings, String> {
+    let named = |fault| format!("listener {}: {fault}", config.name);
+    let tls = config.tls.as_ref().map(ServerTls::load).transpose().map_err(named)?;
+    Ok(Settings { config: config.clone(), tls })
+}
+
+fn bind(config: &Config, present: &[Arc<Listening>], metrics: &Arc<Metrics>) -> Result<Vec<Change>, Vec<String>> {
+    let mut faults = Vec::new();
+    let mut changes = Vec::new();
+    for listener in &config.listeners {
+        match bind_one(listener, present, metrics) {
+            Ok(change) => changes.push(change),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(changes) } else { Err(faults) }
+}
+
+fn bind_one(config: &weir_config::Listener, present: &[Arc<Listening>], metrics: &Metrics) -> Result<Change, String> {
+    let settings = settings(config)?;
+    let same =
+        |open: &&Arc<Listening>| open.name() == &*config.name && open.settings().config.address == config.address;
+    if let Some(open) = present.iter().find(same) {
+        return Ok(Change { listening: Arc::clone(open), settings: Some(settings) });
+    }
+    let listening = Listening::bind(settings, metrics.listener(&config.name));
+    let listening = listening.map_err(|error| format!("listener {}: {}: {error}", config.name, config.address))?;
+    Ok(Change { listening, settings: None })
+}
+
+fn warn_of_restart(before: &Config, after: &Config) {
+    let changed = [
+        (before.process.workers != after.process.workers, "process.workers"),
+        (before.process.plugin_cache != after.process.plugin_cache, "process.plugin-cache"),
+        (before.admin != after.admin, "admin.address"),
+    ];
+    for (_, key) in changed.iter().filter(|(changed, _)| *changed) {
+        tracing::warn!(key, "takes effect at the next start");
+    }
+}
+
+/// The names of what is there, for messages and the status page.
+pub(crate) type Named<T> = HashMap<Arc<str>, T>;

@@ -1,0 +1,151 @@
+//! What the admin interface sees and commands.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use weir_upstream::{Affinity, Cluster, Endpoint, State};
+
+use super::App;
+use crate::{
+    access_log::rfc3339,
+    admin::{Answer, ApiError, BoxFuture, Control},
+    metrics::{EndpointSample, Source},
+    versions::Fault,
+};
+
+/// The process behind its admin interface.
+pub struct Admin(pub Arc<App>);
+
+impl Control for Admin {
+    fn ready(&self) -> Result<(), String> {
+        match (self.0.workers.get().is_some(), self.0.draining.load(Relaxed)) {
+            (_, true) => Err("draining".to_owned()),
+            (false, _) => Err("starting".to_owned()),
+            (true, false) => Ok(()),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let snapshot = self.0.shared.snapshot.load();
+        let mut clusters: Vec<_> = snapshot.clusters.values().map(|upstream| cluster(&upstream.cluster)).collect();
+        clusters.sort_by_key(|cluster| cluster.get("name").map(ToString::to_string));
+        let routes = snapshot.router.routes().iter().map(|route| &*route.config.name);
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "workers": self.0.workers.get().map_or(0, Vec::len),
+            "draining": self.0.draining.load(Relaxed),
+            "snapshot": { "number": snapshot.number, "built": rfc3339(snapshot.built) },
+            "listeners": self.0.listeners.load().iter().map(|listening| json!({
+                "name": listening.name(),
+                "address": listening.address().to_string(),
+                "tls": listening.settings().tls.is_some(),
+                "connections": listening.metrics.open(),
+            })).collect::<Vec<_>>(),
+            "routes": routes.collect::<Vec<_>>(),
+            "clusters": clusters,
+            "plugins": self.0.plugins.load().list().get("plugins"),
+        })
+    }
+
+    fn metrics(&self, out: &mut String) {
+        self.0.shared.metrics.render(self, out);
+        self.0.shared.host.metrics(out);
+    }
+
+    fn plugin_list(&self) -> Value {
+        self.0.plugins.load().list()
+    }
+
+    fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer> {
+        let plugin = name.clone();
+        self.change(name, move |plugins, host| plugins.push(host, &plugin, &component))
+    }
+
+    fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer> {
+        let plugin = name.clone();
+        self.change(name, move |plugins, _| plugins.rollback(&plugin, version.as_deref()))
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            match self.0.reload().await {
+                Ok(number) => Ok(json!({ "snapshot": number })),
+                Err(faults) => Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, faults.join("\n"))),
+            }
+        })
+    }
+}
+
+impl Admin {
+    fn change<F>(&self, name: String, change: F) -> BoxFuture<'_, Answer>
+    where
+        F: FnOnce(&crate::versions::Plugins, &weir_plugin::Host) -> Result<crate::versions::Plugins, Fault>
+            + Send
+            + 'static,
+    {
+        Box::pin(async move {
+            let previous = self.0.plugins.load().current(&name);
+            match self.0.change_plugins(change).await {
+                Ok(snapshot) => {
+                    let sha256 = self.0.plugins.load().current(&name);
+                    tracing::info!(plugin = name, version = sha256, snapshot, "plugin version in force");
+                    Ok(json!({ "name": name, "sha256": sha256, "previous": previous }))
+                }
+                Err(Fault::Unknown(why)) => Err(ApiError::new(StatusCode::NOT_FOUND, why)),
+                Err(Fault::Refused(why)) => {
+                    tracing::warn!(plugin = name, why, "plugin version refused, the former one decides on");
+                    Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+                }
+            }
+        })
+    }
+}
+
+impl Source for Admin {
+    fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
+        for upstream in self.0.shared.snapshot.load().clusters.values() {
+            for endpoint in upstream.cluster.endpoints() {
+                each(EndpointSample {
+                    cluster: upstream.cluster.name(),
+                    endpoint: endpoint.name(),
+                    in_flight: endpoint.in_flight(),
+                    up: matches!(endpoint.state(), State::Healthy | State::Degraded),
+                });
+            }
+        }
+    }
+
+    fn access_log_dropped(&self) -> u64 {
+        self.0.shared.log.dropped()
+    }
+}
+
+fn cluster(cluster: &Arc<Cluster>) -> Value {
+    json!({
+        "name": &**cluster.name(),
+        "eligible": cluster.candidates().len(),
+        "sessions": match cluster.affinity() {
+            Some(Affinity::Table(table)) => Some(table.len()),
+            _ => None,
+        },
+        "endpoints": cluster.endpoints().iter().map(|endpoint| self::endpoint(endpoint)).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let status = endpoint.status();
+    json!({
+        "address": endpoint.name(),
+        "state": status.state.to_string(),
+        "since": rfc3339(status.since),
+        "why": status.why,
+        "weight": endpoint.weight(),
+        "weight_percent": status.weight_percent,
+        "in_flight": endpoint.in_flight(),
+        "latency_us": endpoint.latency(),
+        "labels": endpoint.labels(),
+    })
+}

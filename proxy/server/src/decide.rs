@@ -1,0 +1,306 @@
+//! Decisions on a request, each by a plugin where one is bound and natively otherwise: what the
+//! router plugins say, which session it belongs to, which endpoint takes it.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{HOST, SET_COOKIE},
+};
+use weir_config::OnFailure;
+use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision, Session};
+use weir_upstream::{Affinity as Kind, Candidates, CookieSession, Endpoint};
+
+use crate::{
+    access_log::Affinity,
+    error::ProxyError,
+    request::{Client, Eligible, Request, View},
+    snapshot::{Prepared, Route, Snapshot, Target, Upstream, header_map},
+    trace::Trace,
+    worker::Worker,
+};
+
+/// Everything a decision needs.
+pub struct Decision<'a> {
+    /// Who decides.
+    pub worker: &'a Worker,
+    /// Who asks.
+    pub client: &'a Client,
+    /// Under which snapshot.
+    pub snapshot: &'a Snapshot,
+    /// The route that took the request.
+    pub route: &'a Arc<Route>,
+}
+
+/// Where a request goes.
+pub enum Destination {
+    /// To a cluster.
+    Upstream(Arc<Upstream>),
+    /// Nowhere: a plugin answers.
+    Answer(Prepared),
+}
+
+/// What affinity knows of a request, before and after the pick.
+pub enum Keeping {
+    /// The cluster keeps no sessions.
+    Nothing,
+    /// By a cookie of ours: as it was sent.
+    Cookie(Option<CookieSession>),
+    /// By a plugin's key.
+    Plugin(Option<Session>),
+}
+
+impl Decision<'_> {
+    fn view<'v>(&'v self, request: &'v Request) -> View<'v> {
+        View { request, client: self.client, route: &self.route.config.name }
+    }
+
+    /// Ask the route's plugins in order; the last word on each part counts.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn destination(&self, request: &mut Request, trace: &mut Trace) -> Result<Option<Destination>, ProxyError> {
+        let mut chosen = None;
+        for bound in &self.route.plugins {
+            let answer = trace.ask(bound, Role::Router, || self.worker.guests.route(bound, &self.view(request)));
+            match native_after(bound, answer)? {
+                None | Some(RouteDecision::Pass) => {}
+                Some(RouteDecision::Respond(response)) => match prepared(response) {
+                    Ok(answer) => return Ok(Some(Destination::Answer(answer))),
+                    Err(why) => self.retract(bound, &why, trace)?,
+                },
+                Some(RouteDecision::Forward(forward)) => match self.forward(forward, request) {
+                    Ok(cluster) => chosen = cluster.or(chosen),
+                    Err(why) => self.retract(bound, &why, trace)?,
+                },
+            }
+        }
+        let configured = || match &self.route.target {
+            Target::Cluster(upstream) => upstream.clone(),
+            Target::Respond(_) => None,
+        };
+        Ok(chosen.or_else(configured).map(Destination::Upstream))
+    }
+
+    fn retract(&self, bound: &Bound, why: &str, trace: &mut Trace) -> Result<(), ProxyError> {
+        let failure = self.worker.guests.reject(bound, why);
+        trace.retract(failure.kind());
+        native_after(bound, Err::<(), _>(failure)).map(drop)
+    }
+
+    /// Change the request as a plugin says: all of it, or none where any part is impossible.
+    fn forward(&self, forward: Forward, request: &mut Request) -> Result<Option<Arc<Upstream>>, String> {
+        let unknown = |name: &String| format!("there is no cluster {name}");
+        let cluster = forward
+            .cluster
+            .as_ref()
+            .map(|name| self.snapshot.clusters.get(name.as_str()).cloned().ok_or_else(|| unknown(name)));
+        let cluster = cluster.transpose()?;
+        let path = forward.path.map(Uri::try_from).transpose().map_err(|error| error.to_string())?;
+        let set = header_map(&forward.set_headers)?;
+        if let Some(name) = set.keys().chain(&names(&forward.remove_headers)).find(|name| is_ours(name)) {
+            return Err(format!("header {name} is not a plugin's to change"));
+        }
+        if set.get(HOST).is_some_and(|host| !host.to_str().is_ok_and(weir_http1::is_valid_authority)) {
+            return Err("malformed host".to_owned());
+        }
+        names(&forward.remove_headers).iter().filter(|name| *name != HOST).for_each(|name| {
+            request.headers.remove(name);
+        });
+        replace(&mut request.headers, set);
+        if let Some(path) = path {
+            request.uri = path;
+        }
+        request.hash_key = forward.hash_key.or(request.hash_key.take());
+        if !forward.labels.is_empty() {
+            request.labels = forward.labels;
+        }
+        Ok(cluster)
+    }
+
+    /// The session of a request, and the endpoint it is kept on where that may take it.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn session(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        trace: &mut Trace,
+    ) -> Result<(Keeping, Option<Arc<Endpoint>>), ProxyError> {
+        let (keeping, endpoint) = match (upstream.cluster.affinity(), &upstream.affinity) {
+            (Some(Kind::Cookie(cookie)), _) => {
+                let now = SystemTime::now();
+                let session = request.cookie(cookie.name()).and_then(|value| cookie.open(value, now));
+                let endpoint = session.and_then(|session| upstream.cluster.find_address(session.endpoint));
+                (Keeping::Cookie(session), endpoint)
+            }
+            (Some(Kind::Table(table)), Some(bound)) => {
+                let answer =
+                    trace.ask(bound, Role::Affinity, || self.worker.guests.session(bound, &self.view(request)));
+                let Some(session) = native_after(bound, answer)? else { return Ok((Keeping::Nothing, None)) };
+                let endpoint = session.as_ref().and_then(|session| table.get(&session.key, Instant::now()));
+                (Keeping::Plugin(session), endpoint.and_then(|id| upstream.cluster.find(id)))
+            }
+            _ => return Ok((Keeping::Nothing, None)),
+        };
+        let usable = endpoint.as_ref().filter(|endpoint| endpoint.state().keeps_sessions()).cloned();
+        trace.affinity = Some(match (&endpoint, &usable) {
+            (_, Some(_)) => Affinity::Hit,
+            (Some(_), None) => Affinity::Moved,
+            (None, None) => Affinity::Miss,
+        });
+        Ok((keeping, usable))
+    }
+
+    /// An endpoint for the next attempt; none when none may be picked.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn pick(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        failed: &[u64],
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<Endpoint>>, ProxyError> {
+        let all = upstream.cluster.candidates();
+        if request.labels.is_empty() && failed.is_empty() {
+            return self.pick_among(upstream, request, &all, trace);
+        }
+        let labelled = all.with_labels(&request.labels);
+        let fitting = if labelled.is_empty() { Candidates::clone(&all) } else { labelled };
+        let left = if failed.is_empty() { fitting } else { fitting.without(failed) };
+        self.pick_among(upstream, request, &left, trace)
+    }
+
+    fn pick_among(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        candidates: &Candidates,
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<Endpoint>>, ProxyError> {
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let by_plugin = match &upstream.balancer {
+            None => None,
+            Some(bound) => {
+                let eligible = Eligible { candidates, hash_key: request.hash_key.as_deref() };
+                let ask = || self.worker.guests.pick(bound, &self.view(request), &eligible);
+                native_after(bound, trace.ask(bound, Role::Balancer, ask))?.flatten()
+            }
+        };
+        let index = match by_plugin {
+            Some(index) => Some(index as usize),
+            None => self.worker.pick_natively(&upstream.cluster, candidates),
+        };
+        Ok(index.and_then(|index| candidates.get(index)).cloned())
+    }
+
+    /// Response fields that keep the client's session where it was served.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn keep(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        keeping: &Keeping,
+        endpoint: &Endpoint,
+        trace: &mut Trace,
+    ) -> Result<HeaderMap, ProxyError> {
+        match (keeping, upstream.cluster.affinity()) {
+            (Keeping::Cookie(session), Some(Kind::Cookie(cookie))) => {
+                let stays = session.filter(|session| session.endpoint == endpoint.address());
+                if stays.is_some_and(|session| !session.refresh) {
+                    return Ok(HeaderMap::new());
+                }
+                let now = SystemTime::now();
+                let mut value = cookie.seal(endpoint, stays.map_or(now, |session| session.first), now);
+                if self.client.tls.is_some() {
+                    value.push_str("; Secure");
+                }
+                Ok(HeaderValue::try_from(value)
+                    .map(|value| HeaderMap::from_iter([(SET_COOKIE, value)]))
+                    .unwrap_or_default())
+            }
+            (Keeping::Plugin(session), Some(Kind::Table(_))) if trace.affinity != Some(Affinity::Hit) => {
+                self.bind(upstream, request, session.as_ref(), endpoint, trace)
+            }
+            _ => Ok(HeaderMap::new()),
+        }
+    }
+
+    fn bind(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        session: Option<&Session>,
+        endpoint: &Endpoint,
+        trace: &mut Trace,
+    ) -> Result<HeaderMap, ProxyError> {
+        let (Some(bound), Some(Kind::Table(table))) = (&upstream.affinity, upstream.cluster.affinity()) else {
+            return Ok(HeaderMap::new());
+        };
+        let key = session.map(|session| session.key.as_str());
+        let ask = || self.worker.guests.bound(bound, &self.view(request), key, endpoint.name());
+        let mark = native_after(bound, trace.ask(bound, Role::Affinity, ask))?.unwrap_or_default();
+        if let (Some(session), Some(config)) = (session.or(mark.session.as_ref()), &upstream.cluster.config().affinity)
+        {
+            let (idle, max) = (session.idle.unwrap_or(config.idle), session.max.unwrap_or(config.max));
+            table.put(&session.key, endpoint.id(), idle, max, Instant::now());
+        }
+        match header_map(&mark.headers) {
+            Ok(headers) => Ok(headers),
+            Err(why) => self.retract(bound, &why, trace).map(|()| HeaderMap::new()),
+        }
+    }
+}
+
+/// What to do with an answer: none is to go on natively.
+fn native_after<T>(bound: &Bound, answer: Result<T, Failure>) -> Result<Option<T>, ProxyError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(_) if bound.program.on_failure() == OnFailure::Native => Ok(None),
+        Err(failure) => Err(ProxyError::Plugin { plugin: bound.program.name().to_string(), kind: failure.kind() }),
+    }
+}
+
+fn prepared(response: weir_plugin::Response) -> Result<Prepared, String> {
+    let status = http::StatusCode::from_u16(response.status).map_err(|error| error.to_string())?;
+    let mut headers = header_map(&response.headers)?;
+    weir_http1::strip_hop_by_hop(&mut headers);
+    headers.remove(http::header::CONTENT_LENGTH);
+    Ok(Prepared { status, headers, body: response.body.into() })
+}
+
+fn names(names: &[String]) -> Vec<HeaderName> {
+    names.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
+}
+
+/// Fields that frame the message or belong to the connection.
+fn is_ours(name: &HeaderName) -> bool {
+    *name == http::header::CONTENT_LENGTH || weir_http1::is_hop_by_hop(name)
+}
+
+fn replace(headers: &mut HeaderMap, set: HeaderMap) {
+    let mut name = None;
+    for (next, value) in set {
+        match next {
+            Some(next) => {
+                headers.insert(next.clone(), value);
+                name = Some(next);
+            }
+            None => {
+                if let Some(name) = &name {
+                    headers.append(name.clone(), value);
+                }
+            }
+        }
+    }
+}

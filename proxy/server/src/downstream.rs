@@ -1,0 +1,261 @@
+//! The client's side of one exchange, over HTTP/1.1 or HTTP/2.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, server::SendResponse};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
+};
+use weir_http1::{Connection, Frame, Framing, ResponseHead};
+use weir_upstream::h2_body::{Receiver, Sender};
+
+use crate::{error::ProxyError, transport::Transport};
+
+/// Octets kept for a client that does not take them at once.
+const HIGH_WATER: usize = 256 * 1024;
+/// Octets read ahead of a client that sends its next request early.
+const PIPELINED: usize = 16 * 1024;
+
+/// The client's side of one exchange.
+#[derive(Debug)]
+pub struct Downstream<'a> {
+    side: Side<'a>,
+    started: bool,
+}
+
+#[derive(Debug)]
+enum Side<'a> {
+    Http1 { connection: &'a mut Connection<Transport>, version: Version, head: bool, keep: bool },
+    Http2 { receive: Receiver, respond: SendResponse<Bytes>, send: Option<Sender> },
+}
+
+impl<'a> Downstream<'a> {
+    /// An exchange of an HTTP/1.1 connection whose request head was read.
+    pub fn http1(connection: &'a mut Connection<Transport>, version: Version, method: &Method, keep: bool) -> Self {
+        let head = *method == Method::HEAD;
+        Self { side: Side::Http1 { connection, version, head, keep }, started: false }
+    }
+
+    /// A stream of an HTTP/2 connection.
+    pub fn http2(receive: Receiver, respond: SendResponse<Bytes>) -> Self {
+        Self { side: Side::Http2 { receive, respond, send: None }, started: false }
+    }
+
+    /// Whether the response's head was given.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether the connection can take another exchange after this one.
+    pub fn keeps(&self) -> bool {
+        matches!(&self.side, Side::Http1 { keep: true, .. })
+    }
+
+    /// Let this be the connection's last exchange.
+    pub fn close_after(&mut self) {
+        if let Side::Http1 { keep, .. } = &mut self.side {
+            *keep = false;
+        }
+    }
+
+    /// Whether the request's body was read to its end.
+    pub fn is_received(&self) -> bool {
+        match &self.side {
+            Side::Http1 { connection, .. } => connection.is_received(),
+            Side::Http2 { receive, .. } => receive.is_received(),
+        }
+    }
+
+    /// Octets of the bodies received and sent since the last call.
+    pub fn take_counts(&mut self) -> (u64, u64) {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => connection.take_counts(),
+            Side::Http2 { receive, send, .. } => (receive.take_count(), send.as_mut().map_or(0, Sender::take_count)),
+        }
+    }
+
+    /// Next piece of the request's body; none at its end.
+    ///
+    /// # Errors
+    /// The client left, or its message is malformed.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, ProxyError>> {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => connection.poll_frame(cx).map_err(client_error),
+            Side::Http2 { receive, .. } => receive.poll_frame(cx).map_err(stream_error),
+        }
+    }
+
+    /// Ready when the client has left. To be asked once its request is read.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => {
+                while connection.buffered().len() < PIPELINED {
+                    match ready!(connection.poll_more(cx)) {
+                        Ok(true) => {}
+                        Ok(false) | Err(_) => return Poll::Ready(()),
+                    }
+                }
+                Poll::Pending
+            }
+            Side::Http2 { send: Some(send), .. } => send.poll_reset(cx),
+            Side::Http2 { respond, .. } => respond.poll_reset(cx).map(drop),
+        }
+    }
+
+    /// Give an informational response.
+    pub fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
+        match &mut self.side {
+            Side::Http1 { connection, version: Version::HTTP_11, .. } => {
+                connection.start(Framing::Empty, |out| ResponseHead::write(out, status, headers, Framing::Empty, None));
+            }
+            Side::Http1 { .. } => {}
+            Side::Http2 { respond, .. } => {
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                response.headers_mut().clone_from(headers);
+                let _ = respond.send_informational(response);
+            }
+        }
+    }
+
+    /// Give the response's head; `length` of its body where that is known.
+    ///
+    /// # Errors
+    /// The client left.
+    pub fn start(&mut self, status: StatusCode, mut headers: HeaderMap, length: Option<u64>) -> Result<(), ProxyError> {
+        self.started = true;
+        let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        if status == StatusCode::NO_CONTENT {
+            headers.remove(CONTENT_LENGTH);
+        }
+        match &mut self.side {
+            Side::Http1 { connection, version, head, keep } => {
+                let framing = match length {
+                    _ if bodyless || *head => Framing::Empty,
+                    Some(length) => Framing::Known(length),
+                    None if *version == Version::HTTP_11 => Framing::Chunked,
+                    None => Framing::UntilClose,
+                };
+                *keep &= framing != Framing::UntilClose;
+                let connection_field = match (*version, *keep) {
+                    (Version::HTTP_11, true) => None,
+                    (_, true) => Some("keep-alive"),
+                    (_, false) => Some("close"),
+                };
+                connection.start(framing, |out| ResponseHead::write(out, status, &headers, framing, connection_field));
+            }
+            Side::Http2 { respond, send, .. } => {
+                let ended = bodyless || length == Some(0);
+                let mut response = Response::new(());
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                let stream = respond.send_response(response, ended).map_err(stream_error)?;
+                *send = Some(Sender::new(stream, length, ended));
+            }
+        }
+        Ok(())
+    }
+
+    /// Switch protocols: what follows in either direction is passed on as it is.
+    pub fn switch(&mut self, mut headers: HeaderMap, upgrade: HeaderValue) {
+        self.started = true;
+        if let Side::Http1 { connection, keep, .. } = &mut self.side {
+            *keep = false;
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, upgrade);
+            let status = StatusCode::SWITCHING_PROTOCOLS;
+            connection.start(Framing::Empty, |out| ResponseHead::write(out, status, &headers, Framing::Empty, None));
+            connection.switch();
+        }
+    }
+
+    /// Ready when another piece may be sent.
+    ///
+    /// # Errors
+    /// The client left.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        match &self.side {
+            Side::Http1 { connection, .. } if connection.unsent() < HIGH_WATER => Poll::Ready(Ok(())),
+            _ => self.poll_flush(cx),
+        }
+    }
+
+    /// Queue a piece of the response's body; only when [`Self::poll_ready`] said so.
+    ///
+    /// # Errors
+    /// The client left, or the piece goes past the announced length.
+    pub fn send(&mut self, frame: Frame) -> Result<(), ProxyError> {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => connection.send(frame).map_err(client_error),
+            Side::Http2 { send: Some(send), .. } => send.send(frame).map_err(stream_error),
+            Side::Http2 { .. } => Ok(()),
+        }
+    }
+
+    /// End the response's body.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn finish(&mut self) -> Result<(), ProxyError> {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => connection.finish().map_err(client_error),
+            Side::Http2 { send: Some(send), .. } => send.finish().map_err(stream_error),
+            Side::Http2 { .. } => Ok(()),
+        }
+    }
+
+    /// Pass on what was queued.
+    ///
+    /// # Errors
+    /// The client left.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => connection.poll_flush(cx).map_err(client_error),
+            Side::Http2 { send: Some(send), .. } => send.poll_flush(cx).map_err(stream_error),
+            Side::Http2 { .. } => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Close our half of a tunnel.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.side {
+            Side::Http1 { connection, .. } => connection.poll_shutdown(cx).map(drop),
+            Side::Http2 { .. } => Poll::Ready(()),
+        }
+    }
+
+    /// Break off a response that cannot be completed, so that the client sees that it is not whole.
+    pub fn abort(&mut self) {
+        self.close_after();
+        if let Side::Http2 { respond, send, .. } = &mut self.side {
+            match send {
+                Some(send) => send.reset(Reason::INTERNAL_ERROR),
+                None => respond.send_reset(Reason::INTERNAL_ERROR),
+            }
+        }
+    }
+
+    /// After the response: let a client that is still sending know that nobody reads on.
+    pub fn end(&mut self) {
+        if self.is_received() {
+            return;
+        }
+        if let Side::Http2 { send: Some(send), .. } = &mut self.side {
+            send.reset(Reason::NO_ERROR);
+        }
+    }
+}
+
+fn client_error(error: weir_http1::Error) -> ProxyError {
+    match error {
+        weir_http1::Error::Malformed(fault) => ProxyError::Refused { status: fault.status, reason: fault.reason },
+        weir_http1::Error::WrongLength => ProxyError::Upstream(error.into()),
+        weir_http1::Error::Io(_) | weir_http1::Error::Truncated => ProxyError::ClientGone,
+    }
+}
+
+fn stream_error(_: h2::Error) -> ProxyError {
+    ProxyError::ClientGone
+}

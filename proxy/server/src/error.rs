@@ -1,0 +1,74 @@
+//! Why an exchange failed, and what the client is told.
+
+use http::StatusCode;
+use weir_upstream::connection::ConnectionError;
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The client's message is refused.
+    #[error("{reason}")]
+    Refused {
+        /// Told to the client.
+        status: StatusCode,
+        /// For the log.
+        reason: &'static str,
+    },
+    /// The client left before its response was complete.
+    #[error("client left")]
+    ClientGone,
+    /// The client took too long to send its request.
+    #[error("client too slow to send")]
+    ClientSlow,
+    /// The client took too long to take its response.
+    #[error("client too slow to read")]
+    ClientStalled,
+    /// No route takes the request.
+    #[error("no route")]
+    NoRoute,
+    /// No endpoint may be picked.
+    #[error("no eligible endpoint")]
+    NoEndpoint,
+    /// A plugin failed whose failure is to be felt.
+    #[error("plugin {plugin} failed: {kind}")]
+    Plugin {
+        /// Name of the plugin.
+        plugin: String,
+        /// Kind of failure.
+        kind: &'static str,
+    },
+    /// The endpoint could not be talked to, or broke the protocol.
+    #[error("{0}")]
+    Upstream(#[source] ConnectionError),
+    /// The endpoint took too long.
+    #[error("endpoint timed out")]
+    UpstreamTimeout,
+    /// The route's timeout passed.
+    #[error("route timed out")]
+    RouteTimeout,
+    /// A switch of protocols nobody asked for.
+    #[error("unexpected switch of protocols")]
+    Switch,
+}
+
+impl ProxyError {
+    /// Status for the client, and for the log where there is no client any more.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused { status, .. } => *status,
+            Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::ClientSlow | Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoEndpoint | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(ConnectionError::ConnectTimeout) | Self::UpstreamTimeout | Self::RouteTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Upstream(_) | Self::Switch => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Whether there is nobody left to answer.
+    pub fn is_client_gone(&self) -> bool {
+        matches!(self, Self::ClientGone | Self::ClientStalled)
+    }
+}

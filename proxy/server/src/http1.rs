@@ -1,0 +1,243 @@
+//! A client's HTTP/1.1 connection: one exchange after another.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, EXPECT, HOST, UPGRADE},
+    uri::PathAndQuery,
+};
+use tokio_util::sync::WaitForCancellationFuture;
+use weir_http1::{Connection, Error, Fault, Frame, Framing, Length, Limits, RequestHead, ResponseHead};
+
+use crate::{
+    downstream::Downstream,
+    exchange,
+    listening::Settings,
+    request::{Client, Request},
+    timer::Timer,
+    trace::{Asking, Trace},
+    transport::Transport,
+    worker::Worker,
+};
+
+/// What is read of a client that goes on sending after its response, so that it sees the response
+/// rather than a reset.
+const LINGER_OCTETS: usize = 256 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Serve a connection until either side ends it.
+pub async fn serve(
+    worker: Rc<Worker>,
+    client: Client,
+    mut connection: Connection<Transport>,
+    settings: &Settings,
+    accepted: Instant,
+) {
+    let mut timer = Timer::default();
+    let mut draining = pin!(worker.draining.cancelled());
+    let limits = settings.config.limits;
+    let mut waiting = Waiting {
+        header: limits.header_timeout,
+        idle: limits.header_timeout,
+        limits: wire(&limits),
+        since: accepted,
+        first: None,
+    };
+    loop {
+        let head = poll_fn(|cx| waiting.poll(&mut connection, &mut timer, draining.as_mut(), cx)).await;
+        let now = Instant::now();
+        let (head, read) = match head {
+            Ok(Some(head)) => (head, waiting.first.map_or(Duration::ZERO, |first| now - first)),
+            Ok(None) => return,
+            Err(fault) => return refuse(&worker, &client, connection, fault, Trace::new(now, Duration::ZERO)).await,
+        };
+        // In a box: an idle connection keeps nothing of its last exchange.
+        let last = Box::pin(exchange(&worker, &client, &mut connection, &mut timer, head, Trace::new(now, read))).await;
+        if last {
+            return linger(connection).await;
+        }
+        connection.release();
+        waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, ..waiting };
+    }
+}
+
+fn wire(limits: &weir_config::Limits) -> Limits {
+    Limits { bytes: usize::try_from(limits.header_bytes.0).unwrap_or(usize::MAX), headers: limits.headers }
+}
+
+/// Waiting for the next head: idle until its first octet, then within the header timeout.
+struct Waiting {
+    header: Duration,
+    idle: Duration,
+    limits: Limits,
+    since: Instant,
+    first: Option<Instant>,
+}
+
+const TOO_SLOW: Fault = Fault { status: StatusCode::REQUEST_TIMEOUT, reason: "request head took too long" };
+
+impl Waiting {
+    /// None when the connection is over.
+    fn poll(
+        &mut self,
+        connection: &mut Connection<Transport>,
+        timer: &mut Timer,
+        draining: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<RequestHead>, Fault>> {
+        match connection.poll_request(cx, self.limits) {
+            Poll::Ready(Ok(Some(head))) => {
+                self.first.get_or_insert_with(Instant::now);
+                return Poll::Ready(Ok(Some(head)));
+            }
+            Poll::Ready(Ok(None) | Err(Error::Io(_) | Error::Truncated | Error::WrongLength)) => {
+                return Poll::Ready(Ok(None));
+            }
+            Poll::Ready(Err(Error::Malformed(fault))) => return Poll::Ready(Err(fault)),
+            Poll::Pending => {}
+        }
+        let begun = !connection.buffered().is_empty();
+        if begun {
+            let first = *self.first.get_or_insert_with(Instant::now);
+            return timer.poll(cx, first + self.header).map(|()| Err(TOO_SLOW));
+        }
+        if draining.poll(cx).is_ready() {
+            return Poll::Ready(Ok(None));
+        }
+        timer.poll(cx, self.since + self.idle).map(|()| Ok(None))
+    }
+}
+
+/// One exchange; true when it was the connection's last.
+async fn exchange(
+    worker: &Rc<Worker>,
+    client: &Client,
+    connection: &mut Connection<Transport>,
+    timer: &mut Timer,
+    head: RequestHead,
+    trace: Trace,
+) -> bool {
+    let keep = head.keep_alive && !worker.draining.is_cancelled();
+    let request = match request(head) {
+        Ok(request) => request,
+        Err(fault) => {
+            answer_fault(worker, client, connection, fault, trace).await;
+            return true;
+        }
+    };
+    let mut down = Downstream::http1(connection, request.version, &request.method, keep);
+    exchange::run(worker, client, request, &mut down, timer, trace).await;
+    !down.keeps() || !discard(&mut down).await
+}
+
+/// Read what is left of a small body, so that the connection can go on; false when it cannot.
+async fn discard(down: &mut Downstream<'_>) -> bool {
+    let mut left = LINGER_OCTETS;
+    while !down.is_received() {
+        // Only what has come already: a client that is still sending is not waited for.
+        let next = poll_fn(|cx| Poll::Ready(down.poll_frame(cx))).await;
+        match next {
+            Poll::Ready(Ok(Some(Frame::Data(data)))) if data.len() <= left => left -= data.len(),
+            Poll::Ready(Ok(None | Some(Frame::Trailers(_)))) => return down.is_received(),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The request in the words both protocols share.
+fn request(head: RequestHead) -> Result<Request, Fault> {
+    let RequestHead { method, uri, version, mut headers, length, .. } = head;
+    let upgrade = wanted_upgrade(&headers, &method, version, length);
+    let uri = origin(uri, &mut headers)?;
+    if headers.get(EXPECT).is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Fault { status: StatusCode::EXPECTATION_FAILED, reason: "unknown expectation" });
+    }
+    weir_http1::strip_hop_by_hop(&mut headers);
+    Ok(Request { method, uri, version, headers, length, upgrade, hash_key: None, labels: Vec::new() })
+}
+
+/// RFC 9110 section 7.8, without cleartext HTTP/2, which would take the connection out of our sight.
+fn wanted_upgrade(headers: &HeaderMap, method: &Method, version: Version, length: Length) -> Option<HeaderValue> {
+    let upgrade = headers.get(UPGRADE)?;
+    let asked = version == Version::HTTP_11
+        && *method == Method::GET
+        && length == Length::Empty
+        && weir_http1::connection_has(headers, "upgrade")
+        && !upgrade.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
+    asked.then(|| upgrade.clone())
+}
+
+/// The target in origin form; an absolute one decides the host (RFC 9112 section 3.2.2).
+fn origin(uri: Uri, headers: &mut HeaderMap) -> Result<Uri, Fault> {
+    const BAD: Fault = Fault { status: StatusCode::BAD_REQUEST, reason: "malformed request target" };
+    if uri.scheme().is_none() {
+        return Ok(uri);
+    }
+    let mut parts = uri.into_parts();
+    let authority = parts.authority.take().ok_or(BAD)?;
+    headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| BAD)?);
+    parts.scheme = None;
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_| BAD)
+}
+
+async fn refuse(worker: &Worker, client: &Client, mut connection: Connection<Transport>, fault: Fault, trace: Trace) {
+    answer_fault(worker, client, &mut connection, fault, trace).await;
+    linger(connection).await;
+}
+
+/// Answer a request that could not be understood, and note it.
+async fn answer_fault(
+    worker: &Worker,
+    client: &Client,
+    connection: &mut Connection<Transport>,
+    fault: Fault,
+    mut trace: Trace,
+) {
+    static TYPE: HeaderName = http::header::CONTENT_TYPE;
+    let body = format!("{}\n", fault.status);
+    let mut headers = HeaderMap::with_capacity(3);
+    headers.insert(&TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(http::header::DATE, worker.date(trace.time));
+    headers.remove(CONTENT_LENGTH);
+    let framing = Framing::Known(body.len() as u64);
+    connection.start(framing, |out| ResponseHead::write(out, fault.status, &headers, framing, Some("close")));
+    let sent = connection.send(Frame::Data(body.into()));
+    let flushed = connection.flush().await;
+    trace.status = fault.status.as_u16();
+    trace.error = Some(match sent.and(flushed) {
+        Ok(()) => fault.reason.to_owned(),
+        Err(error) => format!("{}; {error}", fault.reason),
+    });
+    let none = || HeaderValue::from_static("");
+    let asking = Asking { method: Method::default(), host: none(), uri: Uri::default(), protocol: "HTTP/1.1" };
+    trace.finish(worker, client, &asking, connection.take_counts());
+}
+
+/// Close our half and read on for a moment: octets that arrive at a closed socket would make the
+/// client's system throw away the response it has not read yet.
+async fn linger(mut connection: Connection<Transport>) {
+    if poll_fn(|cx| connection.poll_shutdown(cx)).await.is_err() {
+        return;
+    }
+    let rest = async {
+        let mut left = LINGER_OCTETS;
+        while let Ok(true) = poll_fn(|cx| connection.poll_more(cx)).await {
+            let read = connection.buffered().len();
+            connection.discard_buffered();
+            left = match left.checked_sub(read) {
+                Some(left) => left,
+                None => return,
+            };
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
+}

@@ -1,0 +1,197 @@
+//! A client's HTTP/2 connection: many exchanges at once, each a task of its own.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::Connection, server::SendResponse};
+use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH, header::COOKIE, header::HOST};
+use tokio::{task::spawn_local, time::timeout};
+use weir_http1::Length;
+use weir_upstream::h2_body::Receiver;
+
+use crate::{
+    downstream::Downstream,
+    exchange,
+    listening::Settings,
+    request::{Client, Request},
+    timer::Timer,
+    trace::Trace,
+    transport::Transport,
+    worker::Worker,
+};
+
+/// Flow control windows we grant: what a client may send ahead of an endpoint that is slow.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Octets kept of a stream for a client that does not take them.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Streams a client may open and reset at once before it is taken for a flood (CVE-2023-44487).
+const PENDING_RESETS: usize = 32;
+/// Streams the client may give up on over a connection's life while they are most of them.
+const RESETS: u64 = 200;
+
+/// What the tasks of one connection share.
+struct Shared {
+    worker: Rc<Worker>,
+    client: Client,
+    active: Cell<usize>,
+    given_up: Cell<u64>,
+}
+
+/// Serve a connection until either side ends it.
+pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, settings: &Settings) {
+    let limits = settings.config.limits;
+    let header_list = u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX);
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.h2_streams)
+        .max_header_list_size(header_list)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(Some(PENDING_RESETS))
+        .handshake(transport);
+    let Ok(Ok(connection)) = timeout(limits.header_timeout, handshake).await else { return };
+    let shared = Rc::new(Shared { worker, client, active: Cell::new(0), given_up: Cell::new(0) });
+    accept(&shared, connection, limits.idle_timeout).await;
+}
+
+async fn accept(shared: &Rc<Shared>, mut connection: Connection<Transport, Bytes>, idle: Duration) {
+    let mut draining = pin!(shared.worker.draining.cancelled());
+    let (mut timer, mut since) = (Timer::default(), Instant::now());
+    let (mut closing, mut accepted) = (false, 0_u64);
+    loop {
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(next) = connection.poll_accept(cx) {
+                return Poll::Ready(Event::Stream(next));
+            }
+            if !closing && draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Close);
+            }
+            if shared.active.get() > 0 {
+                since = Instant::now();
+            }
+            timer.poll(cx, since + idle).map(|()| if closing { Event::Stream(None) } else { Event::Close })
+        });
+        match next.await {
+            Event::Stream(Some(Ok((request, respond)))) => {
+                accepted += 1;
+                since = Instant::now();
+                let given_up = shared.given_up.get();
+                if given_up > RESETS && given_up * 2 > accepted {
+                    tracing::debug!(client = %shared.client.address, "reset flood");
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                } else {
+                    spawn_local(stream(Rc::clone(shared), request, respond));
+                }
+            }
+            Event::Stream(Some(Err(error))) => {
+                tracing::debug!(%error, client = %shared.client.address, "HTTP/2 connection");
+                return;
+            }
+            Event::Stream(None) => return,
+            Event::Close if shared.active.get() > 0 && !shared.worker.draining.is_cancelled() => since = Instant::now(),
+            Event::Close => {
+                closing = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+enum Event {
+    Stream(Option<Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Close,
+}
+
+async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    shared.active.set(shared.active.get() + 1);
+    let now = Instant::now();
+    let (head, body) = request.into_parts();
+    let receive = Receiver::new(body);
+    match convert(head, receive.is_received()) {
+        Err(reason) => {
+            tracing::debug!(client = %shared.client.address, reason, "malformed request");
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
+        Ok(request) => {
+            let mut down = Downstream::http2(receive, respond);
+            let (worker, client) = (&shared.worker, &shared.client);
+            let trace = Trace::new(now, Duration::ZERO);
+            let status = exchange::run(worker, client, request, &mut down, &mut Timer::default(), trace).await;
+            if status == 499 {
+                shared.given_up.set(shared.given_up.get() + 1);
+            }
+        }
+    }
+    shared.active.set(shared.active.get() - 1);
+}
+
+/// The request in the words both protocols share (RFC 9113 section 8.3).
+fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'static str> {
+    let http::request::Parts { method, uri, version, mut headers, .. } = head;
+    put_host(&uri, &mut headers)?;
+    join_cookies(&mut headers);
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = match announced {
+        _ if received => Length::Empty,
+        Some(length) => Length::Known(length),
+        None => Length::Chunked,
+    };
+    weir_http1::strip_hop_by_hop(&mut headers);
+    Ok(Request {
+        method,
+        uri: origin(uri)?,
+        version,
+        headers,
+        length,
+        upgrade: None,
+        hash_key: None,
+        labels: Vec::new(),
+    })
+}
+
+fn origin(uri: http::Uri) -> Result<http::Uri, &'static str> {
+    let mut parts = uri.into_parts();
+    (parts.scheme, parts.authority) = (None, None);
+    http::Uri::from_parts(parts).map_err(|_| "malformed path")
+}
+
+/// One host, from `:authority` or from `host`, and not two different ones.
+fn put_host(uri: &http::Uri, headers: &mut HeaderMap) -> Result<(), &'static str> {
+    if headers.get_all(HOST).iter().count() > 1 {
+        return Err("more than one host");
+    }
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    match (uri.authority(), host) {
+        (Some(authority), Some(host)) if !host.eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+            return Err("host differs from :authority");
+        }
+        (Some(authority), None) => {
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| "malformed :authority")?;
+            headers.insert(HOST, value);
+        }
+        (None, None) => return Err("no host"),
+        _ => {}
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(weir_http1::is_valid_authority) { Ok(()) } else { Err("malformed host") }
+}
+
+/// HTTP/2 may split cookies over several fields; everybody else expects one (section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}

@@ -1,0 +1,51 @@
+//! The data plane and the process: what accepts, routes, decides, forwards and tells about it.
+//!
+//! Modules are listed ground floor first; each imports only from those above it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+// Ground.
+pub mod access_log;
+pub mod error;
+mod http_date;
+pub mod logging;
+pub mod metrics;
+mod timer;
+mod tls;
+mod transport;
+
+// What runs.
+mod listening;
+mod request;
+mod snapshot;
+
+mod router;
+
+// One request.
+mod worker;
+
+mod trace;
+
+mod decide;
+mod downstream;
+mod forwarded;
+mod relay;
+
+mod forward;
+
+mod exchange;
+
+// Connections.
+mod http1;
+mod http2;
+mod listener;
+
+// The process.
+pub mod admin;
+pub mod cli;
+mod plugin_health;
+mod versions;
+
+pub mod app;
+
+pub mod watch;

@@ -1,0 +1,173 @@
+//! Health checks by plugins: a probe that asks a guest, and the endpoint as the guest may reach it.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Mutex,
+};
+use weir_plugin::{Bound, BoxFuture, HealthState, Host, Target, TargetRequest, TargetResponse};
+use weir_upstream::{
+    Endpoint, State,
+    dial::{Dial, Transport},
+    health::{Checking, Probe, Verdict},
+};
+
+/// Largest response body a guest is given.
+const MAX_BODY: usize = 1 << 20;
+/// Raw connections one check may have open.
+const MAX_CONNECTIONS: u32 = 8;
+
+/// Asks a guest how an endpoint is.
+pub struct PluginProbe {
+    host: Arc<Host>,
+    bound: Bound,
+    dial: Dial,
+    timeout: Duration,
+}
+
+impl PluginProbe {
+    /// For a cluster whose health check is this binding.
+    ///
+    /// # Errors
+    /// Its TLS settings cannot be used.
+    pub fn try_new(host: Arc<Host>, bound: Bound, cluster: &weir_config::Cluster) -> Result<Self, String> {
+        let timeout = cluster.health.as_ref().map_or(Duration::from_secs(1), |health| health.timeout);
+        Ok(Self { host, bound, dial: Dial::try_new(cluster)?, timeout })
+    }
+}
+
+impl Probe for PluginProbe {
+    fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
+        Box::pin(async move {
+            let target = Arc::new(Checked {
+                endpoint: Arc::clone(endpoint),
+                dial: self.dial.clone(),
+                connections: Mutex::default(),
+                opened: AtomicU32::new(0),
+            });
+            match self.host.check(&self.bound, target, self.timeout).await {
+                Ok(verdict) => Verdict {
+                    state: match verdict.state {
+                        HealthState::Healthy => State::Healthy,
+                        HealthState::Degraded => State::Degraded,
+                        HealthState::Unhealthy => State::Unhealthy,
+                        HealthState::Drain => State::Draining,
+                    },
+                    weight_percent: verdict.weight_percent,
+                    why: verdict.why,
+                },
+                // What the plugin cannot say is no reason to take an endpoint out: it stays as it is.
+                Err(failure) => Verdict {
+                    state: endpoint.state(),
+                    weight_percent: endpoint.status().weight_percent,
+                    why: failure.to_string(),
+                },
+            }
+        })
+    }
+}
+
+/// The endpoint under one check.
+struct Checked {
+    endpoint: Arc<Endpoint>,
+    dial: Dial,
+    connections: Mutex<HashMap<u32, Arc<Mutex<Box<dyn Transport>>>>>,
+    opened: AtomicU32,
+}
+
+impl Checked {
+    fn address(&self) -> SocketAddr {
+        self.endpoint.address()
+    }
+
+    async fn connection(&self, number: u32) -> Result<Arc<Mutex<Box<dyn Transport>>>, String> {
+        self.connections.lock().await.get(&number).cloned().ok_or_else(|| format!("connection {number} is not open"))
+    }
+}
+
+impl Target for Checked {
+    fn name(&self) -> String {
+        self.endpoint.name().to_owned()
+    }
+
+    fn label(&self, key: &str) -> Option<String> {
+        self.endpoint.labels().get(key).cloned()
+    }
+
+    fn http(&self, request: TargetRequest) -> BoxFuture<'_, Result<TargetResponse, String>> {
+        Box::pin(async move {
+            let request = self.request(request)?;
+            let (head, body) = self.dial.exchange(self.address(), request, MAX_BODY).await?.into_parts();
+            let headers = head.headers.iter().map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            });
+            Ok(TargetResponse { status: head.status.as_u16(), headers: headers.collect(), body: body.to_vec() })
+        })
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<u32, String>> {
+        Box::pin(async move {
+            let number = self.opened.fetch_add(1, Relaxed);
+            if number >= MAX_CONNECTIONS {
+                return Err(format!("more than {MAX_CONNECTIONS} connections"));
+            }
+            let stream = self.dial.open(self.address()).await?;
+            self.connections.lock().await.insert(number, Arc::new(Mutex::new(stream)));
+            Ok(number)
+        })
+    }
+
+    fn write(&self, connection: u32, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let connection = self.connection(connection).await?;
+            let mut connection = connection.lock().await;
+            connection.write_all(&bytes).await.map_err(|error| error.to_string())?;
+            connection.flush().await.map_err(|error| error.to_string())
+        })
+    }
+
+    fn read(&self, connection: u32, most: u32) -> BoxFuture<'_, Result<Vec<u8>, String>> {
+        Box::pin(async move {
+            let connection = self.connection(connection).await?;
+            let mut bytes = vec![0; MAX_BODY.min(most as usize)];
+            let read = connection.lock().await.read(&mut bytes).await.map_err(|error| error.to_string())?;
+            bytes.truncate(read);
+            Ok(bytes)
+        })
+    }
+
+    fn close(&self, connection: u32) {
+        if let Ok(mut connections) = self.connections.try_lock() {
+            connections.remove(&connection);
+        }
+    }
+}
+
+impl Checked {
+    fn request(&self, request: TargetRequest) -> Result<http::Request<Full<Bytes>>, String> {
+        let mut builder = http::Request::builder().method(request.method.as_str());
+        builder = match self.dial.is_http2() {
+            true => builder.uri(format!("{}://{}{}", self.dial.scheme(), self.address(), request.path)),
+            false => builder.uri(request.path.as_str()),
+        };
+        let hosted = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
+        if !hosted && !self.dial.is_http2() {
+            builder = builder.header(http::header::HOST, self.endpoint.name());
+        }
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        builder.body(Full::from(request.body)).map_err(|error| format!("request: {error}"))
+    }
+}

@@ -1,0 +1,257 @@
+//! Both directions of an exchange in one task: the request's body up, the response's head and body
+//! down, each as fast as its receiver takes it, and nobody waited for longer than agreed.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use weir_upstream::connection::{ConnectionError, Outcome, Stream};
+
+use crate::{downstream::Downstream, error::ProxyError, timer::Timer};
+
+/// How long a relay waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the client to send or take the next octets.
+    pub client: Duration,
+    /// For the endpoint to send or take the next octets.
+    pub endpoint: Duration,
+    /// End of the whole exchange.
+    pub until: Option<Instant>,
+}
+
+/// An exchange between a client and an endpoint.
+pub struct Relay<'a, 'c> {
+    down: &'a mut Downstream<'c>,
+    up: &'a mut Stream,
+    timer: &'a mut Timer,
+    patience: Patience,
+    progress: Instant,
+    waits_for: Party,
+    uploaded: bool,
+    downloaded: bool,
+    /// Whether any of the request's body was taken from the client, so that it cannot be sent again.
+    pub body_taken: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Party {
+    Client,
+    Endpoint,
+}
+
+/// A failure with the party it belongs to.
+type Step = Poll<Result<(), ProxyError>>;
+
+impl<'a, 'c> Relay<'a, 'c> {
+    /// For a request whose head was handed to `up`.
+    pub fn new(
+        down: &'a mut Downstream<'c>,
+        up: &'a mut Stream,
+        timer: &'a mut Timer,
+        patience: Patience,
+        now: Instant,
+    ) -> Self {
+        let uploaded = down.is_received();
+        Self {
+            down,
+            up,
+            timer,
+            patience,
+            progress: now,
+            waits_for: Party::Endpoint,
+            uploaded,
+            downloaded: false,
+            body_taken: false,
+        }
+    }
+
+    /// The next response head, informational or not, while the request's body goes up.
+    ///
+    /// # Errors
+    /// Of either side, or out of time.
+    pub async fn response(&mut self) -> Result<Outcome, ProxyError> {
+        poll_fn(|cx| self.poll_response(cx)).await
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, ProxyError>> {
+        let upload = self.poll_upload(cx);
+        if let Poll::Ready(response) = self.up.poll_response(cx) {
+            return Poll::Ready(response.map_err(ProxyError::Upstream));
+        }
+        if let Poll::Ready(Err(error)) = upload {
+            return Poll::Ready(Err(error));
+        }
+        self.flush_down(cx)?;
+        if self.uploaded && self.down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(ProxyError::ClientGone));
+        }
+        self.poll_patience(cx).map(Err)
+    }
+
+    /// Give the client an informational response.
+    pub fn inform(&mut self, head: &Outcome) {
+        self.progress = Instant::now();
+        self.down.inform(head.status, &head.headers);
+    }
+
+    /// Give the client the response's head.
+    ///
+    /// # Errors
+    /// The client left.
+    pub fn start(&mut self, status: StatusCode, headers: HeaderMap, length: Option<u64>) -> Result<(), ProxyError> {
+        self.down.start(status, headers, length)
+    }
+
+    /// Tell the client that protocols are switched.
+    pub fn switch(&mut self, headers: HeaderMap, upgrade: HeaderValue) {
+        self.down.switch(headers, upgrade);
+        self.up.switch();
+    }
+
+    /// The response's body to its end.
+    ///
+    /// # Errors
+    /// Of either side, or out of time.
+    pub async fn body(&mut self) -> Result<(), ProxyError> {
+        poll_fn(|cx| self.poll_body(cx)).await
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Step {
+        if let Poll::Ready(done) = self.poll_download(cx) {
+            return Poll::Ready(done);
+        }
+        if !self.uploaded
+            && let Poll::Ready(Err(error)) = self.poll_upload(cx)
+            && !matches!(error, ProxyError::Upstream(_))
+        {
+            return Poll::Ready(Err(error));
+        }
+        if self.uploaded && self.down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(ProxyError::ClientGone));
+        }
+        self.poll_patience(cx).map(Err)
+    }
+
+    /// Both directions until both have ended, or nothing has passed for `idle`.
+    ///
+    /// # Errors
+    /// Of either side.
+    pub async fn tunnel(&mut self, idle: Duration) -> Result<(), ProxyError> {
+        self.patience = Patience { client: idle, endpoint: idle, until: None };
+        (self.uploaded, self.downloaded) = (false, false);
+        let (mut up_closed, mut down_closed) = (false, false);
+        poll_fn(|cx| {
+            if !up_closed && let Poll::Ready(result) = self.poll_upload(cx) {
+                result?;
+                up_closed = self.up.poll_shutdown(cx).is_ready();
+            }
+            if !down_closed && let Poll::Ready(result) = self.poll_download(cx) {
+                result?;
+                down_closed = self.down.poll_shutdown(cx).is_ready();
+            }
+            if up_closed && down_closed {
+                return Poll::Ready(Ok(()));
+            }
+            self.poll_patience(cx).map(|_| Ok(()))
+        })
+        .await
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Step {
+        loop {
+            if self.uploaded || self.up.unsent() >= UPLOAD_HIGH_WATER {
+                self.waits_for = Party::Endpoint;
+                ready!(self.up.poll_flush(cx)).map_err(ProxyError::Upstream)?;
+                if self.uploaded {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            if self.up.must_flush() {
+                self.waits_for = Party::Endpoint;
+                ready!(self.up.poll_flush(cx)).map_err(ProxyError::Upstream)?;
+            }
+            let Poll::Ready(frame) = self.down.poll_frame(cx)? else {
+                self.waits_for = Party::Client;
+                if let Poll::Ready(flushed) = self.up.poll_flush(cx) {
+                    flushed.map_err(ProxyError::Upstream)?;
+                }
+                return Poll::Pending;
+            };
+            self.progress = Instant::now();
+            match frame {
+                Some(frame) => {
+                    self.body_taken = true;
+                    self.up.send(frame).map_err(ProxyError::Upstream)?;
+                }
+                None => {
+                    self.uploaded = true;
+                    self.up.finish().map_err(ProxyError::Upstream)?;
+                }
+            }
+        }
+    }
+
+    fn poll_download(&mut self, cx: &mut Context<'_>) -> Step {
+        loop {
+            if self.downloaded {
+                self.waits_for = Party::Client;
+                return self.down.poll_flush(cx);
+            }
+            if self.down.poll_ready(cx)?.is_pending() {
+                self.waits_for = Party::Client;
+                return Poll::Pending;
+            }
+            let Poll::Ready(frame) = self.up.poll_frame(cx).map_err(ProxyError::Upstream)? else {
+                self.waits_for = Party::Endpoint;
+                self.flush_down(cx)?;
+                return Poll::Pending;
+            };
+            self.progress = Instant::now();
+            match frame {
+                Some(frame) => self.down.send(frame)?,
+                None => {
+                    self.downloaded = true;
+                    self.down.finish()?;
+                }
+            }
+        }
+    }
+
+    fn flush_down(&mut self, cx: &mut Context<'_>) -> Result<(), ProxyError> {
+        match self.down.poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => {
+                self.waits_for = Party::Client;
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        let patience = match self.waits_for {
+            Party::Client => self.patience.client,
+            Party::Endpoint => self.patience.endpoint,
+        };
+        let silence = self.progress + patience;
+        let deadline = self.patience.until.map_or(silence, |until| until.min(silence));
+        ready!(self.timer.poll(cx, deadline));
+        Poll::Ready(match self.waits_for {
+            _ if deadline < silence => ProxyError::RouteTimeout,
+            Party::Endpoint => ProxyError::UpstreamTimeout,
+            Party::Client if self.down.is_started() => ProxyError::ClientStalled,
+            Party::Client => ProxyError::ClientSlow,
+        })
+    }
+
+    /// Whether a failure leaves the request as it was, so that it may be sent again.
+    pub fn is_replayable(&self, error: &ConnectionError, reused: bool, idempotent: bool) -> bool {
+        !self.body_taken && (error.is_unsent() || (reused && idempotent && error.is_closed()))
+    }
+}
+
+/// Octets kept for an endpoint that does not take them at once.
+const UPLOAD_HIGH_WATER: usize = 256 * 1024;

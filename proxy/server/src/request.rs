@@ -1,0 +1,190 @@
+//! A request on its way through: what was asked, by whom, and how plugins see it.
+
+use std::{borrow::Cow, net::IpAddr, net::SocketAddr, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Uri, Version,
+    header::{COOKIE, HOST},
+};
+use weir_http1::Length;
+use weir_plugin::{CandidatesView, Figures, RequestView, TlsFacts};
+use weir_upstream::{Candidates, State};
+
+use crate::listening::Listening;
+
+/// Who asks: the same for every exchange of a connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Where it came in.
+    pub listener: Arc<Listening>,
+    /// None on a plain connection.
+    pub tls: Option<TlsFacts>,
+}
+
+impl Client {
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Request {
+    /// As sent.
+    pub method: Method,
+    /// As sent, or as a plugin rewrote it.
+    pub uri: Uri,
+    /// Of the client's message.
+    pub version: Version,
+    /// Fields, `host` among them. Those about the connection are gone.
+    pub headers: HeaderMap,
+    /// Of the body.
+    pub length: Length,
+    /// Protocol the client wants to switch to.
+    pub upgrade: Option<HeaderValue>,
+    /// Key the router stage set for balancers that hash.
+    pub hash_key: Option<String>,
+    /// Labels an endpoint must have.
+    pub labels: Vec<(String, String)>,
+}
+
+impl Request {
+    /// Host, with port where one was sent.
+    pub fn authority(&self) -> &str {
+        self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Path and query, or `*`.
+    pub fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
+    /// First value of a cookie.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find_map(|(key, value)| (key == name).then_some(value))
+    }
+}
+
+/// What plugins see of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// What is asked.
+    pub request: &'a Request,
+    /// Who asks.
+    pub client: &'a Client,
+    /// The route that took it.
+    pub route: &'a str,
+}
+
+impl RequestView for View<'_> {
+    fn method(&self) -> &str {
+        self.request.method.as_str()
+    }
+
+    fn scheme(&self) -> &str {
+        self.client.scheme()
+    }
+
+    fn authority(&self) -> &str {
+        self.request.authority()
+    }
+
+    fn path(&self) -> &str {
+        self.request.uri.path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.request.uri.query()
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.headers.get(name).map(lossy)
+    }
+
+    fn headers(&self, name: &str, each: &mut dyn FnMut(&str)) {
+        self.request.headers.get_all(name).iter().for_each(|value| each(&lossy(value)));
+    }
+
+    fn header_names(&self, each: &mut dyn FnMut(&str)) {
+        self.request.headers.iter().for_each(|(name, _)| each(name.as_str()));
+    }
+
+    fn cookie(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.cookie(name).map(Cow::Borrowed)
+    }
+
+    fn client(&self) -> IpAddr {
+        self.client.address.ip()
+    }
+
+    fn tls(&self) -> Option<TlsFacts> {
+        self.client.tls.clone()
+    }
+
+    fn tenant(&self) -> Option<&str> {
+        None
+    }
+
+    fn listener(&self) -> &str {
+        self.client.listener.name()
+    }
+
+    fn route(&self) -> &str {
+        self.route
+    }
+}
+
+fn lossy(value: &HeaderValue) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.as_bytes())
+}
+
+/// What balancer plugins see of the endpoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Eligible<'a> {
+    /// Those that may be picked.
+    pub candidates: &'a Candidates,
+    /// Key the router stage set.
+    pub hash_key: Option<&'a str>,
+}
+
+impl CandidatesView for Eligible<'_> {
+    fn len(&self) -> u32 {
+        u32::try_from(self.candidates.len()).unwrap_or(u32::MAX)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.candidates.epoch()
+    }
+
+    fn figures(&self, index: u32) -> Option<Figures> {
+        let endpoint = self.candidates.get(index as usize)?;
+        Some(Figures {
+            in_flight: endpoint.in_flight(),
+            latency: endpoint.latency(),
+            weight: endpoint.weight(),
+            degraded: endpoint.state() == State::Degraded,
+        })
+    }
+
+    fn name(&self, index: u32) -> Option<&str> {
+        self.candidates.get(index as usize).map(|endpoint| endpoint.name())
+    }
+
+    fn label(&self, index: u32, key: &str) -> Option<&str> {
+        self.candidates.get(index as usize)?.labels().get(key).map(String::as_str)
+    }
+
+    fn hash_key(&self) -> Option<&str> {
+        self.hash_key
+    }
+}

@@ -1,0 +1,165 @@
+//! Which route takes a request: the first in file order that matches.
+//!
+//! Routes are filed under the hosts they can match, so that a thousand hosts cost one look-up and
+//! the search goes only through routes of the right host.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::HeaderName;
+use weir_config::{HostMatch, Match, PathMatch};
+
+use crate::{request::Request, snapshot::Route};
+
+/// All routes, filed.
+#[derive(Debug, Default)]
+pub struct Router {
+    routes: Vec<Arc<Route>>,
+    rules: Vec<Rule>,
+    by_host: HashMap<String, Vec<usize>>,
+    elsewhere: Vec<usize>,
+}
+
+/// What is left to compare once the host fits.
+#[derive(Debug)]
+struct Rule {
+    suffix: Option<String>,
+    path: Option<PathMatch>,
+    headers: Vec<(HeaderName, String)>,
+    query: Vec<(String, String)>,
+    cookies: Vec<(String, String)>,
+    methods: Vec<String>,
+}
+
+impl Router {
+    /// For routes in file order.
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        let hosts: Vec<Option<&HostMatch>> = routes.iter().map(|route| route.config.matcher.host.as_ref()).collect();
+        let filed = |takes: &dyn Fn(Option<&HostMatch>) -> bool| -> Vec<usize> {
+            hosts.iter().enumerate().filter(|(_, host)| takes(**host)).map(|(index, _)| index).collect()
+        };
+        let by_host = hosts
+            .iter()
+            .filter_map(|host| match host {
+                Some(HostMatch::Exact(name)) => Some(name),
+                _ => None,
+            })
+            .map(|name| (name.clone(), filed(&|host| may_match(host, name))))
+            .collect();
+        let elsewhere = filed(&|host| !matches!(host, Some(HostMatch::Exact(_))));
+        let rules = routes.iter().map(|route| Rule::of(&route.config.matcher)).collect();
+        Self { by_host, elsewhere, rules, routes }
+    }
+
+    /// The route of a request.
+    pub fn find(&self, request: &Request) -> Option<&Arc<Route>> {
+        let host = host_of(request.authority());
+        let filed = match self.by_host.is_empty() {
+            true => &self.elsewhere,
+            false => self.by_host.get(&*lower_case(host)).unwrap_or(&self.elsewhere),
+        };
+        let index = filed.iter().find(|index| self.rules.get(**index).is_some_and(|rule| rule.fits(request, host)))?;
+        self.routes.get(*index)
+    }
+
+    /// In file order.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+fn may_match(host: Option<&HostMatch>, name: &str) -> bool {
+    match host {
+        None => true,
+        Some(HostMatch::Exact(exact)) => exact == name,
+        Some(HostMatch::Suffix(suffix)) => is_below(name, suffix),
+    }
+}
+
+fn is_below(host: &str, suffix: &str) -> bool {
+    let start = host.len().checked_sub(suffix.len());
+    start.is_some_and(|at| at > 0 && host.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix)))
+}
+
+/// Without the port and the dot that ends a fully qualified name.
+fn host_of(authority: &str) -> &str {
+    let host = match authority.rfind(':') {
+        Some(at) if !authority.ends_with(']') => authority.get(..at).unwrap_or(authority),
+        _ => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+fn lower_case(host: &str) -> std::borrow::Cow<'_, str> {
+    match host.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => host.to_ascii_lowercase().into(),
+        false => host.into(),
+    }
+}
+
+impl Rule {
+    fn of(matcher: &Match) -> Self {
+        let headers = matcher.headers.iter();
+        Self {
+            suffix: match &matcher.host {
+                Some(HostMatch::Suffix(suffix)) => Some(suffix.clone()),
+                _ => None,
+            },
+            path: matcher.path.clone(),
+            headers: headers.filter_map(|(name, value)| Some((name.parse().ok()?, value.clone()))).collect(),
+            query: matcher.query.clone(),
+            cookies: matcher.cookies.clone(),
+            methods: matcher.methods.clone(),
+        }
+    }
+
+    fn fits(&self, request: &Request, host: &str) -> bool {
+        self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
+            && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))
+            && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
+            && self.headers.iter().all(|(name, value)| has_header(request, name, value))
+            && self.query.iter().all(|(name, value)| has_parameter(request.uri.query().unwrap_or(""), name, value))
+            && self.cookies.iter().all(|(name, value)| request.cookie(name) == Some(value))
+    }
+}
+
+fn path_fits(wanted: &PathMatch, path: &str) -> bool {
+    match wanted {
+        PathMatch::Exact(exact) => path == exact,
+        PathMatch::Prefix(prefix) => {
+            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
+    }
+}
+
+fn has_header(request: &Request, name: &HeaderName, value: &str) -> bool {
+    request.headers.get_all(name).iter().any(|found| found.as_bytes() == value.as_bytes())
+}
+
+fn has_parameter(query: &str, name: &str, value: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (key, found) = pair.split_once('=').unwrap_or((pair, ""));
+        decodes_to(key, name) && decodes_to(found, value)
+    })
+}
+
+/// Whether a part of a query says this, with `+` and percent encoding undone.
+fn decodes_to(encoded: &str, plain: &str) -> bool {
+    let mut octets = encoded.bytes();
+    let decoded = std::iter::from_fn(|| match octets.next()? {
+        b'+' => Some(b' '),
+        b'%' => {
+            let (high, low) = (hex(octets.next()), hex(octets.next()));
+            Some(high.zip(low).map_or(b'%', |(high, low)| high * 16 + low))
+        }
+        octet => Some(octet),
+    });
+    decoded.eq(plain.bytes())
+}
+
+fn hex(digit: Option<u8>) -> Option<u8> {
+    char::from(digit?).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use http::{HeaderMap, Method, Uri, Version};
+use weir_config::{Action, Respond};
+use weir_http1::Length;
+
+use super::*;
+
+fn route(name: &str, matcher: Match) -> Arc<Route> {
+    let respond = Respond { status: 200, body: String::new(), headers: vec![] };
+    let config = weir_config::Route {
+        name: name.into(),
+        matcher,
+        plugins: vec![],
+        action: Action::Respond(respond),
+        timeout: None,
+    };
+    Arc::new(Route { config, plugins: vec![], target: crate::snapshot::Target::Cluster(None) })
+}
+
+fn get(host: &str, target: &str, fields: &[(&'static str, &str)]) -> Request {
+    let mut headers: HeaderMap =
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    headers.insert(http::header::HOST, host.parse().unwrap());
+    Request {
+        method: Method::GET,
+        uri: target.parse::<Uri>().unwrap(),
+        version: Version::HTTP_11,
+        headers,
+        length: Length::Empty,
+        upgrade: None,
+        hash_key: None,
+        labels: vec![],
+    }
+}
+
+fn found<'a>(router: &'a Router, request: &Request) -> Option<&'a str> {
+    router.find(request).map(|route| &*route.config.name)
+}
+
+fn host(host: HostMatch) -> Match {
+    Match { host: Some(host), ..Match::default() }
+}
+
+#[test]
+fn first_in_file_order_wins_across_kinds_of_hosts() {
+    let router = Router::new(vec![
+        route("exact", host(HostMatch::Exact("a.example.com".into()))),
+        route("below", host(HostMatch::Suffix(".example.com".into()))),
+        route("late", host(HostMatch::Exact("b.example.com".into()))),
+        route("any", Match::default()),
+    ]);
+    assert_eq!(found(&router, &get("A.Example.com:8080", "/", &[])), Some("exact"));
+    assert_eq!(found(&router, &get("a.example.com.", "/", &[])), Some("exact"));
+    assert_eq!(found(&router, &get("b.example.com", "/", &[])), Some("below"));
+    assert_eq!(found(&router, &get("x.y.example.com", "/", &[])), Some("below"));
+    assert_eq!(found(&router, &get("example.com", "/", &[])), Some("any"));
+    assert_eq!(found(&router, &get("[::1]:80", "/", &[])), Some("any"));
+}
+
+#[test]
+fn a_prefix_ends_at_a_segment() {
+    for prefix in ["/v1", "/v1/"] {
+        let path = Some(PathMatch::Prefix(prefix.into()));
+        let router = Router::new(vec![route("v1", Match { path, ..Match::default() })]);
+        assert_eq!(found(&router, &get("h", "/v1", &[])), Some("v1"));
+        assert_eq!(found(&router, &get("h", "/v1/x?y", &[])), Some("v1"));
+        assert_eq!(found(&router, &get("h", "/v10", &[])), None);
+    }
+    let root = Router::new(vec![route("all", Match { path: Some(PathMatch::Prefix("/".into())), ..Match::default() })]);
+    assert_eq!(found(&root, &get("h", "/anything", &[])), Some("all"));
+}
+
+#[test]
+fn every_part_must_fit() {
+    let matcher = Match {
+        headers: vec![("x-team".into(), "blue".into())],
+        query: vec![("q".into(), "a b".into())],
+        cookies: vec![("tier".into(), "gold".into())],
+        methods: vec!["GET".into()],
+        ..Match::default()
+    };
+    let router = Router::new(vec![route("all", matcher)]);
+    let fields = [("x-team", "blue"), ("cookie", "x=y; tier=gold")];
+    assert_eq!(found(&router, &get("h", "/?p=1&q=a%20b", &fields)), Some("all"));
+    assert_eq!(found(&router, &get("h", "/?q=a+b", &fields)), Some("all"));
+    assert_eq!(found(&router, &get("h", "/?q=ab", &fields)), None);
+    assert_eq!(found(&router, &get("h", "/?q=a+b", &fields[..1])), None);
+    let mut post = get("h", "/?q=a+b", &fields);
+    post.method = Method::POST;
+    assert_eq!(found(&router, &post), None);
+}

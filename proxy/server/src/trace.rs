@@ -1,0 +1,176 @@
+//! What is noted of an exchange while it runs: one line of the access log in the making.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use weir_plugin::{Bound, Failure, Role};
+use weir_upstream::Endpoint;
+
+use crate::{
+    access_log::{Affinity, PluginUse, Record, Split},
+    metrics::RouteMetrics,
+    request::Client,
+    snapshot::{Route, Upstream},
+    worker::Worker,
+};
+
+/// What is noted of one exchange.
+pub struct Trace {
+    /// When its first byte came.
+    pub time: SystemTime,
+    /// The same on the monotonic clock.
+    pub started: Instant,
+    /// Where the time went.
+    pub split: Split,
+    /// When the response's head came.
+    pub head_at: Option<Instant>,
+    /// The route that took it.
+    pub route: Option<Arc<Route>>,
+    /// The cluster it went to.
+    pub upstream: Option<Arc<Upstream>>,
+    /// The endpoint that was tried last.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// How often an endpoint was tried.
+    pub attempts: u32,
+    /// The last attempt went over a connection that was open already.
+    pub reused: bool,
+    /// What affinity found.
+    pub affinity: Option<Affinity>,
+    /// Status the client got.
+    pub status: u16,
+    /// Why it failed.
+    pub error: Option<String>,
+    plugins: Vec<Asked>,
+}
+
+struct Asked {
+    bound: Bound,
+    role: Role,
+    failed: Option<&'static str>,
+}
+
+/// The client's own words, kept for the log.
+pub struct Asking {
+    /// Method as sent.
+    pub method: http::Method,
+    /// Host as sent.
+    pub host: http::HeaderValue,
+    /// Target as sent.
+    pub uri: http::Uri,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub protocol: &'static str,
+}
+
+impl Trace {
+    /// An exchange whose head took `read` and is read now.
+    pub fn new(now: Instant, read: Duration) -> Self {
+        Self {
+            time: SystemTime::now() - read,
+            started: now.checked_sub(read).unwrap_or(now),
+            split: Split { read, ..Split::default() },
+            head_at: None,
+            route: None,
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            reused: false,
+            affinity: None,
+            status: 0,
+            error: None,
+            plugins: Vec::new(),
+        }
+    }
+
+    /// Ask a plugin, and note how long it took and whether it failed.
+    pub fn ask<T>(
+        &mut self,
+        bound: &Bound,
+        role: Role,
+        ask: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let before = Instant::now();
+        let answer = ask();
+        self.split.plugin += before.elapsed();
+        let failed = answer.as_ref().err().map(Failure::kind);
+        self.note(bound, role, failed);
+        answer
+    }
+
+    fn note(&mut self, bound: &Bound, role: Role, failed: Option<&'static str>) {
+        self.plugins.push(Asked { bound: bound.clone(), role, failed });
+    }
+
+    /// An answer that cannot be carried out counts as failed after all.
+    pub fn retract(&mut self, kind: &'static str) {
+        if let Some(last) = self.plugins.last_mut() {
+            last.failed = Some(kind);
+        }
+    }
+
+    /// Where the exchange is counted.
+    pub fn figures(&self, worker: &Worker, client: &Client) -> Arc<RouteMetrics> {
+        let cluster = self.upstream.as_ref().map(|upstream| &**upstream.cluster.name());
+        let route = self.route.as_ref().map_or("", |route| &*route.config.name);
+        worker.metrics.route(client.listener.name(), route, cluster)
+    }
+
+    /// Close the books on an exchange: metrics and the line of the log.
+    pub fn finish(mut self, worker: &Worker, client: &Client, asking: &Asking, counts: (u64, u64)) {
+        let now = Instant::now();
+        let total = now - self.started;
+        self.split.rest = self.head_at.map_or(Duration::ZERO, |at| now - at);
+        let cluster = self.upstream.as_ref().map(|upstream| &**upstream.cluster.name());
+        let route = self.route.as_ref().map_or("", |route| &*route.config.name);
+        let figures = self.figures(worker, client);
+        figures.record(worker.index(), self.status, total, counts.0, counts.1);
+        if let (Some(cluster), Some(affinity)) = (figures.cluster(), self.affinity) {
+            cluster.affinity(worker.index(), affinity);
+        }
+        if !worker.log.enabled() {
+            return;
+        }
+        let plugins: Vec<PluginUse<'_>> = self.plugins.iter().map(Asked::as_use).collect();
+        worker.log.write(&Record {
+            time: self.time,
+            client: client.address,
+            listener: client.listener.name(),
+            protocol: asking.protocol,
+            host: asking.host.to_str().unwrap_or(""),
+            method: asking.method.as_str(),
+            path: asking.uri.path_and_query().map_or("", |target| target.as_str()),
+            status: self.status,
+            bytes_in: counts.0,
+            bytes_out: counts.1,
+            route,
+            tenant: None,
+            cluster,
+            endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.name()),
+            attempts: self.attempts,
+            reused: self.reused,
+            total,
+            split: self.split,
+            plugins: &plugins,
+            affinity: self.affinity,
+            error: self.error.as_deref(),
+        });
+    }
+}
+
+impl Asked {
+    fn as_use(&self) -> PluginUse<'_> {
+        let version = self.bound.program.sha256();
+        PluginUse {
+            name: self.bound.program.name(),
+            version: version.get(..12).unwrap_or(version),
+            role: match self.role {
+                Role::Router => "router",
+                Role::Balancer => "balancer",
+                Role::Affinity => "affinity",
+                Role::Health => "health",
+            },
+            failed: self.failed,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A byte stream from a client, plain or encrypted.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+/// A byte stream from a client. What was read to find out its protocol is given again.
+#[derive(Debug)]
+pub struct Transport {
+    kind: Kind,
+    prefix: BytesMut,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        Self { kind: Kind::Tcp(stream), prefix: BytesMut::new() }
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Transport {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        Self { kind: Kind::Tls(Box::new(stream)), prefix: BytesMut::new() }
+    }
+}
+
+impl Transport {
+    /// Give these octets before any that come.
+    pub fn with_prefix(self, prefix: BytesMut) -> Self {
+        Self { prefix, ..self }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let n = self.prefix.len().min(buf.remaining());
+            buf.put_slice(self.prefix.get(..n).unwrap_or_default());
+            self.prefix.advance(n);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.kind {
+            Kind::Tcp(io) => Pin::new(io).poll_read(cx, buf),
+            Kind::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tcp(io) => Pin::new(io).poll_write(cx, buf),
+            Kind::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Kind::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Tcp(_) => Poll::Ready(Ok(())),
+            Kind::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+            Kind::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Changes on disk: the configuration, plugins and certificates, gathered into one reload.
+
+use std::{collections::HashSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::app::App;
+
+/// Writers take a moment to finish a file; what comes within it is one change.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Reload whenever one of the files in use changes, for as long as the process lives.
+pub async fn run(app: Arc<App>) {
+    let Some(mut files) = app.watched().await else { return };
+    loop {
+        let (watcher, mut changes) = match watch(&files) {
+            Ok(watching) => watching,
+            Err(error) => {
+                tracing::error!(%error, "files are not watched: reload by SIGHUP");
+                return;
+            }
+        };
+        if changes.recv().await.is_none() {
+            return;
+        }
+        while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
+        drop(watcher);
+        let _ = app.reload().await;
+        match app.watched().await {
+            Some(next) => files = next,
+            None => return,
+        }
+    }
+}
+
+/// Folders are watched, not files: editors and deployments put another file in place of the old one.
+fn watch(files: &[PathBuf]) -> notify::Result<(RecommendedWatcher, UnboundedReceiver<()>)> {
+    let (changed, changes) = unbounded_channel();
+    let names: HashSet<OsString> = files.iter().filter_map(|file| file.file_name().map(OsString::from)).collect();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        let ours =
+            event.paths.iter().any(|path| path.file_name().is_none_or(|name| names.contains(name) || is_link(name)));
+        if ours && !event.kind.is_access() {
+            let _ = changed.send(());
+        }
+    })?;
+    let folders: HashSet<PathBuf> = files.iter().filter_map(|file| Some(absolute(file).parent()?.to_owned())).collect();
+    for folder in folders {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    }
+    Ok((watcher, changes))
+}
+
+/// The link Kubernetes swaps under a mounted folder.
+fn is_link(name: &std::ffi::OsStr) -> bool {
+    name == "..data"
+}
+
+fn absolute(file: &std::path::Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+}

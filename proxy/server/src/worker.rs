@@ -1,0 +1,215 @@
+//! One worker: a thread with its own runtime, connections, plugin instances and balancers. Nothing
+//! here is shared with another worker, so nothing on the road of a request takes a lock.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    task::LocalSet,
+};
+use tokio_util::sync::CancellationToken;
+use weir_plugin::{Guests, Host};
+use weir_upstream::{Balancer, Candidates, Cluster, Rng, balancer, connection::Pools};
+
+use crate::{
+    access_log::{AccessLog, WorkerLog},
+    http_date, listener,
+    listening::Listening,
+    metrics::{Metrics, WorkerMetrics},
+    snapshot::Snapshot,
+};
+
+/// A guest may take 512 KiB of stack, and exchanges run below it.
+const STACK: usize = 4 << 20;
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the process shares with its workers.
+pub struct Shared {
+    /// What runs.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The plugin host.
+    pub host: Arc<Host>,
+    /// Series of the process.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub log: AccessLog,
+}
+
+/// What a worker is told.
+pub enum Command {
+    /// Accept on this listener too, until its `closing` is cancelled.
+    Listen(Arc<Listening>),
+    /// Another snapshot is in force: let go of the former one.
+    Refresh,
+    /// Finish what is in flight, then end.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// A worker's handle for the control side.
+pub struct Handle {
+    /// Where commands go.
+    pub commands: UnboundedSender<Command>,
+    /// Its thread.
+    pub thread: std::thread::JoinHandle<()>,
+}
+
+/// One worker.
+pub struct Worker {
+    shared: Arc<Shared>,
+    pinned: RefCell<Rc<Pinned>>,
+    balancers: RefCell<HashMap<usize, Box<dyn Balancer>>>,
+    rng: RefCell<Rng>,
+    date: RefCell<(u64, HeaderValue)>,
+    open: Cell<usize>,
+    /// Connections to endpoints.
+    pub pools: Pools,
+    /// Plugin instances.
+    pub guests: Guests,
+    /// Its lines of the access log.
+    pub log: WorkerLog,
+    /// Its figures.
+    pub metrics: WorkerMetrics,
+    /// Cancelled when connections are to end after what they are at.
+    pub draining: CancellationToken,
+}
+
+/// A snapshot as one worker holds it: exchanges count their references without touching memory that
+/// other workers use.
+pub struct Pinned {
+    /// What runs.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
+        let snapshot = shared.snapshot.load_full();
+        Rc::new(Self {
+            pinned: RefCell::new(Rc::new(Pinned { snapshot })),
+            balancers: RefCell::default(),
+            rng: RefCell::new(Rng::seeded()),
+            date: RefCell::new((0, HeaderValue::from_static(""))),
+            open: Cell::new(0),
+            pools: Pools::default(),
+            guests: Guests::new(&shared.host),
+            log: shared.log.worker(),
+            metrics: shared.metrics.worker(index),
+            draining: CancellationToken::new(),
+            shared,
+        })
+    }
+
+    /// Its number, from 0.
+    pub fn index(&self) -> usize {
+        self.metrics.index()
+    }
+
+    /// What runs now. Who holds it keeps it.
+    pub fn pin(&self) -> Rc<Pinned> {
+        let current = self.shared.snapshot.load();
+        let mut pinned = self.pinned.borrow_mut();
+        if !Arc::ptr_eq(&pinned.snapshot, &current) {
+            *pinned = Rc::new(Pinned { snapshot: Arc::clone(&current) });
+        }
+        Rc::clone(&pinned)
+    }
+
+    /// An endpoint by the cluster's own algorithm.
+    pub fn pick_natively(&self, cluster: &Arc<Cluster>, candidates: &Candidates) -> Option<usize> {
+        let mut balancers = self.balancers.borrow_mut();
+        let key = Arc::as_ptr(cluster) as usize;
+        let native = balancers.entry(key).or_insert_with(|| balancer(&cluster.config().balance));
+        native.pick(candidates, &mut self.rng.borrow_mut())
+    }
+
+    /// Value for a Date field.
+    pub fn date(&self, now: SystemTime) -> HeaderValue {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut date = self.date.borrow_mut();
+        if date.0 != seconds {
+            *date = (seconds, http_date::value(seconds));
+        }
+        date.1.clone()
+    }
+
+    /// Counts a connection as open until the guard goes.
+    pub fn connection(self: &Rc<Self>) -> Open {
+        self.open.set(self.open.get() + 1);
+        Open(Rc::clone(self))
+    }
+
+    /// A new snapshot is in force: let go of what only the former one needed.
+    fn refresh(&self) {
+        let pinned = self.pin();
+        let alive: Vec<usize> =
+            pinned.snapshot.clusters.values().map(|upstream| Arc::as_ptr(&upstream.cluster) as usize).collect();
+        self.balancers.borrow_mut().retain(|key, _| alive.contains(key));
+        self.metrics.prune();
+        self.guests.prune();
+    }
+
+    fn tick(&self, ticks: u64) {
+        let now = Instant::now();
+        self.log.flush_if_due(now);
+        if ticks.is_multiple_of(10) {
+            self.pools.sweep(now);
+            self.guests.prune();
+        }
+    }
+}
+
+/// A connection that is open.
+pub struct Open(Rc<Worker>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+/// Start a worker's thread.
+///
+/// # Errors
+/// Of the system: no thread, or no runtime.
+pub fn start(index: usize, shared: Arc<Shared>) -> std::io::Result<Handle> {
+    let (commands, orders) = tokio::sync::mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build()?;
+    let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(Worker::new(index, shared), orders));
+    })?;
+    Ok(Handle { commands, thread })
+}
+
+async fn run(worker: Rc<Worker>, mut orders: UnboundedReceiver<Command>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0;
+    loop {
+        tokio::select! {
+            command = orders.recv() => match command {
+                Some(Command::Listen(listening)) => listener::start(Rc::clone(&worker), listening),
+                Some(Command::Refresh) => worker.refresh(),
+                Some(Command::Drain) => worker.draining.cancel(),
+                Some(Command::Stop) | None => break,
+            },
+            _ = tick.tick() => {
+                ticks += 1;
+                worker.tick(ticks);
+            }
+        }
+        if worker.draining.is_cancelled() && worker.open.get() == 0 {
+            break;
+        }
+    }
+    worker.log.flush();
+}

@@ -1,0 +1,58 @@
+//! Connections to endpoints: dialled, spoken over, kept and used again, each by one worker alone.
+
+mod connector;
+mod pool;
+mod stream;
+mod transport;
+
+pub use connector::{Connector, Dialled};
+pub use pool::{Lease, Pools};
+pub use stream::{Outcome, Stream, Target};
+pub use transport::Transport;
+
+/// Why an endpoint could not be talked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// No TCP connection.
+    #[error("connect: {0}")]
+    Connect(#[source] std::io::Error),
+    /// No TLS session.
+    #[error("TLS handshake: {0}")]
+    Tls(#[source] std::io::Error),
+    /// Neither within the cluster's connect timeout.
+    #[error("connect: timed out")]
+    ConnectTimeout,
+    /// A failure of HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] weir_http1::Error),
+    /// A failure of HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// The endpoint closed before it sent any of a response.
+    #[error("closed before the response")]
+    NoResponse,
+}
+
+impl ConnectionError {
+    /// Whether the request has certainly not been acted upon, so that it may go to another endpoint.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout => true,
+            Self::Http2(error) => {
+                error.reason() == Some(h2::Reason::REFUSED_STREAM)
+                    || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+            }
+            Self::Http1(_) | Self::NoResponse => false,
+        }
+    }
+
+    /// Whether the transport ended under us, as an idle connection does that the endpoint had closed.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::NoResponse => true,
+            Self::Http1(weir_http1::Error::Io(_)) => true,
+            Self::Http2(error) => error.is_io() || error.is_go_away(),
+            _ => false,
+        }
+    }
+}

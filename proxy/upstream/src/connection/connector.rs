@@ -1,0 +1,100 @@
+//! How a cluster's endpoints are dialled.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use rustls::pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use super::{ConnectionError, Transport};
+use crate::tls::client_tls;
+
+/// Dials the endpoints of one cluster.
+pub struct Connector {
+    id: u64,
+    tls: Option<(TlsConnector, Option<ServerName<'static>>)>,
+    pub(super) http2: bool,
+    timeout: Duration,
+    pub(super) idle_connections: usize,
+    pub(super) idle_timeout: Duration,
+}
+
+/// A fresh connection and what it took.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The stream.
+    pub transport: Transport,
+    /// Time for TCP.
+    pub connect: Duration,
+    /// Time for TLS.
+    pub tls: Duration,
+}
+
+impl Connector {
+    /// As the cluster says.
+    ///
+    /// # Errors
+    /// A file of its TLS settings cannot be used; the text says which and why.
+    pub fn build(config: &weir_config::Cluster) -> Result<Self, String> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let tls = match &config.tls {
+            None => None,
+            Some(tls) => {
+                let name = tls.sni.clone().map(ServerName::try_from).transpose().map_err(|error| error.to_string())?;
+                Some((TlsConnector::from(client_tls(tls, config.http2)?), name))
+            }
+        };
+        Ok(Self {
+            id: IDS.fetch_add(1, Relaxed),
+            tls,
+            http2: config.http2,
+            timeout: config.connect_timeout,
+            idle_connections: config.idle_connections,
+            idle_timeout: config.idle_timeout,
+        })
+    }
+
+    /// Tells connections of this connector from those of its predecessors.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether endpoints are spoken to over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether endpoints speak HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// A fresh connection.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Connect`], `Tls` or `ConnectTimeout`.
+    pub async fn dial(&self, address: SocketAddr) -> Result<Dialled, ConnectionError> {
+        timeout(self.timeout, self.dial_slowly(address)).await.unwrap_or(Err(ConnectionError::ConnectTimeout))
+    }
+
+    async fn dial_slowly(&self, address: SocketAddr) -> Result<Dialled, ConnectionError> {
+        let started = Instant::now();
+        let tcp = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
+        tcp.set_nodelay(true).map_err(ConnectionError::Connect)?;
+        let connect = started.elapsed();
+        let Some((tls, name)) = &self.tls else {
+            return Ok(Dialled { transport: Transport::Tcp(tcp), connect, tls: Duration::ZERO });
+        };
+        let name = name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
+        let stream = tls.connect(name, tcp).await.map_err(ConnectionError::Tls)?;
+        if self.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            let refused = std::io::Error::other("the endpoint does not offer HTTP/2 by ALPN");
+            return Err(ConnectionError::Tls(refused));
+        }
+        Ok(Dialled { transport: Transport::Tls(Box::new(stream)), connect, tls: started.elapsed() - connect })
+    }
+}

@@ -1,0 +1,187 @@
+//! Connections of one worker, kept between exchanges.
+//!
+//! HTTP/1.1 connections are used again last in, first out, so that those not needed grow old and
+//! are closed. HTTP/2 connections are shared by streams up to the endpoint's limit.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use weir_http1::Connection;
+
+use super::{ConnectionError, Connector, Stream, Transport};
+use crate::endpoint::Endpoint;
+
+/// Flow control windows of an HTTP/2 connection to an endpoint.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// A connection for one exchange.
+#[derive(Debug)]
+pub struct Lease {
+    /// To speak over.
+    pub stream: Stream,
+    /// Whether it was open already.
+    pub reused: bool,
+    /// Time for TCP.
+    pub connect: Duration,
+    /// Time for TLS.
+    pub tls: Duration,
+}
+
+#[derive(Default)]
+struct Idle {
+    http1: Vec<(Connection<Transport>, Instant)>,
+    http2: Vec<Shared>,
+    connector: u64,
+    timeout: Duration,
+}
+
+/// An HTTP/2 connection with its streams under way.
+struct Shared {
+    sender: SendRequest<Bytes>,
+    active: Rc<()>,
+    used: Instant,
+}
+
+impl Shared {
+    fn active(&self) -> usize {
+        Rc::strong_count(&self.active) - 1
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::http2(self.sender.clone(), Rc::clone(&self.active))
+    }
+}
+
+/// The connections of one worker. Must be used inside a `LocalSet`.
+#[derive(Default)]
+pub struct Pools {
+    idle: RefCell<HashMap<u64, Idle>>,
+}
+
+impl Pools {
+    /// A connection to the endpoint: a kept one, unless `fresh` is asked for.
+    ///
+    /// # Errors
+    /// As [`Connector::dial`], and failures of the HTTP/2 preface.
+    pub async fn acquire(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, ConnectionError> {
+        if !fresh && let Some(stream) = self.take(connector, endpoint.id()) {
+            return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO });
+        }
+        let dialled = connector.dial(endpoint.address()).await?;
+        let stream = match connector.http2 {
+            false => Stream::http1(Connection::new(dialled.transport, BytesMut::new())),
+            true => self.open_http2(connector, endpoint.id(), dialled.transport).await?,
+        };
+        Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls })
+    }
+
+    fn take(&self, connector: &Connector, endpoint: u64) -> Option<Stream> {
+        let mut idle = self.idle.borrow_mut();
+        let idle = idle.get_mut(&endpoint)?;
+        if idle.connector != connector.id() {
+            *idle = Idle::default();
+            return None;
+        }
+        if connector.http2 {
+            return take_http2(&mut idle.http2);
+        }
+        while let Some((mut connection, _)) = idle.http1.pop() {
+            if is_quiet(&mut connection) {
+                return Some(Stream::http1(connection));
+            }
+        }
+        None
+    }
+
+    async fn open_http2(
+        &self,
+        connector: &Connector,
+        endpoint: u64,
+        transport: Transport,
+    ) -> Result<Stream, ConnectionError> {
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .enable_push(false)
+            .handshake(transport)
+            .await?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to an endpoint ended");
+            }
+        });
+        let shared = Shared { sender, active: Rc::default(), used: Instant::now() };
+        let stream = shared.stream();
+        of(&mut self.idle.borrow_mut(), connector, endpoint).http2.push(shared);
+        Ok(stream)
+    }
+
+    /// Keep a connection whose exchange is over, if it can be used again.
+    pub fn release(&self, connector: &Connector, endpoint: &Endpoint, stream: Stream) {
+        let Some(mut connection) = stream.into_reusable() else { return };
+        connection.release();
+        let mut idle = self.idle.borrow_mut();
+        let kept = &mut of(&mut idle, connector, endpoint.id()).http1;
+        if kept.len() < connector.idle_connections {
+            kept.push((connection, Instant::now()));
+        }
+    }
+
+    /// Close what has been idle for too long or was closed by its endpoint. Call about once a second.
+    pub fn sweep(&self, now: Instant) {
+        self.idle.borrow_mut().retain(|_, idle| {
+            let timeout = idle.timeout;
+            idle.http1.retain_mut(|(connection, since)| now - *since < timeout && is_quiet(connection));
+            idle.http2.retain_mut(|shared| {
+                if shared.active() > 0 {
+                    shared.used = now;
+                }
+                now - shared.used < timeout && is_usable(&mut shared.sender)
+            });
+            !idle.http1.is_empty() || !idle.http2.is_empty()
+        });
+    }
+
+    /// Close every idle connection.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+}
+
+fn of<'a>(idle: &'a mut HashMap<u64, Idle>, connector: &Connector, endpoint: u64) -> &'a mut Idle {
+    let idle = idle.entry(endpoint).or_default();
+    if idle.connector != connector.id() {
+        *idle = Idle { connector: connector.id(), timeout: connector.idle_timeout, ..Idle::default() };
+    }
+    idle
+}
+
+/// The first connection with room for a stream; dead ones are dropped on the way.
+fn take_http2(kept: &mut Vec<Shared>) -> Option<Stream> {
+    kept.retain_mut(|shared| is_usable(&mut shared.sender));
+    let shared = kept.iter_mut().find(|shared| shared.active() < shared.sender.current_max_send_streams())?;
+    shared.used = Instant::now();
+    Some(shared.stream())
+}
+
+fn is_usable(sender: &mut SendRequest<Bytes>) -> bool {
+    !matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+}
+
+/// Whether nothing came on an idle connection: neither its end nor octets nobody asked for.
+fn is_quiet(connection: &mut Connection<Transport>) -> bool {
+    connection.poll_more(&mut Context::from_waker(Waker::noop())).is_pending()
+}

@@ -1,0 +1,155 @@
+//! Bodies of HTTP/2 streams, either side, in the frames of `weir-http1`: data goes out as flow
+//! control allows, and what comes in is credited as it is taken.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use weir_http1::Frame;
+
+/// The half of a stream that we write.
+#[derive(Debug)]
+pub struct Sender {
+    stream: SendStream<Bytes>,
+    pending: Bytes,
+    left: Option<u64>,
+    sent: u64,
+    ended: bool,
+}
+
+impl Sender {
+    /// For a body of `length` octets where that is known: its last octets then end the stream.
+    pub fn new(stream: SendStream<Bytes>, length: Option<u64>, ended: bool) -> Self {
+        Self { stream, pending: Bytes::new(), left: length, sent: 0, ended }
+    }
+
+    /// Octets that wait for flow control.
+    pub fn unsent(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Octets sent since the last call.
+    pub fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Queue a piece; call only when nothing is unsent.
+    ///
+    /// # Errors
+    /// The stream was reset, or its connection failed.
+    pub fn send(&mut self, frame: Frame) -> Result<(), h2::Error> {
+        match frame {
+            Frame::Data(data) => {
+                self.sent += data.len() as u64;
+                self.pending = data;
+                Ok(())
+            }
+            Frame::Trailers(trailers) => self.end(Some(trailers)),
+        }
+    }
+
+    /// End the body; call only when nothing is unsent.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn finish(&mut self) -> Result<(), h2::Error> {
+        self.end(None)
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), h2::Error> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        match trailers {
+            Some(trailers) => self.stream.send_trailers(trailers),
+            None => self.stream.send_data(Bytes::new(), true),
+        }
+    }
+
+    /// Hand over what is unsent, as far as the peer's window goes.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while !self.pending.is_empty() {
+            if self.stream.capacity() == 0 {
+                self.stream.reserve_capacity(self.pending.len());
+                match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => continue,
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => return Poll::Ready(Err(Reason::CANCEL.into())),
+                }
+            }
+            let piece = self.pending.split_to(self.stream.capacity().min(self.pending.len()));
+            self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
+            let last = self.left == Some(0);
+            self.ended |= last;
+            self.stream.send_data(piece, last)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the peer gave up the stream.
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(drop)
+    }
+
+    /// Give up the stream, unless it has ended.
+    pub fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Whether the body was ended.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+/// The half of a stream that we read.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: RecvStream,
+    received: u64,
+    done: bool,
+}
+
+impl Receiver {
+    /// Of a message whose head was read.
+    pub fn new(stream: RecvStream) -> Self {
+        let done = stream.is_end_stream();
+        Self { stream, received: 0, done }
+    }
+
+    /// Whether everything was read.
+    pub fn is_received(&self) -> bool {
+        self.done
+    }
+
+    /// Octets received since the last call.
+    pub fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.received)
+    }
+
+    /// Next piece; none at the end.
+    ///
+    /// # Errors
+    /// The stream was reset, or its connection failed.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, h2::Error>> {
+        while !self.done {
+            let Some(data) = ready!(self.stream.poll_data(cx)) else {
+                let trailers = ready!(self.stream.poll_trailers(cx))?;
+                self.done = true;
+                return Poll::Ready(Ok(trailers.map(Frame::Trailers)));
+            };
+            let data = data?;
+            self.stream.flow_control().release_capacity(data.len())?;
+            self.done = self.stream.is_end_stream();
+            self.received += data.len() as u64;
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(Frame::Data(data))));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+}
