@@ -109,20 +109,22 @@ impl Guests {
     /// failure and replace the guest.
     pub fn reject(&self, bound: &Bound, why: impl Into<String>) -> Failure {
         let failure = Failure::BadAnswer(why.into());
-        if let Ok(mut slots) = self.slots.try_borrow_mut() {
-            if let Some(slot) = slot_of(&mut slots, &bound.program) {
-                slot.instance = None;
-                slot.tally.fail(bound.role(), &failure);
-                slot.ledger.log_failure(bound.role(), &failure, None);
-            }
+        if let Ok(mut slots) = self.slots.try_borrow_mut()
+            && let Some(slot) = slot_of(&mut slots, &bound.program)
+        {
+            slot.instance = None;
+            slot.tally.fail(bound.role(), &failure);
+            slot.ledger.log_failure(Some(bound.role()), &failure, None);
         }
         failure
     }
 
-    /// Drop the guests of programs that nobody holds any more.
+    /// Drop the guests of programs that nobody holds any more, and have the others forget bindings
+    /// that nobody holds.
     pub fn prune(&self) {
         if let Ok(mut slots) = self.slots.try_borrow_mut() {
             slots.retain(|slot| slot.program.strong_count() > 0);
+            slots.iter_mut().for_each(Slot::release);
         }
     }
 
@@ -139,6 +141,9 @@ impl Guests {
         request: &dyn RequestView,
         call: impl FnOnce(&mut Instance, &Ask<'_>) -> Result<R, Fault>,
     ) -> Result<R, Failure> {
+        if bound.role() != role {
+            return Err(Failure::Start(format!("it is bound as {}", bound.role())));
+        }
         let Ok(mut slots) = self.slots.try_borrow_mut() else {
             return Err(Failure::Start("asked in the middle of a decision".into()));
         };
@@ -225,6 +230,14 @@ impl Slot {
         self.paused.iter().find(concerns).map_or(Ok(()), |pause| Err(pause.failure.clone()))
     }
 
+    fn release(&mut self) {
+        let released = self.instance.as_mut().map(|instance| instance.release(self.ticks));
+        if let Some(Err(fault)) = released {
+            self.instance = None;
+            self.ledger.log_failure(None, &fault.failure, fault.cause.as_ref());
+        }
+    }
+
     /// Count the call and tell of its failure.
     fn settle<R>(&mut self, role: Role, took: Duration, outcome: Result<R, Fault>) -> Result<R, Failure> {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -235,7 +248,7 @@ impl Slot {
             }
             Err(Fault { failure, cause }) => {
                 self.tally.count(role, nanos, Some(&failure));
-                self.ledger.log_failure(role, &failure, cause.as_ref());
+                self.ledger.log_failure(Some(role), &failure, cause.as_ref());
                 Err(failure)
             }
         }

@@ -131,7 +131,7 @@ fn settle(ledger: &Ledger, took: Duration, outcome: Result<HealthVerdict, Fault>
     let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     outcome.inspect(|_| ledger.checked(nanos, None)).map_err(|Fault { failure, cause }| {
         ledger.checked(nanos, Some(&failure));
-        ledger.log_failure(Role::Health, &failure, cause.as_ref());
+        ledger.log_failure(Some(Role::Health), &failure, cause.as_ref());
         failure
     })
 }

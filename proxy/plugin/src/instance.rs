@@ -1,5 +1,7 @@
 //! One guest of one worker: a store with an instance in it, and the bindings it has taken up.
 
+use std::sync::{Arc, Weak};
+
 use wasmtime::{Store, component::Instance as Linked};
 
 use crate::{
@@ -17,8 +19,8 @@ use crate::{
 pub(crate) struct Instance {
     store: Store<Decision>,
     exports: Functions,
-    /// By binding number: whether it was configured.
-    configured: Vec<bool>,
+    /// Bindings it has taken up, by number.
+    configured: Vec<Option<Weak<Binding>>>,
     _alive: Alive,
 }
 
@@ -58,17 +60,17 @@ impl Instance {
     }
 
     pub(crate) fn is_configured(&self, binding: &Binding) -> bool {
-        self.configured.get(binding.number as usize).is_some_and(|configured| *configured)
+        self.configured.get(binding.number as usize).is_some_and(Option::is_some)
     }
 
-    pub(crate) fn configure(&mut self, program: &Program, binding: &Binding) -> Result<Configured, Fault> {
+    pub(crate) fn configure(&mut self, program: &Program, binding: &Arc<Binding>) -> Result<Configured, Fault> {
         self.begin(ticks(program.start_deadline()));
         let Self { store, exports, .. } = self;
         let answer =
             exports.lifecycle.call_configure(&mut *store, binding.number, binding.role.into(), &binding.settings);
         match answer {
             Ok(Ok(())) => {
-                self.remember(binding.number as usize);
+                self.remember(binding);
                 Ok(Configured::Done)
             }
             Ok(Err(why)) => Ok(Configured::Refused(why)),
@@ -108,6 +110,21 @@ impl Instance {
         answer.map_err(|cause| self.fault(cause))
     }
 
+    /// Have the guest forget bindings that nobody holds any more.
+    pub(crate) fn release(&mut self, ticks: u64) -> Result<(), Fault> {
+        for place in 0..self.configured.len() {
+            let Some(configured) = self.configured.get_mut(place) else { break };
+            if configured.as_ref().is_some_and(|binding| binding.strong_count() == 0) {
+                *configured = None;
+                self.begin(ticks);
+                let number = u32::try_from(place).unwrap_or(u32::MAX);
+                let released = self.exports.lifecycle.call_release(&mut self.store, number);
+                released.map_err(|cause| self.fault(cause))?;
+            }
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, ticks: u64) {
         self.store.set_epoch_deadline(ticks);
         self.store.data_mut().limits.refused = false;
@@ -117,12 +134,13 @@ impl Instance {
         Fault::of_call(cause, &self.store.data().limits)
     }
 
-    fn remember(&mut self, number: usize) {
-        if self.configured.len() <= number {
-            self.configured.resize(number + 1, false);
+    fn remember(&mut self, binding: &Arc<Binding>) {
+        let place = binding.number as usize;
+        if self.configured.len() <= place {
+            self.configured.resize(place + 1, None);
         }
-        if let Some(configured) = self.configured.get_mut(number) {
-            *configured = true;
+        if let Some(configured) = self.configured.get_mut(place) {
+            *configured = Some(Arc::downgrade(binding));
         }
     }
 }

@@ -83,8 +83,8 @@ impl Ledger {
         self.tallies().checks.count(Role::Health, nanos, failure);
     }
 
-    /// Tell the operator of a failure, at most once a second.
-    pub(crate) fn log_failure(&self, role: Role, failure: &Failure, cause: Option<&wasmtime::Error>) {
+    /// Tell the operator of a failure, at most once a second. Outside a decision there is no role.
+    pub(crate) fn log_failure(&self, role: Option<Role>, failure: &Failure, cause: Option<&wasmtime::Error>) {
         if !self.failures_logged.pass(self.born.elapsed()) {
             self.failures_silent.fetch_add(1, Relaxed);
             return;
@@ -93,7 +93,7 @@ impl Ledger {
         let cause = cause.map(|cause| format!("{cause:#}")).unwrap_or_default();
         tracing::warn!(
             plugin = &*self.name,
-            role = role.name(),
+            role = role.map(Role::name),
             kind = failure.kind(),
             error = %failure,
             cause,

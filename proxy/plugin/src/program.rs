@@ -115,9 +115,8 @@ impl Program {
         if let Some(binding) = bindings.known.get(&key).and_then(Weak::upgrade) {
             return Ok(Bound { program: Arc::clone(self), binding });
         }
-        let binding = Binding { number: bindings.next, role, settings: key.1.clone() };
+        let binding = Arc::new(Binding { number: bindings.next, role, settings: key.1.clone() });
         self.rehearse(&binding)?;
-        let binding = Arc::new(binding);
         bindings.next += 1;
         bindings.known.retain(|_, binding| binding.strong_count() > 0);
         bindings.known.insert(key, Arc::downgrade(&binding));
@@ -132,7 +131,7 @@ impl Program {
         Err(Refused::MissingRole { wanted: role.name(), has: has.join(", ") })
     }
 
-    fn rehearse(&self, binding: &Binding) -> Result<(), Refused> {
+    fn rehearse(&self, binding: &Arc<Binding>) -> Result<(), Refused> {
         let mut instance = Instance::start(self).map_err(|fault| fault.failure)?;
         match instance.configure(self, binding).map_err(|fault| fault.failure)? {
             Configured::Done => Ok(()),
