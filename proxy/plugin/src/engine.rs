@@ -34,7 +34,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn try_new() -> wasmtime::Result<Self> {
-        Ok(Self { engine: Engine::new(&config())?, checks: Semaphore::new(CHECKS as usize), ticker: Mutex::new(None) })
+        Ok(Self { engine: start()?, checks: Semaphore::new(CHECKS as usize), ticker: Mutex::new(None) })
     }
 
     /// Start the clock that ends calls, once.
@@ -59,6 +59,19 @@ pub(crate) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).saturating_add(1).min(1 << 40)
 }
 
+/// Instances come from a pool of reserved address space. Where there is a limit on that, each is
+/// allocated when it is started, which takes longer.
+fn start() -> wasmtime::Result<Engine> {
+    let mut config = config();
+    let mut pooled = config.clone();
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    Engine::new(&pooled).or_else(|error| {
+        tracing::warn!(error = %format!("{error:#}"), "no address space for a pool of plugin instances");
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand).memory_reservation(64 << 20);
+        Engine::new(&config)
+    })
+}
+
 fn config() -> Config {
     let mut config = Config::new();
     config
@@ -66,8 +79,7 @@ fn config() -> Config {
         .epoch_interruption(true)
         .wasm_backtrace_max_frames(None)
         .max_wasm_stack(GUEST_STACK)
-        .async_stack_size(GUEST_STACK + (512 << 10))
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        .async_stack_size(GUEST_STACK + (512 << 10));
     config
 }
 
