@@ -15,12 +15,14 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use weir_config::Config;
 use weir_plugin::{Host, HostOptions};
+use weir_upstream::Affinity;
 
 use self::health::HealthChecks;
 use crate::{
@@ -32,6 +34,9 @@ use crate::{
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
 };
+
+/// Between two looks for sessions that have ended.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// The process.
 pub struct App {
@@ -224,9 +229,22 @@ impl App {
         }
         for gone in self.listeners.load().iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(old, new))) {
             tracing::info!(listener = gone.name(), address = %gone.address(), "no longer listening");
-            gone.closing.cancel();
+            gone.close();
         }
         self.listeners.store(Arc::new(next));
+    }
+
+    /// Forget sessions that have ended, for as long as the process lives.
+    pub async fn sweep_sessions(&self) {
+        let mut tick = tokio::time::interval(SWEEP);
+        loop {
+            let now = tick.tick().await.into_std();
+            for upstream in self.shared.snapshot.load_full().clusters.values() {
+                if let Some(Affinity::Table(table)) = upstream.cluster.affinity() {
+                    table.sweep(now);
+                }
+            }
+        }
     }
 
     /// Stop accepting, let what is in flight finish, and cut the rest after the grace; true when
@@ -236,7 +254,7 @@ impl App {
         self.draining.store(true, Relaxed);
         tracing::info!(grace = ?grace, "draining");
         for listening in self.listeners.load().iter() {
-            listening.closing.cancel();
+            listening.close();
         }
         self.tell(|| Command::Drain);
         let deadline = tokio::time::Instant::now() + grace;

@@ -104,6 +104,9 @@ async fn respond(
 ) -> Result<(), ProxyError> {
     trace.status = answer.status.as_u16();
     trace.head_at = Some(Instant::now());
+    if worker.draining.is_cancelled() {
+        down.close_after();
+    }
     let mut headers = answer.headers.clone();
     headers.entry(DATE).or_insert_with(|| worker.date(trace.time));
     whole(down, answer.status, headers, answer.body.clone(), *method == Method::HEAD).await

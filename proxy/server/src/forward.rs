@@ -187,6 +187,9 @@ impl Attempt<'_> {
             return relay.tunnel(TUNNEL_IDLE).await;
         }
         headers.entry(DATE).or_insert_with(|| self.decision.worker.date(trace.time));
+        if self.decision.worker.draining.is_cancelled() {
+            relay.close_after();
+        }
         relay.start(response.status, headers, response.length)?;
         relay.body().await
     }

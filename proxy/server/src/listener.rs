@@ -1,9 +1,16 @@
 //! Accepting connections on one worker, and finding out what they speak.
 
-use std::{future::poll_fn, net::SocketAddr, rc::Rc, sync::Arc, time::Duration, time::Instant};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
-use tokio::{net::TcpStream, task::spawn_local, time::timeout};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task::spawn_local, time::timeout};
 use weir_http1::Connection;
 
 use crate::{
@@ -17,6 +24,8 @@ use crate::{
 
 /// What an HTTP/2 client says first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a connection accepted just before a drain may take to begin.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// After an accept that failed for want of resources.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -31,25 +40,19 @@ pub fn start(worker: Rc<Worker>, listening: Arc<Listening>) {
 }
 
 async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Result<()> {
-    let socket = tokio::net::TcpListener::from_std(listening.socket()?)?;
+    let Some(socket) = listening.socket()? else { return Ok(()) };
+    let socket = tokio::net::TcpListener::from_std(socket)?;
     loop {
         let room = tokio::select! {
             room = Arc::clone(&listening.room).acquire_owned() => room.map_err(std::io::Error::other)?,
-            () = listening.closing.cancelled() => break,
+            () = listening.closed() => break,
         };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            () = listening.closing.cancelled() => break,
+            () = listening.closed() => break,
         };
         match accepted {
-            Ok((stream, address)) => {
-                let (worker, listening) = (Rc::clone(&worker), Arc::clone(&listening));
-                let counted = (room, worker.connection(), listening.metrics.accept(worker.index()));
-                spawn_local(async move {
-                    serve(worker, listening, stream, address).await;
-                    drop(counted);
-                });
-            }
+            Ok((stream, address)) => begin(&worker, &listening, room, stream, address),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(listener = listening.name(), %error, "accept");
@@ -57,7 +60,33 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
             }
         }
     }
+    accept_rest(&worker, &listening, &socket);
     Ok(())
+}
+
+/// What waits in the backlog of a listener that closes: to close it unanswered would reset it.
+fn accept_rest(worker: &Rc<Worker>, listening: &Arc<Listening>, socket: &tokio::net::TcpListener) {
+    let mut context = Context::from_waker(Waker::noop());
+    while let Ok(room) = Arc::clone(&listening.room).try_acquire_owned()
+        && let Poll::Ready(Ok((stream, address))) = socket.poll_accept(&mut context)
+    {
+        begin(worker, listening, room, stream, address);
+    }
+}
+
+fn begin(
+    worker: &Rc<Worker>,
+    listening: &Arc<Listening>,
+    room: OwnedSemaphorePermit,
+    stream: TcpStream,
+    address: SocketAddr,
+) {
+    let counted = (room, worker.connection(), listening.metrics.accept(worker.index()));
+    let (worker, listening) = (Rc::clone(worker), Arc::clone(listening));
+    spawn_local(async move {
+        serve(worker, listening, stream, address).await;
+        drop(counted);
+    });
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {
@@ -97,10 +126,9 @@ async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream,
 async fn plain(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: &Settings, accepted: Instant) {
     let mut connection = Connection::new(Transport::from(stream), BytesMut::new());
     let limits = settings.config.limits;
-    let spoken = timeout(limits.header_timeout, speaks_http2(&mut connection));
     let spoken = tokio::select! {
-        spoken = spoken => spoken,
-        () = worker.draining.cancelled() => return,
+        spoken = timeout(limits.header_timeout, speaks_http2(&mut connection)) => spoken,
+        () = drained(&worker, accepted) => return,
     };
     match spoken {
         Ok(Some(true)) => {
@@ -130,4 +158,10 @@ async fn speaks_http2(connection: &mut Connection<Transport>) -> Option<bool> {
             Ok(false) | Err(_) => return None,
         }
     }
+}
+
+/// A drain, for a connection that has not asked anything: what it sent may still be under way.
+async fn drained(worker: &Worker, accepted: Instant) {
+    worker.draining.cancelled().await;
+    tokio::time::sleep_until((accepted + FIRST_WORD).into()).await;
 }

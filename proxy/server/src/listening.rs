@@ -29,15 +29,14 @@ pub struct Settings {
 pub struct Listening {
     name: Arc<str>,
     address: SocketAddr,
-    socket: TcpListener,
+    socket: Mutex<Option<TcpListener>>,
     settings: ArcSwap<Settings>,
     /// Room for connections over all workers.
     pub room: Arc<Semaphore>,
     capacity: Mutex<usize>,
     /// Its connections.
     pub metrics: Arc<ListenerMetrics>,
-    /// Cancelled when nothing more is to be accepted.
-    pub closing: CancellationToken,
+    closing: CancellationToken,
 }
 
 impl Listening {
@@ -51,7 +50,7 @@ impl Listening {
         Ok(Arc::new(Self {
             name: Arc::clone(&settings.config.name),
             address: socket.local_addr()?,
-            socket,
+            socket: Mutex::new(Some(socket)),
             room: Arc::new(Semaphore::new(capacity)),
             capacity: Mutex::new(capacity),
             settings: ArcSwap::from_pointee(settings),
@@ -70,12 +69,24 @@ impl Listening {
         self.address
     }
 
-    /// A handle of the socket for one worker.
+    /// A handle of the socket for one worker; none once the listener is closed.
     ///
     /// # Errors
     /// Out of file descriptors.
-    pub fn socket(&self) -> std::io::Result<TcpListener> {
-        self.socket.try_clone()
+    pub fn socket(&self) -> std::io::Result<Option<TcpListener>> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.as_ref().map(TcpListener::try_clone).transpose()
+    }
+
+    /// Accept nothing more. What the system has accepted for us already is still served.
+    pub fn close(&self) {
+        self.closing.cancel();
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Ends when the listener is closed.
+    pub async fn closed(&self) {
+        self.closing.cancelled().await;
     }
 
     /// As they are now.

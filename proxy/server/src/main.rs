@@ -75,6 +75,8 @@ async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
         tokio::spawn(admin::serve(listener, Arc::new(Admin(Arc::clone(&app))), std::future::pending()));
     }
     tokio::spawn(watch::run(Arc::clone(&app)));
+    let sweeping = Arc::clone(&app);
+    tokio::spawn(async move { sweeping.sweep_sessions().await });
     tracing::info!(pid = std::process::id(), "ready");
     loop {
         tokio::select! {

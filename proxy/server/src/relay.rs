@@ -98,6 +98,11 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.down.inform(head.status, &head.headers);
     }
 
+    /// Let this be the last exchange of the client's connection.
+    pub fn close_after(&mut self) {
+        self.down.close_after();
+    }
+
     /// Give the client the response's head.
     ///
     /// # Errors

@@ -13,25 +13,30 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Reload whenever one of the files in use changes, for as long as the process lives.
 pub async fn run(app: Arc<App>) {
     let Some(mut files) = app.watched().await else { return };
-    loop {
-        let (watcher, mut changes) = match watch(&files) {
-            Ok(watching) => watching,
-            Err(error) => {
-                tracing::error!(%error, "files are not watched: reload by SIGHUP");
-                return;
-            }
-        };
-        if changes.recv().await.is_none() {
-            return;
-        }
-        while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
-        drop(watcher);
+    let mut watching = match watch(&files) {
+        Ok(watching) => watching,
+        Err(error) => return give_up(&error),
+    };
+    while watching.1.recv().await.is_some() {
+        while tokio::time::timeout(SETTLE, watching.1.recv()).await.is_ok_and(|change| change.is_some()) {}
         let _ = app.reload().await;
-        match app.watched().await {
-            Some(next) => files = next,
-            None => return,
+        let Some(next) = app.watched().await else { return };
+        if next != files {
+            // The former watch goes on until its successor is there, and what it saw meanwhile counts.
+            let mut former = match watch(&next) {
+                Ok(successor) => std::mem::replace(&mut watching, successor),
+                Err(error) => return give_up(&error),
+            };
+            files = next;
+            if former.1.try_recv().is_ok() {
+                let _ = app.reload().await;
+            }
         }
     }
+}
+
+fn give_up(error: &notify::Error) {
+    tracing::error!(%error, "files are not watched: reload by SIGHUP");
 }
 
 /// Folders are watched, not files: editors and deployments put another file in place of the old one.

@@ -45,7 +45,7 @@ pub struct Shared {
 
 /// What a worker is told.
 pub enum Command {
-    /// Accept on this listener too, until its `closing` is cancelled.
+    /// Accept on this listener too, until it is closed.
     Listen(Arc<Listening>),
     /// Another snapshot is in force: let go of the former one.
     Refresh,
@@ -193,7 +193,7 @@ pub fn start(index: usize, shared: Arc<Shared>) -> std::io::Result<Handle> {
 async fn run(worker: Rc<Worker>, mut orders: UnboundedReceiver<Command>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut ticks = 0;
+    let (mut ticks, mut ticks_draining) = (0_u64, 0);
     loop {
         tokio::select! {
             command = orders.recv() => match command {
@@ -205,10 +205,12 @@ async fn run(worker: Rc<Worker>, mut orders: UnboundedReceiver<Command>) {
             _ = tick.tick() => {
                 ticks += 1;
                 worker.tick(ticks);
+                ticks_draining += u64::from(worker.draining.is_cancelled());
+                // Not at the first: listeners take over what waits in their backlog.
+                if ticks_draining > 1 && worker.open.get() == 0 {
+                    break;
+                }
             }
-        }
-        if worker.draining.is_cancelled() && worker.open.get() == 0 {
-            break;
         }
     }
     worker.log.flush();
