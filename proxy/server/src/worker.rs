@@ -12,8 +12,8 @@ use std::{
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tokio::{
+    runtime::LocalOptions,
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    task::LocalSet,
 };
 use tokio_util::sync::CancellationToken;
 use weir_plugin::{Guests, Host};
@@ -182,11 +182,19 @@ impl Drop for Open {
 /// Of the system: no thread, or no runtime.
 pub fn start(index: usize, shared: Arc<Shared>) -> std::io::Result<Handle> {
     let (commands, orders) = tokio::sync::mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build()?;
-    let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(move || {
-        let local = LocalSet::new();
-        local.block_on(&runtime, run(Worker::new(index, shared), orders));
-    })?;
+    let (started, begun) = std::sync::mpsc::channel();
+    let life = move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        match runtime.enable_all().event_interval(61).build_local(LocalOptions::default()) {
+            Ok(runtime) => {
+                let _ = started.send(Ok(()));
+                runtime.block_on(run(Worker::new(index, shared), orders));
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
+    };
+    let thread = std::thread::Builder::new().name(format!("weir-{index}")).stack_size(STACK).spawn(life)?;
+    begun.recv().map_err(std::io::Error::other)??;
     Ok(Handle { commands, thread })
 }
 

@@ -60,7 +60,7 @@ impl Shared {
     }
 }
 
-/// The connections of one worker. Must be used inside a `LocalSet`.
+/// The connections of one worker. Must be used on a `LocalRuntime`.
 #[derive(Default)]
 pub struct Pools {
     idle: RefCell<HashMap<u64, Idle>>,
