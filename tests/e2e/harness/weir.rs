@@ -1,0 +1,345 @@
+//! The process under test.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use http::{Method, StatusCode};
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    Client, Reply,
+    body::{empty, full},
+    client::request,
+    eventually, target,
+};
+
+/// A configuration with the files it names, not running yet.
+pub struct Setup {
+    folder: TempDir,
+    text: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// `[admin]` and `[process]` are added where they are missing.
+    pub fn new(text: &str) -> Setup {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup { folder, text: complete(text), environment: Vec::new() };
+        write(&setup.folder.path().join("weir.toml"), setup.text.as_bytes());
+        setup
+    }
+
+    /// A file beside the configuration.
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Setup {
+        write(&self.folder.path().join(name), content.as_ref());
+        self
+    }
+
+    /// `NAME.pem` and `NAME.key`.
+    pub fn certificate(self, name: &str, certificate: &super::Certificate) -> Setup {
+        self.file(&format!("{name}.pem"), &certificate.cert).file(&format!("{name}.key"), &certificate.key)
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Where the files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `weir check` on it, to the end.
+    pub fn check(&self) -> Output {
+        run(&["check", "--config", self.folder.path().join("weir.toml").to_str().unwrap()])
+    }
+
+    /// `weir run` on it, to the end: for configurations that cannot run.
+    pub fn run(&self) -> Output {
+        run(&["run", "--config", self.folder.path().join("weir.toml").to_str().unwrap()])
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> Weir {
+        let mut command = weir(&["run", "--config", "weir.toml"]);
+        command.current_dir(self.folder.path()).envs(self.environment);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut weir =
+            Weir { child, ended: None, folder: self.folder, stdout, stderr, admin: nowhere, listeners: BTreeMap::new() };
+        weir.said("ready").await;
+        let admin = weir.said("admin listening").await;
+        weir.admin = admin["address"].as_str().unwrap().parse().unwrap();
+        weir.learn().await;
+        weir
+    }
+}
+
+fn complete(text: &str) -> String {
+    let mut text = text.to_owned();
+    if !text.contains("[admin]") {
+        text.push_str("\n[admin]\naddress = \"127.0.0.1:0\"\n");
+    }
+    if !text.contains("[process]") {
+        text.push_str("\n[process]\nworkers = 2\n");
+    }
+    text
+}
+
+fn weir(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.args(arguments).env("XDG_CACHE_HOME", target().join("e2e-cache")).env_remove("WEIR_LOG");
+    command.env_remove("WEIR_ADMIN");
+    command
+}
+
+/// A command line to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    weir(arguments).output().unwrap()
+}
+
+/// At once, as a deployment does it: a reader sees the former file or the next one.
+fn write(path: &Path, content: &[u8]) {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, content).unwrap();
+    fs::rename(draft, path).unwrap();
+}
+
+/// A running Weir.
+pub struct Weir {
+    child: Child,
+    ended: Option<ExitStatus>,
+    folder: TempDir,
+    stdout: Lines,
+    stderr: Lines,
+    /// The admin address.
+    pub admin: SocketAddr,
+    listeners: BTreeMap<String, SocketAddr>,
+}
+
+impl Weir {
+    /// Starts it on a configuration and waits until it is ready.
+    pub async fn start(text: &str) -> Weir {
+        Setup::new(text).start().await
+    }
+
+    /// One plain listener `web`, one cluster `web` of these endpoints.
+    pub async fn before(endpoints: &[SocketAddr]) -> Weir {
+        Weir::start(&plain(endpoints, "")).await
+    }
+
+    /// [`Weir::before`] with more to say on the cluster.
+    pub async fn before_with(endpoints: &[SocketAddr], cluster: &str) -> Weir {
+        Weir::start(&plain(endpoints, cluster)).await
+    }
+
+    /// The address of a listener.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        *self.listeners.get(name).unwrap_or_else(|| panic!("no listener {name}"))
+    }
+
+    /// The address of listener `web`.
+    pub fn web(&self) -> SocketAddr {
+        self.listener("web")
+    }
+
+    /// Learns the addresses of listeners again, after a reload.
+    pub async fn learn(&mut self) {
+        let status = self.status().await;
+        let listeners = status["listeners"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        self.listeners = listeners.map(|one| (text(&one["name"]), text(&one["address"]).parse().unwrap())).collect();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts a file beside the configuration, at once.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        write(&self.path(name), content.as_ref());
+    }
+
+    /// Puts another configuration in place; only watching or a signal makes it count.
+    pub fn configure(&self, text: &str) {
+        self.write("weir.toml", complete(text));
+    }
+
+    /// Puts another configuration in place and has it taken up.
+    pub async fn reload(&mut self, text: &str) -> Result<(), String> {
+        self.configure(text);
+        let reply = self.command(Method::POST, "/v1/reload", "").await;
+        if reply.status != StatusCode::OK {
+            return Err(reply.text().to_owned());
+        }
+        self.learn().await;
+        Ok(())
+    }
+
+    /// A request to the admin address.
+    pub async fn command(&self, method: Method, path: &str, body: impl Into<bytes::Bytes>) -> Reply {
+        let body = body.into();
+        let body = if body.is_empty() { empty() } else { full(body) };
+        Client::http1(self.admin).await.ask(request(method, path).body(body).unwrap()).await
+    }
+
+    pub async fn status(&self) -> Value {
+        self.command(Method::GET, "/v1/status", "").await.json()
+    }
+
+    /// The number of the running snapshot.
+    pub async fn snapshot(&self) -> u64 {
+        self.status().await["snapshot"]["number"].as_u64().unwrap()
+    }
+
+    /// Waits until a snapshot after this one runs.
+    pub async fn after(&self, snapshot: u64) {
+        eventually("another snapshot", || async { (self.snapshot().await > snapshot).then_some(()) }).await;
+    }
+
+    /// The status of an endpoint, by its cluster and address.
+    pub async fn endpoint(&self, cluster: &str, address: SocketAddr) -> Value {
+        let status = self.status().await;
+        let named = |list: &Value, key: &str, name: &str| {
+            list.as_array().unwrap().iter().find(|one| one[key] == name).cloned().unwrap()
+        };
+        let cluster = named(&status["clusters"], "name", cluster);
+        named(&cluster["endpoints"], "address", &address.to_string())
+    }
+
+    /// Waits until an endpoint has this state.
+    pub async fn endpoint_is(&self, cluster: &str, address: SocketAddr, state: &str) {
+        let what = format!("{address} to be {state}");
+        eventually(&what, || async { (self.endpoint(cluster, address).await["state"] == state).then_some(()) }).await;
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.command(Method::GET, "/metrics", "").await.text().to_owned()
+    }
+
+    /// The value of a series, written as on the page; 0 where it is not there.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let page = self.metrics().await;
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Resident memory in octets.
+    pub fn rss(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let status = eventually("the process to end", || std::future::ready(child.try_wait().unwrap())).await;
+        self.ended = Some(status);
+        status
+    }
+
+    /// Waits for a line of the process log with this message.
+    pub async fn said(&self, message: &str) -> Value {
+        self.said_where(message, |_| true).await
+    }
+
+    /// Waits for a line of the process log with this message that fits.
+    pub async fn said_where(&self, message: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let found = || self.stderr.json().find(|line| line["message"] == message && fits(line));
+        eventually(&format!("{message:?} in the process log"), || std::future::ready(found())).await
+    }
+
+    /// The process log so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.all().join("\n")
+    }
+
+    /// Standard output so far: the access log, unless it goes elsewhere.
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.all()
+    }
+
+    /// Waits for a line of the access log (JSON) that fits.
+    pub async fn logged_where(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let found = || self.stdout.json().find(|line| fits(line));
+        eventually(&format!("{what} in the access log"), || std::future::ready(found())).await
+    }
+
+    /// Waits for the access log's line of this path (JSON).
+    pub async fn logged(&self, path: &str) -> Value {
+        self.logged_where(path, |line| line["path"] == path).await
+    }
+}
+
+fn plain(endpoints: &[SocketAddr], cluster: &str) -> String {
+    let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
+         [clusters.web]\nendpoints = {endpoints:?}\n{cluster}\n"
+    )
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- process log\n{}\n--- standard output\n{}", self.stderr(), self.stdout().join("\n"));
+        }
+    }
+}
+
+/// The lines of a stream, as they come.
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Lines {
+        let lines = Lines(Arc::default());
+        let kept = Arc::clone(&lines.0);
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        lines
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn json(&self) -> impl Iterator<Item = Value> {
+        self.all().into_iter().filter_map(|line| serde_json::from_str(&line).ok())
+    }
+}
