@@ -32,11 +32,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    let trailers = headers.contains_key(TE) && accepts_trailers(headers);
+    // One look at each name, rather than a look-up for each that is nearly never there.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    let trailers = accepts_trailers(headers);
     for name in [&TE, &TRANSFER_ENCODING, &UPGRADE, &KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS] {
-        if headers.contains_key(name) {
-            headers.remove(name);
-        }
+        headers.remove(name);
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));

@@ -34,7 +34,7 @@ use self::{
 pub use self::{clock::rfc3339, writer::Writer};
 
 /// A buffer is handed over when it holds this many bytes.
-const BATCH: usize = 32 * 1024;
+const BATCH: usize = 128 * 1024;
 /// A buffer that one long line made larger than this is not kept.
 const LARGEST_KEPT: usize = 2 * BATCH;
 /// Buffers that may wait for the disk, over all workers.

@@ -126,7 +126,7 @@ impl App {
     }
 
     /// How long a drain may take.
-    pub async fn shutdown_grace(&self) -> std::time::Duration {
+    pub async fn shutdown_grace(&self) -> Duration {
         self.running.lock().await.config.process.shutdown_grace
     }
 
@@ -260,12 +260,12 @@ impl App {
         let deadline = tokio::time::Instant::now() + grace;
         let ended = || self.workers.get().into_iter().flatten().all(|worker| worker.thread.is_finished());
         while !ended() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let clean = ended();
         self.tell(|| Command::Stop);
         while !ended() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         clean
     }

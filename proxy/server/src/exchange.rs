@@ -30,10 +30,10 @@ static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 pub async fn run(
     worker: &Rc<Worker>,
     client: &Client,
-    mut request: Request,
+    request: &mut Request,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
-    mut trace: Trace,
+    trace: &mut Trace,
 ) -> u16 {
     let _in_flight = worker.metrics.exchange();
     let asking = Asking {
@@ -42,13 +42,12 @@ pub async fn run(
         uri: request.uri.clone(),
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
-    if let Err(error) = answer(worker, client, &mut request, down, timer, &mut trace).await {
-        fail(worker, down, &error, &mut trace).await;
+    if let Err(error) = answer(worker, client, request, down, timer, trace).await {
+        fail(worker, down, &error, trace).await;
     }
     down.end();
-    let status = trace.status;
     trace.finish(worker, client, &asking, down.take_counts());
-    status
+    trace.status
 }
 
 async fn answer(

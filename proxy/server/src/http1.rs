@@ -122,18 +122,18 @@ async fn exchange(
     connection: &mut Connection<Transport>,
     timer: &mut Timer,
     head: RequestHead,
-    trace: Trace,
+    mut trace: Trace,
 ) -> bool {
     let keep = head.keep_alive && !worker.draining.is_cancelled();
-    let request = match request(head) {
+    let mut request = match request(head) {
         Ok(request) => request,
         Err(fault) => {
-            answer_fault(worker, client, connection, fault, trace).await;
+            answer_fault(worker, client, connection, fault, &mut trace).await;
             return true;
         }
     };
     let mut down = Downstream::http1(connection, request.version, &request.method, keep);
-    exchange::run(worker, client, request, &mut down, timer, trace).await;
+    exchange::run(worker, client, &mut request, &mut down, timer, &mut trace).await;
     !down.keeps() || !discard(&mut down).await
 }
 
@@ -189,8 +189,14 @@ fn origin(uri: Uri, headers: &mut HeaderMap) -> Result<Uri, Fault> {
     Uri::from_parts(parts).map_err(|_| BAD)
 }
 
-async fn refuse(worker: &Worker, client: &Client, mut connection: Connection<Transport>, fault: Fault, trace: Trace) {
-    answer_fault(worker, client, &mut connection, fault, trace).await;
+async fn refuse(
+    worker: &Worker,
+    client: &Client,
+    mut connection: Connection<Transport>,
+    fault: Fault,
+    mut trace: Trace,
+) {
+    answer_fault(worker, client, &mut connection, fault, &mut trace).await;
     linger(connection).await;
 }
 
@@ -200,7 +206,7 @@ async fn answer_fault(
     client: &Client,
     connection: &mut Connection<Transport>,
     fault: Fault,
-    mut trace: Trace,
+    trace: &mut Trace,
 ) {
     static TYPE: HeaderName = http::header::CONTENT_TYPE;
     let body = format!("{}\n", fault.status);

@@ -121,11 +121,11 @@ async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut resp
             tracing::debug!(client = %shared.client.address, reason, "malformed request");
             respond.send_reset(Reason::PROTOCOL_ERROR);
         }
-        Ok(request) => {
+        Ok(mut request) => {
             let mut down = Downstream::http2(receive, respond);
             let (worker, client) = (&shared.worker, &shared.client);
-            let trace = Trace::new(now, Duration::ZERO);
-            let status = exchange::run(worker, client, request, &mut down, &mut Timer::default(), trace).await;
+            let (mut timer, mut trace) = (Timer::default(), Trace::new(now, Duration::ZERO));
+            let status = exchange::run(worker, client, &mut request, &mut down, &mut timer, &mut trace).await;
             if status == 499 {
                 shared.given_up.set(shared.given_up.get() + 1);
             }

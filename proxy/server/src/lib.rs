@@ -22,6 +22,8 @@ mod snapshot;
 mod router;
 
 // One request.
+mod figures;
+
 mod worker;
 
 mod trace;

@@ -111,13 +111,11 @@ impl Trace {
 
     /// Where the exchange is counted.
     pub fn figures(&self, worker: &Worker, client: &Client) -> Arc<RouteMetrics> {
-        let cluster = self.upstream.as_ref().map(|upstream| &**upstream.cluster.name());
-        let route = self.route.as_ref().map_or("", |route| &*route.config.name);
-        worker.metrics.route(client.listener.name(), route, cluster)
+        worker.figures.find(client, self.route.as_ref(), self.upstream.as_ref(), &worker.metrics)
     }
 
     /// Close the books on an exchange: metrics and the line of the log.
-    pub fn finish(mut self, worker: &Worker, client: &Client, asking: &Asking, counts: (u64, u64)) {
+    pub fn finish(&mut self, worker: &Worker, client: &Client, asking: &Asking, counts: (u64, u64)) {
         let now = Instant::now();
         let total = now - self.started;
         self.split.rest = self.head_at.map_or(Duration::ZERO, |at| now - at);

@@ -21,6 +21,7 @@ use weir_upstream::{Balancer, Candidates, Cluster, Rng, balancer, connection::Po
 
 use crate::{
     access_log::{AccessLog, WorkerLog},
+    figures::Figures,
     http_date, listener,
     listening::Listening,
     metrics::{Metrics, WorkerMetrics},
@@ -79,6 +80,8 @@ pub struct Worker {
     pub log: WorkerLog,
     /// Its figures.
     pub metrics: WorkerMetrics,
+    /// Those of routes, found without a look-up by name.
+    pub figures: Figures,
     /// Cancelled when connections are to end after what they are at.
     pub draining: CancellationToken,
 }
@@ -103,6 +106,7 @@ impl Worker {
             guests: Guests::new(&shared.host),
             log: shared.log.worker(),
             metrics: shared.metrics.worker(index),
+            figures: Figures::default(),
             draining: CancellationToken::new(),
             shared,
         })
@@ -153,6 +157,7 @@ impl Worker {
         let alive: Vec<usize> =
             pinned.snapshot.clusters.values().map(|upstream| Arc::as_ptr(&upstream.cluster) as usize).collect();
         self.balancers.borrow_mut().retain(|key, _| alive.contains(key));
+        self.figures.clear();
         self.metrics.prune();
         self.guests.prune();
     }
