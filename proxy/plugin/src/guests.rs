@@ -119,7 +119,7 @@ impl Guests {
         failure
     }
 
-    /// Drop the guests of programs that nobody holds any more, and have the others forget bindings
+    /// Drop the guests of which nobody holds a binding any more, and have the others forget bindings
     /// that nobody holds.
     pub fn prune(&self) {
         if let Ok(mut slots) = self.slots.try_borrow_mut() {
@@ -231,6 +231,9 @@ impl Slot {
     }
 
     fn release(&mut self) {
+        if self.instance.as_ref().is_some_and(|guest| !guest.is_bound()) {
+            self.instance = None;
+        }
         let released = self.instance.as_mut().map(|instance| instance.release(self.ticks));
         if let Some(Err(fault)) = released {
             self.instance = None;

@@ -63,6 +63,11 @@ impl Instance {
         self.configured.get(binding.number as usize).is_some_and(Option::is_some)
     }
 
+    /// Whether anybody holds a binding that it has taken up.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.configured.iter().flatten().any(|binding| binding.strong_count() > 0)
+    }
+
     pub(crate) fn configure(&mut self, program: &Program, binding: &Arc<Binding>) -> Result<Configured, Fault> {
         self.begin(ticks(program.start_deadline()));
         let Self { store, exports, .. } = self;

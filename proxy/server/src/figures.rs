@@ -1,6 +1,9 @@
 //! Where an exchange is counted, found by what it went through rather than by names.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    sync::{Arc, Weak},
+};
 
 use crate::{
     metrics::{RouteMetrics, WorkerMetrics},
@@ -11,8 +14,9 @@ use crate::{
 /// A power of two, well above the routes that are busy at one time.
 const SLOTS: usize = 256;
 
-/// A small table of figures by listener, route and cluster. An entry holds what it is known by, so
-/// that no address is used again while it stands for something.
+/// A small table of figures by listener, route and cluster. An entry keeps the place of what it is
+/// known by, so that no address is used again while it stands for something, but not its content: a
+/// route of a former snapshot goes with its plugins.
 #[derive(Default)]
 pub struct Figures {
     slots: RefCell<Vec<Option<Entry>>>,
@@ -20,7 +24,7 @@ pub struct Figures {
 
 struct Entry {
     key: (usize, usize, usize),
-    _held: (Option<Arc<Route>>, Option<Arc<Upstream>>),
+    _places: (Option<Weak<Route>>, Option<Weak<Upstream>>),
     figures: Arc<RouteMetrics>,
 }
 
@@ -45,7 +49,8 @@ impl Figures {
             Some(entry) if entry.key == key => Arc::clone(&entry.figures),
             _ => {
                 let figures = by_name(client, route, upstream, metrics);
-                *slot = Some(Entry { key, _held: (route.cloned(), upstream.cloned()), figures: Arc::clone(&figures) });
+                let places = (route.map(Arc::downgrade), upstream.map(Arc::downgrade));
+                *slot = Some(Entry { key, _places: places, figures: Arc::clone(&figures) });
                 figures
             }
         }

@@ -48,6 +48,19 @@ fn guests_of_a_version_that_nobody_holds_are_pruned() {
 }
 
 #[test]
+fn guests_of_a_version_that_is_only_kept_for_later_are_pruned() {
+    let stage = Stage::new();
+    let bound = stage.bind(Role::Router, "nothing");
+    stage.guests.route(&bound, &Asked::default()).unwrap();
+    drop(bound);
+    stage.guests.prune();
+    assert_eq!(stage.guests.instances(), 0);
+    let again = stage.bind(Role::Router, "nothing");
+    stage.guests.route(&again, &Asked::default()).unwrap();
+    assert_eq!(stage.guests.instances(), 1);
+}
+
+#[test]
 fn bindings_that_nobody_holds_are_released() {
     let stage = Stage::new();
     let bind = |number: u32| stage.program.bind(Role::Router, &json!({ "do": "bindings", "number": number })).unwrap();

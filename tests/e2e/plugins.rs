@@ -1,0 +1,10 @@
+//! Plugins from outside: what they decide, what happens when they fail, and how they are swapped.
+
+mod harm;
+mod load;
+mod refusals;
+mod roles;
+mod sessions;
+mod stage;
+mod swaps;
+mod versions;

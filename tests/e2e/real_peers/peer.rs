@@ -1,0 +1,73 @@
+//! A program of somebody else's, found, run to its end, or run beside the test and ended with it.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A command of a program that `.ci/run` installs.
+pub fn command(program: &str, package: &str) -> Command {
+    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
+    let path = found.unwrap_or_else(|| panic!("{program} is not installed: apt-get install {package}"));
+    Command::new(path)
+}
+
+/// Run to its end and give back what it printed; it must succeed.
+pub fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// A server that listens where it was told to.
+pub struct Peer {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Peer {
+    /// Start one on a free port, which `command` is told. Another process may take the port in
+    /// between: then it is tried again.
+    pub fn start(log: &Path, command: impl Fn(SocketAddr) -> Command) -> Self {
+        for _ in 0..5 {
+            let address = free_address();
+            let output = fs::File::create(log).unwrap();
+            let errors = output.try_clone().unwrap();
+            let child = command(address).stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap();
+            let mut peer = Self { child, address };
+            if peer.listens() {
+                return peer;
+            }
+        }
+        panic!("it does not start: {}", fs::read_to_string(log).unwrap());
+    }
+
+    fn listens(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && self.child.try_wait().unwrap().is_none() {
+            if TcpStream::connect(self.address).is_ok() {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
