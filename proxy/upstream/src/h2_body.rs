@@ -16,12 +16,14 @@ pub struct Sender {
     left: Option<u64>,
     sent: u64,
     ended: bool,
+    /// The end, with its trailers, that comes after what is pending.
+    end: Option<Option<HeaderMap>>,
 }
 
 impl Sender {
     /// For a body of `length` octets where that is known: its last octets then end the stream.
     pub fn new(stream: SendStream<Bytes>, length: Option<u64>, ended: bool) -> Self {
-        Self { stream, pending: Bytes::new(), left: length, sent: 0, ended }
+        Self { stream, pending: Bytes::new(), left: length, sent: 0, ended, end: None }
     }
 
     /// Octets that wait for flow control.
@@ -49,7 +51,7 @@ impl Sender {
         }
     }
 
-    /// End the body; call only when nothing is unsent.
+    /// End the body, once everything was sent.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -58,6 +60,10 @@ impl Sender {
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), h2::Error> {
+        if !self.pending.is_empty() {
+            self.end = Some(trailers);
+            return Ok(());
+        }
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
@@ -87,7 +93,7 @@ impl Sender {
             self.ended |= last;
             self.stream.send_data(piece, last)?;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.end.take().map_or(Ok(()), |trailers| self.end(trailers)))
     }
 
     /// Ready when the peer gave up the stream.
