@@ -94,12 +94,17 @@ async fn curl_sends_and_takes_bodies() {
     fs::write(&sent, &octets).unwrap();
     let (body, address) = (format!("@{}", sent.display()), format!("http://{}/echo", weir.web()));
     let got = weir.path("got");
-    // More than a megabyte makes curl ask first: `Expect: 100-continue`.
-    for form in [&["--http1.1"][..], &["--http1.1", "-H", "transfer-encoding: chunked"], &["--http2-prior-knowledge"]] {
-        let arguments = [form, &["--data-binary", &body, "-o", got.to_str().unwrap(), &address]].concat();
+    let forms =
+        [&["-H", "content-length: 3000000"][..], &["-H", "transfer-encoding: chunked"], &["--http2-prior-knowledge"]];
+    for form in forms {
+        let arguments =
+            [form, &["-H", "expect:", "--data-binary", &body, "-o", got.to_str().unwrap(), &address]].concat();
         assert!(curl(&arguments).starts_with(" 200 "), "{form:?}");
         assert!(fs::read(&got).unwrap() == octets, "{form:?}");
     }
+    let counted = format!("http://{}/count", weir.web());
+    let said = curl(&["-v", "--stderr", "-", "-H", "expect: 100-continue", "--data-binary", &body, &counted]);
+    assert!(said.contains("< HTTP/1.1 100 Continue") && said.contains("\n3000000*"), "{said}");
     let line = curl(&["-I", &format!("http://{}/octets/5", weir.web())]);
     assert!(line.contains("content-length: 5") && line.ends_with(" 200 1.1"), "{line}");
 }
