@@ -27,6 +27,8 @@ use crate::{
     worker::Worker,
 };
 
+/// How long a connection accepted just before a drain may take to begin.
+pub const FIRST_WORD: Duration = Duration::from_secs(1);
 /// What is read of a client that goes on sending after its response, so that it sees the response
 /// rather than a reset.
 const LINGER_OCTETS: usize = 256 * 1024;
@@ -49,6 +51,7 @@ pub async fn serve(
         limits: wire(&limits),
         since: accepted,
         first: None,
+        served: false,
     };
     loop {
         let head = poll_fn(|cx| waiting.poll(&mut connection, &mut timer, draining.as_mut(), cx)).await;
@@ -64,7 +67,7 @@ pub async fn serve(
             return linger(connection).await;
         }
         connection.release();
-        waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, ..waiting };
+        waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, served: true, ..waiting };
     }
 }
 
@@ -79,6 +82,7 @@ struct Waiting {
     limits: Limits,
     since: Instant,
     first: Option<Instant>,
+    served: bool,
 }
 
 const TOO_SLOW: Fault = Fault { status: StatusCode::REQUEST_TIMEOUT, reason: "request head took too long" };
@@ -109,7 +113,8 @@ impl Waiting {
             return timer.poll(cx, first + self.header).map(|()| Err(TOO_SLOW));
         }
         if draining.poll(cx).is_ready() {
-            return Poll::Ready(Ok(None));
+            let grace = if self.served { Duration::ZERO } else { FIRST_WORD };
+            return timer.poll(cx, self.since + grace).map(|()| Ok(None));
         }
         timer.poll(cx, self.since + self.idle).map(|()| Ok(None))
     }
@@ -228,9 +233,12 @@ async fn answer_fault(
     trace.finish(worker, client, &asking, connection.take_counts());
 }
 
-/// Close our half and read on for a moment: octets that arrive at a closed socket would make the
-/// client's system throw away the response it has not read yet.
+/// Send what is left, close our half and read on for a moment: octets that arrive at a closed socket
+/// would make the client's system throw away the response it has not read yet.
 async fn linger(mut connection: Connection<Transport>) {
+    if !matches!(tokio::time::timeout(LINGER_TIME, connection.flush()).await, Ok(Ok(()))) {
+        return;
+    }
     if poll_fn(|cx| connection.poll_shutdown(cx)).await.is_err() {
         return;
     }

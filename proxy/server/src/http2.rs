@@ -1,5 +1,7 @@
 //! A client's HTTP/2 connection: many exchanges at once, each a task of its own.
 
+mod watched;
+
 use std::{
     cell::Cell,
     future::poll_fn,
@@ -11,11 +13,12 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server::Connection, server::SendResponse};
-use http::{HeaderMap, HeaderValue, header::CONTENT_LENGTH, header::COOKIE, header::HOST};
+use http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH, header::COOKIE, header::HOST};
 use tokio::{task::spawn_local, time::timeout};
 use weir_http1::Length;
 use weir_upstream::h2_body::Receiver;
 
+use self::watched::{Violation, Watched};
 use crate::{
     downstream::Downstream,
     exchange,
@@ -49,6 +52,7 @@ struct Shared {
 pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, settings: &Settings) {
     let limits = settings.config.limits;
     let header_list = u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX);
+    let (transport, violation) = Watched::new(transport);
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -60,10 +64,15 @@ pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, set
         .handshake(transport);
     let Ok(Ok(connection)) = timeout(limits.header_timeout, handshake).await else { return };
     let shared = Rc::new(Shared { worker, client, active: Cell::new(0), given_up: Cell::new(0) });
-    accept(&shared, connection, limits.idle_timeout).await;
+    accept(&shared, connection, &violation, limits.idle_timeout).await;
 }
 
-async fn accept(shared: &Rc<Shared>, mut connection: Connection<Transport, Bytes>, idle: Duration) {
+async fn accept(
+    shared: &Rc<Shared>,
+    mut connection: Connection<Watched, Bytes>,
+    violation: &Violation,
+    idle: Duration,
+) {
     let mut draining = pin!(shared.worker.draining.cancelled());
     let (mut timer, mut since) = (Timer::default(), Instant::now());
     let (mut closing, mut accepted) = (false, 0_u64);
@@ -71,6 +80,9 @@ async fn accept(shared: &Rc<Shared>, mut connection: Connection<Transport, Bytes
         let next = poll_fn(|cx| {
             if let Poll::Ready(next) = connection.poll_accept(cx) {
                 return Poll::Ready(Event::Stream(next));
+            }
+            if let Some(reason) = violation.take() {
+                return Poll::Ready(Event::Violation(reason));
             }
             if !closing && draining.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Close);
@@ -97,6 +109,10 @@ async fn accept(shared: &Rc<Shared>, mut connection: Connection<Transport, Bytes
                 return;
             }
             Event::Stream(None) => return,
+            Event::Violation(reason) => {
+                tracing::debug!(%reason, client = %shared.client.address, "HTTP/2 connection");
+                connection.abrupt_shutdown(reason);
+            }
             Event::Close if shared.active.get() > 0 && !shared.worker.draining.is_cancelled() => since = Instant::now(),
             Event::Close => {
                 closing = true;
@@ -106,8 +122,12 @@ async fn accept(shared: &Rc<Shared>, mut connection: Connection<Transport, Bytes
     }
 }
 
+type Accepted = Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>;
+
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is nearly always the large one")]
 enum Event {
-    Stream(Option<Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Stream(Option<Accepted>),
+    Violation(Reason),
     Close,
 }
 
@@ -137,6 +157,12 @@ async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut resp
 /// The request in the words both protocols share (RFC 9113 section 8.3).
 fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'static str> {
     let http::request::Parts { method, uri, version, mut headers, .. } = head;
+    if !headers.values().all(is_trimmed) {
+        return Err("white space around a field value");
+    }
+    if uri.path() == "*" && method != Method::OPTIONS {
+        return Err("asterisk form");
+    }
     put_host(&uri, &mut headers)?;
     join_cookies(&mut headers);
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -156,6 +182,12 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
         hash_key: None,
         labels: Vec::new(),
     })
+}
+
+/// RFC 9113 section 8.2.1: white space at either end makes a request malformed.
+fn is_trimmed(value: &HeaderValue) -> bool {
+    let blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    !blank(value.as_bytes().first()) && !blank(value.as_bytes().last())
 }
 
 fn origin(uri: http::Uri) -> Result<http::Uri, &'static str> {

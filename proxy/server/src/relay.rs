@@ -33,6 +33,7 @@ pub struct Relay<'a, 'c> {
     waits_for: Party,
     uploaded: bool,
     downloaded: bool,
+    informed: usize,
     /// Whether any of the request's body was taken from the client, so that it cannot be sent again.
     pub body_taken: bool,
 }
@@ -65,6 +66,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             waits_for: Party::Endpoint,
             uploaded,
             downloaded: false,
+            informed: 0,
             body_taken: false,
         }
     }
@@ -74,6 +76,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// # Errors
     /// Of either side, or out of time.
     pub async fn response(&mut self) -> Result<Outcome, ProxyError> {
+        if self.informed > INFORMATIONAL {
+            return Err(ProxyError::Upstream(weir_http1::Error::from(TOO_INFORMATIVE).into()));
+        }
         poll_fn(|cx| self.poll_response(cx)).await
     }
 
@@ -95,12 +100,18 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// Give the client an informational response.
     pub fn inform(&mut self, head: &Outcome) {
         self.progress = Instant::now();
+        self.informed += 1;
         self.down.inform(head.status, &head.headers);
     }
 
     /// Let this be the last exchange of the client's connection.
     pub fn close_after(&mut self) {
         self.down.close_after();
+    }
+
+    /// Whether none of the body that the client announced has come: it may wait to be asked for it.
+    pub fn is_body_unwanted(&self) -> bool {
+        !self.uploaded && !self.body_taken
     }
 
     /// Give the client the response's head.
@@ -258,5 +269,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 }
 
+/// Informational responses an endpoint may send before the response itself.
+const INFORMATIONAL: usize = 100;
+const TOO_INFORMATIVE: weir_http1::Fault =
+    weir_http1::Fault { status: StatusCode::BAD_GATEWAY, reason: "too many informational responses" };
 /// Octets kept for an endpoint that does not take them at once.
 const UPLOAD_HIGH_WATER: usize = 256 * 1024;

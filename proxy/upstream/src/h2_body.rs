@@ -17,7 +17,7 @@ pub struct Sender {
     sent: u64,
     ended: bool,
     /// The end, with its trailers, that comes after what is pending.
-    end: Option<Option<HeaderMap>>,
+    end: Option<Option<Box<HeaderMap>>>,
 }
 
 impl Sender {
@@ -61,7 +61,7 @@ impl Sender {
 
     fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), h2::Error> {
         if !self.pending.is_empty() {
-            self.end = Some(trailers);
+            self.end = Some(trailers.map(Box::new));
             return Ok(());
         }
         if std::mem::replace(&mut self.ended, true) {
@@ -93,7 +93,7 @@ impl Sender {
             self.ended |= last;
             self.stream.send_data(piece, last)?;
         }
-        Poll::Ready(self.end.take().map_or(Ok(()), |trailers| self.end(trailers)))
+        Poll::Ready(self.end.take().map_or(Ok(()), |trailers| self.end(trailers.map(|trailers| *trailers))))
     }
 
     /// Ready when the peer gave up the stream.
