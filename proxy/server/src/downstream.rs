@@ -236,16 +236,6 @@ impl<'a> Downstream<'a> {
             }
         }
     }
-
-    /// After the response: let a client that is still sending know that nobody reads on.
-    pub fn end(&mut self) {
-        if self.is_received() {
-            return;
-        }
-        if let Side::Http2 { send: Some(send), .. } = &mut self.side {
-            send.reset(Reason::NO_ERROR);
-        }
-    }
 }
 
 fn client_error(error: weir_http1::Error) -> ProxyError {

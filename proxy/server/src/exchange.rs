@@ -45,7 +45,6 @@ pub async fn run(
     if let Err(error) = answer(worker, client, request, down, timer, trace).await {
         fail(worker, down, &error, trace).await;
     }
-    down.end();
     trace.finish(worker, client, &asking, down.take_counts());
     trace.status
 }

@@ -15,6 +15,7 @@ use weir_upstream::{
 };
 
 use crate::{
+    access_log::Affinity,
     decide::{Decision, Keeping},
     downstream::Downstream,
     error::ProxyError,
@@ -71,6 +72,8 @@ pub async fn run(
             Err(Failed::Finally(error)) => return Err(error),
             Err(Failed::Endpoint(error)) => {
                 failed.push(endpoint.id());
+                trace.affinity =
+                    trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
                 error
             }
             Err(Failed::Stale(error)) => {
@@ -187,7 +190,7 @@ impl Attempt<'_> {
             return relay.tunnel(TUNNEL_IDLE).await;
         }
         headers.entry(DATE).or_insert_with(|| self.decision.worker.date(trace.time));
-        if self.decision.worker.draining.is_cancelled() {
+        if self.decision.worker.draining.is_cancelled() || relay.is_body_unwanted() {
             relay.close_after();
         }
         relay.start(response.status, headers, response.length)?;

@@ -84,14 +84,21 @@ pub async fn get(address: SocketAddr, path: &str) -> Reply {
     Client::http1(address).await.get(path).await
 }
 
+/// What is written goes out at once, or small messages wait for acknowledgements.
+async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 impl Client {
     pub async fn http1(address: SocketAddr) -> Client {
-        Client::over_http1(TcpStream::connect(address).await.unwrap(), "http").await
+        Client::over_http1(connect(address).await, "http").await
     }
 
     /// With prior knowledge.
     pub async fn http2(address: SocketAddr) -> Client {
-        Client::over_http2(TcpStream::connect(address).await.unwrap(), "http").await
+        Client::over_http2(connect(address).await, "http").await
     }
 
     /// Over TLS, in the protocol that was agreed on.
@@ -113,7 +120,7 @@ impl Client {
         config: Arc<ClientConfig>,
         name: &str,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = connect(address).await;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         soon("a TLS handshake", TlsConnector::from(config).connect(name, stream)).await
     }

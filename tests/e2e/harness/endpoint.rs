@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, TRAILER},
+};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -80,7 +83,6 @@ impl Reserved {
 /// | `/trailers` | `body` and the trailer `x-sum: 4` |
 /// | `/half` | `first ` at once, `last` once the gate is open |
 /// | `/late` | answers once the gate is open |
-/// | `/broken` | `first ` of a body that then breaks off |
 /// | `/hang` | never answers |
 /// | `/health` | 200, or 503 after [`Endpoint::set_healthy`]`(false)` |
 /// | `/seen` | method, uri, version and fields of the request as JSON |
@@ -240,25 +242,26 @@ impl Shared {
     async fn play(&self, verb: &str, number: u64, request: Request<Incoming>, seen: Seen) -> Response<Body> {
         let ok = |body| response(StatusCode::OK, body);
         match verb {
-            "echo" => ok(request.into_body().map_err(std::io::Error::other).boxed_unsync()),
+            "echo" => echo(request),
+            "octets" if *request.method() == Method::HEAD => {
+                let mut response = ok(empty());
+                response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(number));
+                response
+            }
             "octets" => ok(octets(number, true)),
             "chunks" => ok(octets(number, false)),
             "count" => ok(full(count(request.into_body()).await.to_string())),
             "status" => status(StatusCode::from_u16(number as u16).unwrap()),
             "trailers" => {
                 let sum = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("4"))]);
-                ok(with_trailers("body", sum))
+                let mut response = ok(with_trailers("body", sum));
+                response.headers_mut().insert(TRAILER, HeaderValue::from_static("x-sum"));
+                response
             }
             "half" => ok(self.half()),
             "late" => {
                 let _ = self.gate.subscribe().wait_for(|open| *open).await;
                 ok(full("late"))
-            }
-            "broken" => {
-                let (sender, body) = channel();
-                sender.data("first ");
-                sender.fail();
-                ok(body)
             }
             "hang" => std::future::pending().await,
             "seen" => ok(full(describe(&seen))),
@@ -276,6 +279,16 @@ impl Shared {
         });
         body
     }
+}
+
+/// With the announcement of trailers, without which hyper sends none.
+fn echo(request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let mut response = response(StatusCode::OK, body.map_err(std::io::Error::other).boxed_unsync());
+    if let Some(trailer) = head.headers.get(TRAILER) {
+        response.headers_mut().insert(TRAILER, trailer.clone());
+    }
+    response
 }
 
 async fn count(mut body: Incoming) -> u64 {

@@ -69,7 +69,8 @@ impl Raw {
     /// A response with its body, by Content-Length (or without any).
     pub async fn response(&mut self) -> (String, String) {
         let head = self.head().await;
-        let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned));
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned));
         let length = length.map_or(0, |length| length.trim().parse().unwrap());
         let body = self.exactly(length).await;
         (head, String::from_utf8(body).unwrap())

@@ -80,8 +80,15 @@ impl Setup {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut weir =
-            Weir { child, ended: None, folder: self.folder, stdout, stderr, admin: nowhere, listeners: BTreeMap::new() };
+        let mut weir = Weir {
+            child,
+            ended: None,
+            folder: self.folder,
+            stdout,
+            stderr,
+            admin: nowhere,
+            listeners: BTreeMap::new(),
+        };
         weir.said("ready").await;
         let admin = weir.said("admin listening").await;
         weir.admin = admin["address"].as_str().unwrap().parse().unwrap();

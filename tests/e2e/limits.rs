@@ -1,0 +1,114 @@
+//! What a client may take.
+
+use std::time::Duration;
+
+use super::harness::{Client, Endpoint, Raw, Weir, eventually, request, until};
+
+async fn weir(limits: &str) -> Weir {
+    Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\nlimits = {{ {limits} }}\n\
+         [[routes]]\nname = \"all\"\nrespond = {{ body = \"ok\" }}\n"
+    ))
+    .await
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait() {
+    let weir = weir("connections = 2").await;
+    let (mut first, mut second) = (Raw::connect(weir.web()).await, Raw::connect(weir.web()).await);
+    for held in [&mut first, &mut second] {
+        held.send(GET).await;
+        assert_eq!(held.response().await.1, "ok");
+    }
+    let mut third = Raw::connect(weir.web()).await;
+    third.send(GET).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), third.head()).await;
+    assert!(early.is_err(), "a third connection was served");
+    assert_eq!(weir.status().await["listeners"][0]["connections"], 2);
+    drop(first);
+    assert_eq!(third.response().await.1, "ok");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let weir = weir(r#"idle-timeout = "100ms""#).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send(GET).await;
+    raw.response().await;
+    raw.closed().await;
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_is_closed() {
+    let weir = weir(r#"idle-timeout = "100ms""#).await;
+    let mut client = Client::http2(weir.web()).await;
+    assert_eq!(client.get("/").await.text(), "ok");
+    until("the connection to be closed", || client.is_closed()).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let weir = weir(r#"header-timeout = "100ms""#).await;
+    Raw::connect(weir.web()).await.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_at_work_is_not_idle() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\nlimits = {{ idle-timeout = \"50ms\", header-timeout = \"50ms\" }}\n\
+         [[routes]]\nname = \"all\"\ncluster = \"web\"\n[clusters.web]\nendpoints = [\"{}\"]\n",
+        endpoint.address
+    ))
+    .await;
+    for http2 in [false, true] {
+        let mut client = if http2 { Client::http2(weir.web()).await } else { Client::http1(weir.web()).await };
+        let response = client.send(request(http::Method::GET, "/half").body(super::harness::empty()).unwrap()).await;
+        let response = response.unwrap();
+        let begun = std::time::Instant::now();
+        until("longer than idle connections live", || begun.elapsed() > Duration::from_millis(200)).await;
+        endpoint.open();
+        assert_eq!(super::harness::Reply::read(response).await.unwrap().text(), "first last");
+    }
+}
+
+#[tokio::test]
+async fn too_many_or_too_long_fields_are_431() {
+    let weir = weir(r#"header-bytes = "4KiB", headers = 10"#).await;
+    let many = (0..11).map(|number| format!("X-{number}: 1\r\n")).collect::<String>();
+    let long = format!("X-Long: {}\r\n", "x".repeat(5000));
+    for fields in [many, long] {
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send(format!("GET / HTTP/1.1\r\nHost: weir.test\r\n{fields}\r\n")).await;
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
+    }
+    eventually("both in the log", || async {
+        let lines = weir.stdout();
+        (lines.iter().filter(|line| line.contains("\"status\":431")).count() == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_target_too_long_is_414() {
+    let weir = weir(r#"header-bytes = "4KiB""#).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send(format!("GET /{} HTTP/1.1\r\nHost: weir.test\r\n\r\n", "x".repeat(5000))).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 414 "), "{head}");
+}
+
+#[tokio::test]
+async fn limits_change_with_a_reload() {
+    let mut weir = weir("headers = 10").await;
+    let text = "[listeners.web]\naddress = \"127.0.0.1:0\"\nlimits = { headers = 2 }\n\
+                [[routes]]\nname = \"all\"\nrespond = { body = \"ok\" }\n";
+    weir.reload(text).await.unwrap();
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\nA: 1\r\nB: 2\r\n\r\n").await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
+}

@@ -1,0 +1,162 @@
+//! When a request is sent again, and when it must not be.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use http::Method;
+
+use super::harness::{Client, Endpoint, RawEndpoint, Reserved, Weir, empty, full, get, request};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// One worker, so that requests meet the same pool of connections.
+fn config(endpoints: &[std::net::SocketAddr]) -> String {
+    let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    format!(
+        r#"
+        [process]
+        workers = 1
+        [listeners.web]
+        address = "127.0.0.1:0"
+        [[routes]]
+        name = "web"
+        cluster = "web"
+        [clusters.web]
+        endpoints = {endpoints:?}
+        "#
+    )
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_tried_once_on_another_endpoint() {
+    let (refusing, endpoint) = (Reserved::new(), Endpoint::start("a").await);
+    let weir = Weir::start(&config(&[refusing.address, endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    for number in 0..4 {
+        assert_eq!(client.get(&format!("/{number}")).await.text(), "a");
+    }
+    let retried = weir.logged_where("a second attempt", |line| line["attempts"] == 2).await;
+    assert_eq!((&retried["status"], &retried["endpoint"]), (&200.into(), &endpoint.address.to_string().into()));
+    assert!(weir.metric("weir_retries_total{cluster=\"web\"}").await >= 2.0);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_has_seen_goes_to_the_other_endpoint_whole() {
+    let (refusing, endpoint) = (Reserved::new(), Endpoint::start("a").await);
+    let weir = Weir::start(&config(&[refusing.address, endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    for _ in 0..4 {
+        assert_eq!(client.post("/echo", "all of it").await.text(), "all of it");
+    }
+    assert_eq!(endpoint.requests(), 4);
+}
+
+#[tokio::test]
+async fn there_is_no_third_attempt() {
+    let refusing = [Reserved::new(), Reserved::new(), Reserved::new()];
+    let addresses: Vec<_> = refusing.iter().map(|one| one.address).collect();
+    let weir = Weir::start(&config(&addresses)).await;
+    assert_eq!(get(weir.web(), "/refused").await.status, 502);
+    assert_eq!(weir.logged("/refused").await["attempts"], 2);
+}
+
+/// Answers the first request of its first connection, and drops that connection on the second.
+async fn forgetful(bodies: Arc<AtomicUsize>) -> RawEndpoint {
+    RawEndpoint::start(move |mut raw, number| {
+        let bodies = Arc::clone(&bodies);
+        async move {
+            raw.head().await;
+            raw.send(OK).await;
+            while number > 0 {
+                raw.head().await;
+                raw.send(OK).await;
+            }
+            if raw.head().await.starts_with("POST") {
+                bodies.fetch_add(1, SeqCst);
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_had_closed_is_replaced_by_a_fresh_one() {
+    let endpoint = forgetful(Arc::default()).await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    assert_eq!(get(weir.web(), "/first").await.text(), "ok");
+    assert_eq!(get(weir.web(), "/second").await.text(), "ok");
+    let line = weir.logged("/second").await;
+    assert_eq!((&line["attempts"], &line["reused"]), (&2.into(), &false.into()));
+    assert_eq!(endpoint.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_post_that_may_have_been_seen_is_not_sent_again() {
+    let bodies = Arc::new(AtomicUsize::new(0));
+    let endpoint = forgetful(Arc::clone(&bodies)).await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    assert_eq!(client.get("/first").await.text(), "ok");
+    assert_eq!(client.post("/order", "one").await.status, 502);
+    assert_eq!((bodies.load(SeqCst), endpoint.connections()), (1, 1));
+    assert_eq!(weir.logged("/order").await["attempts"], 1);
+}
+
+#[tokio::test]
+async fn a_post_without_a_body_is_not_sent_again_either() {
+    let endpoint = forgetful(Arc::default()).await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    client.get("/first").await;
+    assert_eq!(client.ask(request(Method::POST, "/order").body(empty()).unwrap()).await.status, 502);
+    assert_eq!(endpoint.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_put_whose_body_was_taken_is_not_sent_again() {
+    let endpoint = forgetful(Arc::default()).await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    client.get("/first").await;
+    assert_eq!(client.ask(request(Method::PUT, "/thing").body(full("one")).unwrap()).await.status, 502);
+    assert_eq!(endpoint.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_closes_without_an_answer_is_502() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+    })
+    .await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    assert_eq!(get(weir.web(), "/").await.status, 502);
+    assert_eq!(endpoint.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_closes_after_every_response_fails_nobody() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+    })
+    .await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    for _ in 0..20 {
+        assert_eq!(client.post("/order", "one").await.text(), "ok");
+    }
+    assert_eq!(endpoint.connections(), 20);
+}
+
+#[tokio::test]
+async fn connections_to_endpoints_are_kept() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    for number in 0..5 {
+        get(weir.web(), &format!("/{number}")).await;
+    }
+    assert_eq!((endpoint.requests(), endpoint.connections()), (5, 1));
+    assert_eq!(weir.logged("/4").await["reused"], true);
+}
