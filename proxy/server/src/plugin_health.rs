@@ -47,6 +47,13 @@ impl PluginProbe {
     }
 }
 
+/// A version that decides no more may be kept for a rollback: without guests.
+impl Drop for PluginProbe {
+    fn drop(&mut self) {
+        self.bound.end_checks();
+    }
+}
+
 impl Probe for PluginProbe {
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
         Box::pin(async move {

@@ -59,6 +59,19 @@ async fn two_hundred_swaps_under_load_lose_nothing() {
 }
 
 #[tokio::test]
+async fn health_checks_by_former_versions_leave_nothing_behind() {
+    let endpoint = Endpoint::start("here").await;
+    let health = "health = { plugin = \"p\", interval = \"20ms\", timeout = \"5s\", settings = { do = \"http\" } }";
+    let weir = start(&(plugin("p", "misbehave", "") + &all("", &[endpoint.address], health))).await;
+    for number in 1..=4 {
+        let checks = endpoint.checks();
+        push(&weir, "p", &variant(&component("misbehave"), number)).await.unwrap();
+        until("checks to go on", || endpoint.checks() >= checks + 3).await;
+    }
+    eventually("one instance", || async { (instances(&weir, "p").await <= 1.0).then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn a_thousand_bindings_share_one_instance() {
     let routes: String = (0..1_000)
         .map(|number| {
