@@ -5,10 +5,26 @@
 mod e2e {
     pub mod harness;
 
+    mod affinity;
+    mod cli;
     mod examples;
+    mod failures;
+    mod forwarded;
     mod h1_rfc9112;
     mod h2_rfc9113;
+    mod health;
+    mod limits;
+    mod messages;
+    mod observed;
     mod plugins;
+    mod protocols;
     mod real_peers;
+    mod reload;
+    mod retries;
+    mod routes;
+    mod shutdown;
     mod smoke;
+    mod streaming;
+    mod tls;
+    mod websocket;
 }

@@ -144,7 +144,11 @@ async fn a_cookie_somebody_changed_counts_for_nothing() {
     let middle = whole.len() / 2;
     let swap = |one: char| if one == 'A' { 'B' } else { 'A' };
     let forged = [
-        format!("{}{}", &whole[..middle], whole[middle..].replacen(|_: char| true, &swap(whole.as_bytes()[middle] as char).to_string(), 1)),
+        format!(
+            "{}{}",
+            &whole[..middle],
+            whole[middle..].replacen(|_: char| true, &swap(whole.as_bytes()[middle] as char).to_string(), 1)
+        ),
         whole[..whole.len() - 4].to_owned(),
         format!("{whole}{last}{last}{last}{last}"),
         "stick=".to_owned(),
@@ -162,9 +166,11 @@ async fn a_cookie_somebody_changed_counts_for_nothing() {
 #[tokio::test]
 async fn a_session_in_use_is_refreshed() {
     let endpoints = three().await;
-    let weir =
-        Weir::before_with(&addresses(&endpoints), r#"affinity = { cookie = { name = "stick", idle = "8s", max = "8h" } }"#)
-            .await;
+    let weir = Weir::before_with(
+        &addresses(&endpoints),
+        r#"affinity = { cookie = { name = "stick", idle = "8s", max = "8h" } }"#,
+    )
+    .await;
     let first = ask(&weir, "/", None).await;
     let (name, old) = (first.text().to_owned(), cookie(&first));
     let refreshed = eventually("a refreshed cookie", || async {
