@@ -120,6 +120,11 @@ impl App {
         }
     }
 
+    /// Whether every worker lives. One that ended by itself has met a fault of ours.
+    pub fn is_alive(&self) -> bool {
+        !self.workers.get().into_iter().flatten().any(|worker| worker.thread.is_finished())
+    }
+
     /// Where `[admin]` wants to listen.
     pub async fn admin_address(&self) -> Option<std::net::SocketAddr> {
         self.running.lock().await.config.admin.as_ref().map(|admin| admin.address)

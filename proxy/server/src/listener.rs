@@ -24,8 +24,6 @@ use crate::{
 
 /// What an HTTP/2 client says first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a connection accepted just before a drain may take to begin.
-const FIRST_WORD: Duration = Duration::from_secs(1);
 /// After an accept that failed for want of resources.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -94,6 +92,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
+/// What only some connections need is in a box: an idle one pays for the largest part of this future.
 async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream, address: SocketAddr) {
     let accepted = Instant::now();
     let settings = listening.settings();
@@ -105,13 +104,13 @@ async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream,
         return plain(worker, client, stream, &settings, accepted).await;
     };
     let handshake = timeout(settings.config.limits.header_timeout, tls.acceptor.accept(stream));
-    match handshake.await {
+    match Box::pin(handshake).await {
         Ok(Ok(stream)) => {
             let facts = tls::facts(stream.get_ref().1);
             let h2 = facts.alpn.as_deref() == Some("h2");
             client.tls = Some(facts);
             if h2 {
-                http2::serve(worker, client, stream.into(), &settings).await;
+                Box::pin(http2::serve(worker, client, stream.into(), &settings)).await;
             } else {
                 http1::serve(worker, client, Connection::new(stream.into(), BytesMut::new()), &settings, accepted)
                     .await;
@@ -133,7 +132,7 @@ async fn plain(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: 
     match spoken {
         Ok(Some(true)) => {
             let (transport, prefix) = connection.into_parts();
-            http2::serve(worker, client, transport.with_prefix(prefix), settings).await;
+            Box::pin(http2::serve(worker, client, transport.with_prefix(prefix), settings)).await;
         }
         Ok(Some(false)) => http1::serve(worker, client, connection, settings, accepted).await,
         Ok(None) | Err(_) => {}
@@ -163,5 +162,5 @@ async fn speaks_http2(connection: &mut Connection<Transport>) -> Option<bool> {
 /// A drain, for a connection that has not asked anything: what it sent may still be under way.
 async fn drained(worker: &Worker, accepted: Instant) {
     worker.draining.cancelled().await;
-    tokio::time::sleep_until((accepted + FIRST_WORD).into()).await;
+    tokio::time::sleep_until((accepted + http1::FIRST_WORD).into()).await;
 }

@@ -82,8 +82,10 @@ async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
     let sweeping = Arc::clone(&app);
     tokio::spawn(async move { sweeping.sweep_sessions().await });
     tracing::info!(pid = std::process::id(), "ready");
+    let mut pulse = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
+            _ = pulse.tick() => anyhow::ensure!(app.is_alive(), "a worker has ended by itself"),
             _ = hangup.recv() => {
                 writer.reopen();
                 let _ = app.reload().await;
