@@ -118,7 +118,8 @@ async fn failures_are_logged_once_a_second_at_most() {
     for _ in 0..50 {
         assert!(native(&client.get("/trap").await));
     }
-    let most = 1 + begun.elapsed().as_secs() as usize;
+    // It may have begun at the end of a second.
+    let most = 2 + begun.elapsed().as_secs() as usize;
     let said = weir.stderr().matches("plugin failed").count();
     assert!((1..=most).contains(&said), "{said} lines");
     assert_eq!(failures(&weir, "bad", "router", "trap").await, 50.0);
