@@ -59,6 +59,7 @@ async fn an_exchange_without_a_response_yet_is_finished_and_says_close() {
     assert!(head.to_ascii_lowercase().contains("connection: close"), "{head}");
     assert_eq!(body, "late");
     raw.closed().await;
+    drop(raw);
     assert!(weir.ended().await.success());
 }
 
