@@ -85,12 +85,21 @@ pub(crate) fn find_end(input: &mut BytesMut, scanned: &mut usize, limits: Limits
         }
         line = at + 1;
     }
+    if has_bare_return(input.get(scanned.saturating_sub(1)..).unwrap_or_default()) {
+        return Err(Fault::bad("bare carriage return"));
+    }
     *scanned = input.len();
     match input.first() {
         Some(first) if !is_token(*first) && *first != b'\r' => Err(Fault::bad("not an HTTP message")),
         _ if input.len() >= limits.bytes => Err(too_large(input, limits)),
         _ => Ok(None),
     }
+}
+
+/// Whether a carriage return is followed by anything but a line feed: such a head is refused before
+/// its end, which the client may take to have come.
+fn has_bare_return(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', text).any(|at| text.get(at + 1).is_some_and(|next| *next != b'\n'))
 }
 
 /// RFC 9112 section 2.2: empty lines before a request line are ignored.
