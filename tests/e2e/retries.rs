@@ -69,9 +69,8 @@ async fn forgetful(bodies: Arc<AtomicUsize>) -> RawEndpoint {
         async move {
             raw.head().await;
             raw.send(OK).await;
-            while number > 0 {
-                raw.head().await;
-                raw.send(OK).await;
+            if number > 0 {
+                return raw.closed().await;
             }
             if raw.head().await.starts_with("POST") {
                 bodies.fetch_add(1, SeqCst);

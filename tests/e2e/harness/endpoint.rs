@@ -56,7 +56,6 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    #[expect(clippy::new_without_default, reason = "every call takes another address")]
     pub fn new() -> Reserved {
         Reserved::at("127.0.0.1:0".parse().unwrap())
     }

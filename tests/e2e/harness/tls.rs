@@ -21,7 +21,6 @@ pub struct Certificate {
 }
 
 impl Ca {
-    #[expect(clippy::new_without_default, reason = "every call makes another authority")]
     pub fn new() -> Ca {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "weir.test authority");
