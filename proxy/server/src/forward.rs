@@ -148,12 +148,11 @@ impl Attempt<'_> {
         let worker = self.decision.worker;
         let lease = worker.pools.acquire(&self.upstream.connector, self.endpoint, self.fresh).await;
         let failed = lease.is_err();
-        if failed || lease.as_ref().is_ok_and(|lease| !lease.reused) {
-            if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
-                match failed {
-                    true => figures.connect_failed(worker.index()),
-                    false => figures.connect(worker.index()),
-                }
+        let dialled = failed || lease.as_ref().is_ok_and(|lease| !lease.reused);
+        if dialled && let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
+            match failed {
+                true => figures.connect_failed(worker.index()),
+                false => figures.connect(worker.index()),
             }
         }
         let lease = lease.map_err(Failed::Endpoint)?;

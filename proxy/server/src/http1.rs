@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -19,7 +19,6 @@ use weir_http1::{Connection, Error, Fault, Frame, Framing, Length, Limits, Reque
 use crate::{
     downstream::Downstream,
     exchange,
-    listening::Settings,
     request::{Client, Request},
     timer::Timer,
     trace::{Asking, Trace},
@@ -38,13 +37,12 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 pub async fn serve(
     worker: Rc<Worker>,
     client: Client,
-    mut connection: Connection<Transport>,
-    settings: &Settings,
+    mut connection: Box<Connection<Transport>>,
+    limits: weir_config::Limits,
     accepted: Instant,
 ) {
     let mut timer = Timer::default();
     let mut draining = pin!(worker.draining.cancelled());
-    let limits = settings.config.limits;
     let mut waiting = Waiting {
         header: limits.header_timeout,
         idle: limits.header_timeout,
@@ -59,12 +57,11 @@ pub async fn serve(
         let (head, read) = match head {
             Ok(Some(head)) => (head, waiting.first.map_or(Duration::ZERO, |first| now - first)),
             Ok(None) => return,
-            Err(fault) => return refuse(&worker, &client, connection, fault, Trace::new(now, Duration::ZERO)).await,
+            Err(fault) => return refuse(Rc::clone(&worker), client, connection, fault).await,
         };
-        // In a box: an idle connection keeps nothing of its last exchange.
-        let last = Box::pin(exchange(&worker, &client, &mut connection, &mut timer, head, Trace::new(now, read))).await;
+        let last = one(&worker, &client, &mut connection, &mut timer, head, read).await;
         if last {
-            return linger(connection).await;
+            return end(connection).await;
         }
         connection.release();
         waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, served: true, ..waiting };
@@ -93,7 +90,7 @@ impl Waiting {
         &mut self,
         connection: &mut Connection<Transport>,
         timer: &mut Timer,
-        draining: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
+        draining: Pin<&mut WaitForCancellationFuture<'_>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<RequestHead>, Fault>> {
         match connection.poll_request(cx, self.limits) {
@@ -127,8 +124,9 @@ async fn exchange(
     connection: &mut Connection<Transport>,
     timer: &mut Timer,
     head: RequestHead,
-    mut trace: Trace,
+    read: Duration,
 ) -> bool {
+    let mut trace = Trace::new(Instant::now(), read);
     let keep = head.keep_alive && !worker.draining.is_cancelled();
     let mut request = match request(head) {
         Ok(request) => request,
@@ -194,15 +192,33 @@ fn origin(uri: Uri, headers: &mut HeaderMap) -> Result<Uri, Fault> {
     Uri::from_parts(parts).map_err(|_| BAD)
 }
 
-async fn refuse(
-    worker: &Worker,
-    client: &Client,
-    mut connection: Connection<Transport>,
+/// An exchange in a box: an idle connection keeps nothing of its last one.
+fn one<'a>(
+    worker: &'a Rc<Worker>,
+    client: &'a Client,
+    connection: &'a mut Connection<Transport>,
+    timer: &'a mut Timer,
+    head: RequestHead,
+    read: Duration,
+) -> Pin<Box<impl Future<Output = bool> + use<'a>>> {
+    Box::pin(exchange(worker, client, connection, timer, head, read))
+}
+
+fn end(connection: Box<Connection<Transport>>) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(linger(connection))
+}
+
+fn refuse(
+    worker: Rc<Worker>,
+    client: Client,
+    mut connection: Box<Connection<Transport>>,
     fault: Fault,
-    mut trace: Trace,
-) {
-    answer_fault(worker, client, &mut connection, fault, &mut trace).await;
-    linger(connection).await;
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        let mut trace = Trace::new(Instant::now(), Duration::ZERO);
+        answer_fault(&worker, &client, &mut connection, fault, &mut trace).await;
+        linger(connection).await;
+    })
 }
 
 /// Answer a request that could not be understood, and note it.
@@ -235,7 +251,7 @@ async fn answer_fault(
 
 /// Send what is left, close our half and read on for a moment: octets that arrive at a closed socket
 /// would make the client's system throw away the response it has not read yet.
-async fn linger(mut connection: Connection<Transport>) {
+async fn linger(mut connection: Box<Connection<Transport>>) {
     if !matches!(tokio::time::timeout(LINGER_TIME, connection.flush()).await, Ok(Ok(()))) {
         return;
     }

@@ -22,7 +22,6 @@ use self::watched::{Violation, Watched};
 use crate::{
     downstream::Downstream,
     exchange,
-    listening::Settings,
     request::{Client, Request},
     timer::Timer,
     trace::Trace,
@@ -49,8 +48,7 @@ struct Shared {
 }
 
 /// Serve a connection until either side ends it.
-pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, settings: &Settings) {
-    let limits = settings.config.limits;
+pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, limits: weir_config::Limits) {
     let header_list = u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX);
     let (transport, violation) = Watched::new(transport);
     let handshake = h2::server::Builder::new()

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -11,13 +12,15 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task::spawn_local, time::timeout};
+use weir_config::Limits;
 use weir_http1::Connection;
+use weir_plugin::TlsFacts;
 
 use crate::{
     http1, http2,
-    listening::{Listening, Settings},
+    listening::Listening,
     request::Client,
-    tls,
+    tls::{self, ServerTls},
     transport::Transport,
     worker::Worker,
 };
@@ -92,51 +95,72 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-/// What only some connections need is in a box: an idle one pays for the largest part of this future.
+/// What only some connections need, or need for a moment, is made in a function of its own and kept
+/// in a box: an idle connection holds room for the largest part of this future.
 async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream, address: SocketAddr) {
     let accepted = Instant::now();
     let settings = listening.settings();
+    let limits = settings.config.limits;
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let mut client = Client { address, listener: listening, tls: None };
-    let Some(tls) = &settings.tls else {
-        return plain(worker, client, stream, &settings, accepted).await;
+    let client = Client { address, listener: listening, tls: None };
+    let spoken = match &settings.tls {
+        None => plain(Rc::clone(&worker), stream, limits, accepted),
+        Some(tls) => encrypted(tls.clone(), stream, limits),
     };
-    let handshake = timeout(settings.config.limits.header_timeout, tls.acceptor.accept(stream));
-    match Box::pin(handshake).await {
-        Ok(Ok(stream)) => {
-            let facts = tls::facts(stream.get_ref().1);
-            let h2 = facts.alpn.as_deref() == Some("h2");
-            client.tls = Some(facts);
-            if h2 {
-                Box::pin(http2::serve(worker, client, stream.into(), &settings)).await;
-            } else {
-                http1::serve(worker, client, Connection::new(stream.into(), BytesMut::new()), &settings, accepted)
-                    .await;
-            }
+    drop(settings);
+    match spoken.await {
+        Some(Spoken { connection, http2: false, tls }) => {
+            http1::serve(worker, Client { tls, ..client }, connection, limits, accepted).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, client = %address, "TLS handshake"),
-        Err(_) => tracing::debug!(client = %address, "TLS handshake timed out"),
+        Some(Spoken { connection, http2: true, tls }) => {
+            let (transport, prefix) = connection.into_parts();
+            http2(worker, Client { tls, ..client }, transport.with_prefix(prefix), limits).await;
+        }
+        None => {}
     }
 }
 
-/// A plain connection speaks HTTP/2 when it begins with its preface, and HTTP/1.1 otherwise.
-async fn plain(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: &Settings, accepted: Instant) {
-    let mut connection = Connection::new(Transport::from(stream), BytesMut::new());
-    let limits = settings.config.limits;
-    let spoken = tokio::select! {
-        spoken = timeout(limits.header_timeout, speaks_http2(&mut connection)) => spoken,
-        () = drained(&worker, accepted) => return,
-    };
-    match spoken {
-        Ok(Some(true)) => {
-            let (transport, prefix) = connection.into_parts();
-            Box::pin(http2::serve(worker, client, transport.with_prefix(prefix), settings)).await;
+/// A connection that has begun to speak.
+struct Spoken {
+    connection: Box<Connection<Transport>>,
+    http2: bool,
+    tls: Option<TlsFacts>,
+}
+
+type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+
+fn http2(worker: Rc<Worker>, client: Client, transport: Transport, limits: Limits) -> Later<()> {
+    Box::pin(http2::serve(worker, client, transport, limits))
+}
+
+fn encrypted(tls: ServerTls, stream: TcpStream, limits: Limits) -> Later<Option<Spoken>> {
+    Box::pin(async move {
+        match timeout(limits.header_timeout, tls.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let facts = tls::facts(stream.get_ref().1);
+                let http2 = facts.alpn.as_deref() == Some("h2");
+                let connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));
+                return Some(Spoken { connection, http2, tls: Some(facts) });
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
         }
-        Ok(Some(false)) => http1::serve(worker, client, connection, settings, accepted).await,
-        Ok(None) | Err(_) => {}
-    }
+        None
+    })
+}
+
+/// A plain connection speaks HTTP/2 when it begins with its preface, and HTTP/1.1 otherwise.
+fn plain(worker: Rc<Worker>, stream: TcpStream, limits: Limits, accepted: Instant) -> Later<Option<Spoken>> {
+    Box::pin(async move {
+        let mut connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));
+        let http2 = tokio::select! {
+            http2 = timeout(limits.header_timeout, speaks_http2(&mut connection)) => http2.ok()??,
+            () = drained(&worker, accepted) => return None,
+        };
+        Some(Spoken { connection, http2, tls: None })
+    })
 }
 
 /// None when nothing came.

@@ -85,11 +85,14 @@ impl Probe for PluginProbe {
     }
 }
 
+/// A raw connection, for one call at a time.
+type Raw = Arc<Mutex<Box<dyn Transport>>>;
+
 /// The endpoint under one check.
 struct Checked {
     endpoint: Arc<Endpoint>,
     dial: Dial,
-    connections: Mutex<HashMap<u32, Arc<Mutex<Box<dyn Transport>>>>>,
+    connections: Mutex<HashMap<u32, Raw>>,
     opened: AtomicU32,
 }
 
@@ -98,7 +101,7 @@ impl Checked {
         self.endpoint.address()
     }
 
-    async fn connection(&self, number: u32) -> Result<Arc<Mutex<Box<dyn Transport>>>, String> {
+    async fn connection(&self, number: u32) -> Result<Raw, String> {
         self.connections.lock().await.get(&number).cloned().ok_or_else(|| format!("connection {number} is not open"))
     }
 }

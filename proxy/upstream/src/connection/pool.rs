@@ -13,6 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
+use tokio::sync::Notify;
 use weir_http1::Connection;
 
 use super::{ConnectionError, Connector, Stream, Transport};
@@ -64,6 +65,32 @@ impl Shared {
 #[derive(Default)]
 pub struct Pools {
     idle: RefCell<HashMap<u64, Idle>>,
+    dialling: RefCell<HashMap<u64, Rc<Notify>>>,
+}
+
+/// An HTTP/2 connection being made: whoever comes meanwhile waits for it, once.
+struct Dialling<'a> {
+    all: &'a RefCell<HashMap<u64, Rc<Notify>>>,
+    endpoint: u64,
+    done: Rc<Notify>,
+}
+
+impl<'a> Dialling<'a> {
+    fn begin(all: &'a RefCell<HashMap<u64, Rc<Notify>>>, endpoint: u64) -> Self {
+        let done = Rc::new(Notify::new());
+        all.borrow_mut().insert(endpoint, Rc::clone(&done));
+        Self { all, endpoint, done }
+    }
+}
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.borrow_mut();
+        if all.get(&self.endpoint).is_some_and(|latest| Rc::ptr_eq(latest, &self.done)) {
+            all.remove(&self.endpoint);
+        }
+        self.done.notify_waiters();
+    }
 }
 
 impl Pools {
@@ -77,15 +104,27 @@ impl Pools {
         endpoint: &Endpoint,
         fresh: bool,
     ) -> Result<Lease, ConnectionError> {
-        if !fresh && let Some(stream) = self.take(connector, endpoint.id()) {
+        if !fresh && let Some(stream) = self.take_or_wait(connector, endpoint.id()).await {
             return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO });
         }
+        let _dialling = connector.http2.then(|| Dialling::begin(&self.dialling, endpoint.id()));
         let dialled = connector.dial(endpoint.address()).await?;
         let stream = match connector.http2 {
             false => Stream::http1(Connection::new(dialled.transport, BytesMut::new())),
             true => self.open_http2(connector, endpoint.id(), dialled.transport).await?,
         };
         Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls })
+    }
+
+    /// A kept connection; for HTTP/2 also one that is being made, which has room for many.
+    async fn take_or_wait(&self, connector: &Connector, endpoint: u64) -> Option<Stream> {
+        let kept = self.take(connector, endpoint);
+        if kept.is_some() || !connector.http2 {
+            return kept;
+        }
+        let made = self.dialling.borrow().get(&endpoint).cloned()?;
+        made.notified().await;
+        self.take(connector, endpoint)
     }
 
     fn take(&self, connector: &Connector, endpoint: u64) -> Option<Stream> {

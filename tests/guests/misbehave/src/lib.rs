@@ -192,14 +192,7 @@ fn forward() -> Forward {
 }
 
 fn calm() -> Forward {
-    Forward {
-        cluster: None,
-        set_headers: vec![],
-        remove_headers: vec![],
-        path: None,
-        hash_key: None,
-        labels: vec![],
-    }
+    Forward { cluster: None, set_headers: vec![], remove_headers: vec![], path: None, hash_key: None, labels: vec![] }
 }
 
 fn respond(body: String) -> Decision {
