@@ -11,15 +11,15 @@ mod http_date;
 pub mod logging;
 pub mod metrics;
 mod timer;
-mod tls;
+pub mod tls;
 mod transport;
 
 // What runs.
-mod listening;
-mod request;
-mod snapshot;
+pub mod listening;
+pub mod request;
+pub mod snapshot;
 
-mod router;
+pub mod router;
 
 // One request.
 mod figures;

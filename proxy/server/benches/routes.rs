@@ -1,0 +1,60 @@
+//! What finding a route costs: `cargo bench -p weir --bench routes`.
+#![allow(missing_docs, clippy::expect_used, reason = "the macros make public functions; a bench may stop")]
+
+use std::{hint::black_box, sync::Arc};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, Method, Uri, Version, header::HOST};
+use weir::{request::Request, router::Router, snapshot::Route, snapshot::Target};
+use weir_config::{Action, HostMatch, Match, PathMatch};
+use weir_http1::Length;
+
+/// Three paths for each of so many hosts, and one route for whatever else comes.
+fn router(hosts: usize) -> Router {
+    let paths = ["/v1", "/v2", "/static"];
+    let of_host = |host: usize| {
+        paths.map(|path| Match {
+            host: Some(HostMatch::Exact(format!("host{host}.example.com"))),
+            path: Some(PathMatch::Prefix(path.to_owned())),
+            ..Match::default()
+        })
+    };
+    let matches = (0..hosts).flat_map(of_host).chain([Match::default()]);
+    let route = |matcher| {
+        let (name, action) = ("route".into(), Action::Cluster("cluster".into()));
+        let config = weir_config::Route { name, matcher, plugins: vec![], action, timeout: None };
+        Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None) })
+    };
+    Router::new(matches.map(route).collect())
+}
+
+fn request(host: &str, path: &'static str) -> Request {
+    let host = host.parse().expect("a host");
+    Request {
+        method: Method::GET,
+        uri: Uri::from_static(path),
+        version: Version::HTTP_11,
+        headers: HeaderMap::from_iter([(HOST, host)]),
+        length: Length::Empty,
+        upgrade: None,
+        hash_key: None,
+        labels: vec![],
+    }
+}
+
+fn routes(criterion: &mut Criterion) {
+    for hosts in [1, 10, 1_000] {
+        let router = router(hosts);
+        for (name, request) in [
+            ("last", request(&format!("host{}.example.com", hosts - 1), "/static/logo.png")),
+            ("elsewhere", request("unknown.example.com", "/")),
+        ] {
+            criterion.bench_function(&format!("route/{hosts} hosts/{name}"), |bench| {
+                bench.iter(|| black_box(router.find(black_box(&request))));
+            });
+        }
+    }
+}
+
+criterion_group!(benches, routes);
+criterion_main!(benches);
