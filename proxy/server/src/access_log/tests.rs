@@ -126,7 +126,8 @@ fn a_full_buffer_is_handed_over_and_a_due_one_too() {
     assert!(messages.try_recv().is_err(), "too early");
     worker.flush_if_due(now + Duration::from_millis(100));
     assert!(messages.try_recv().is_ok());
-    (0..100).for_each(|_| worker.write(&record()));
+    // A line is longer than 256 bytes.
+    (0..BATCH / 256).for_each(|_| worker.write(&record()));
     assert!(messages.try_recv().is_ok(), "a full buffer waits for nobody");
 }
 
