@@ -9,7 +9,7 @@ mod health;
 pub use self::control::Admin;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -28,7 +28,7 @@ use self::health::HealthChecks;
 use crate::{
     access_log::{AccessLog, Writer},
     listening::{Listening, Settings},
-    metrics::Metrics,
+    metrics::{Metrics, Present},
     snapshot::Snapshot,
     tls::ServerTls,
     versions::Plugins,
@@ -216,8 +216,20 @@ impl App {
         running.plugins = plugins;
         running.health.follow(&self.shared.snapshot.load(), &self.shared.host);
         self.tell(|| Command::Refresh);
-        self.shared.metrics.prune();
+        self.forget_figures(&self.shared.snapshot.load());
         number
+    }
+
+    /// Series of what is no longer configured.
+    fn forget_figures(&self, snapshot: &Snapshot) {
+        let routes: HashSet<&str> = snapshot.router.routes().iter().map(|route| &*route.config.name).collect();
+        let listeners = self.listeners.load();
+        let listeners: HashSet<&str> = listeners.iter().map(|listening| listening.name()).collect();
+        self.shared.metrics.prune(&Present {
+            listener: &|name| listeners.contains(name),
+            route: &|name| name.is_empty() || routes.contains(name),
+            cluster: &|name| name.is_empty() || snapshot.clusters.contains_key(name),
+        });
     }
 
     fn take_up_listeners(&self, changes: Vec<Change>) {
@@ -319,7 +331,13 @@ fn bind_one(config: &weir_config::Listener, present: &[Arc<Listening>], metrics:
     if let Some(open) = present.iter().find(same) {
         return Ok(Change { listening: Arc::clone(open), settings: Some(settings) });
     }
-    let listening = Listening::bind(settings, metrics.listener(&config.name));
+    let renamed = present.iter().filter(|open| config.address.port() != 0 && open.address() == config.address);
+    let socket = renamed.filter_map(|open| open.socket().ok().flatten()).next();
+    let figures = metrics.listener(&config.name);
+    let listening = match socket {
+        Some(socket) => Listening::over(socket, settings, figures),
+        None => Listening::bind(settings, figures),
+    };
     let listening = listening.map_err(|error| format!("listener {}: {}: {error}", config.name, config.address))?;
     Ok(Change { listening, settings: None })
 }

@@ -138,7 +138,7 @@ Exit codes: 0 done, 1 refused or failed, 2 usage or configuration fault";
 const RUN: &str = "\
 Examples:
   weir run --config /etc/weir/weir.toml
-  WEIR_LOG=debug weir run                  ./weir.toml, one line a decision
+  WEIR_LOG=debug weir run                  ./weir.toml, and more of what goes wrong
 
 While it runs:
   kill -HUP PID       read the configuration again; a faulty one changes nothing

@@ -255,7 +255,7 @@ impl Decision<'_> {
             let (idle, max) = (session.idle.unwrap_or(config.idle), session.max.unwrap_or(config.max));
             table.put(&session.key, endpoint.id(), idle, max, Instant::now());
         }
-        match header_map(&mark.headers) {
+        match marks(&mark.headers) {
             Ok(headers) => Ok(headers),
             Err(why) => self.retract(bound, &why, trace).map(|()| HeaderMap::new()),
         }
@@ -279,6 +279,14 @@ fn prepared(response: weir_plugin::Response) -> Result<Prepared, String> {
     Ok(Prepared { status, headers, body: response.body.into() })
 }
 
+fn marks(fields: &[(String, String)]) -> Result<HeaderMap, String> {
+    let headers = header_map(fields)?;
+    match headers.keys().find(|name| is_ours(name)) {
+        Some(name) => Err(format!("header {name} is not a plugin's to set")),
+        None => Ok(headers),
+    }
+}
+
 fn names(names: &[String]) -> Vec<HeaderName> {
     names.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
 }
@@ -286,6 +294,17 @@ fn names(names: &[String]) -> Vec<HeaderName> {
 /// Fields that frame the message or belong to the connection.
 fn is_ours(name: &HeaderName) -> bool {
     *name == http::header::CONTENT_LENGTH || weir_http1::is_hop_by_hop(name)
+}
+
+/// Add fields to those that are there, even under the same name.
+pub fn append_all(headers: &mut HeaderMap, more: HeaderMap) {
+    let mut last = None;
+    for (name, value) in more {
+        last = name.or(last);
+        if let Some(name) = &last {
+            headers.append(name.clone(), value);
+        }
+    }
 }
 
 fn replace(headers: &mut HeaderMap, set: HeaderMap) {

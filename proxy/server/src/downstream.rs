@@ -76,6 +76,14 @@ impl<'a> Downstream<'a> {
         }
     }
 
+    /// Octets that the client has not taken yet.
+    pub fn unsent(&self) -> usize {
+        match &self.side {
+            Side::Http1 { connection, .. } => connection.unsent(),
+            Side::Http2 { send, .. } => send.as_ref().map_or(0, Sender::unsent),
+        }
+    }
+
     /// Next piece of the request's body; none at its end.
     ///
     /// # Errors
@@ -152,7 +160,7 @@ impl<'a> Downstream<'a> {
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
                 let stream = respond.send_response(response, ended).map_err(stream_error)?;
-                *send = Some(Sender::new(stream, length, ended));
+                *send = Some(Sender::new(stream, ended));
             }
         }
         Ok(())

@@ -3,12 +3,12 @@
 //! [`run`] is the outer half: it counts, turns an error into a status and writes the log. What is
 //! inside only knows success and [`ProxyError`].
 
-use std::{rc::Rc, time::Instant};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, DATE, HOST, RETRY_AFTER},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER},
 };
 use weir_http1::Frame;
 
@@ -43,7 +43,8 @@ pub async fn run(
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
     if let Err(error) = answer(worker, client, request, down, timer, trace).await {
-        fail(worker, down, &error, trace).await;
+        let head = asking.method == Method::HEAD;
+        fail(worker, client, down, timer, &error, head, trace).await;
     }
     trace.finish(worker, client, &asking, down.take_counts());
     trace.status
@@ -59,15 +60,20 @@ async fn answer(
 ) -> Result<(), ProxyError> {
     let pinned = worker.pin();
     refuse_methods(request)?;
+    if !request.headers.contains_key(HOST) {
+        // HTTP/1.0 may leave it out; whoever is asked next may not.
+        let host = HeaderValue::try_from(client.listener.address().to_string());
+        request.headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("localhost")));
+    }
     let route = pinned.snapshot.router.find(request).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
     forwarded::set(request, client, &client.listener.settings().config.forwarded);
     let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
         Some(Destination::Upstream(upstream)) => forward::run(&decision, &upstream, request, down, timer, trace).await,
-        Some(Destination::Answer(answer)) => respond(worker, down, &request.method, &answer, trace).await,
+        Some(Destination::Answer(answer)) => respond(&decision, down, timer, &request.method, &answer, trace).await,
         None => match &route.target {
-            Target::Respond(answer) => respond(worker, down, &request.method, answer, trace).await,
+            Target::Respond(answer) => respond(&decision, down, timer, &request.method, answer, trace).await,
             Target::Cluster(_) => Err(ProxyError::NoEndpoint),
         },
     }
@@ -94,44 +100,70 @@ fn refuse_methods(request: &mut Request) -> Result<(), ProxyError> {
 }
 
 async fn respond(
-    worker: &Worker,
+    decision: &Decision<'_>,
     down: &mut Downstream<'_>,
+    timer: &mut Timer,
     method: &Method,
     answer: &Prepared,
     trace: &mut Trace,
 ) -> Result<(), ProxyError> {
     trace.status = answer.status.as_u16();
     trace.head_at = Some(Instant::now());
-    if worker.draining.is_cancelled() {
+    if decision.worker.draining.is_cancelled() {
         down.close_after();
     }
     let mut headers = answer.headers.clone();
-    headers.entry(DATE).or_insert_with(|| worker.date(trace.time));
-    whole(down, answer.status, headers, answer.body.clone(), *method == Method::HEAD).await
+    headers.entry(DATE).or_insert_with(|| decision.worker.date(trace.time));
+    let ours = Ours { status: answer.status, headers, body: answer.body.clone(), head: *method == Method::HEAD };
+    whole(down, timer, decision.client, ours).await
 }
 
-/// Send a response whose body is at hand.
-async fn whole(
-    down: &mut Downstream<'_>,
+/// A response of our own, whose body is at hand.
+struct Ours {
     status: StatusCode,
-    mut headers: HeaderMap,
+    headers: HeaderMap,
     body: Bytes,
     head: bool,
+}
+
+/// Send it, to a client that takes it in time.
+async fn whole(
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    client: &Client,
+    mut ours: Ours,
 ) -> Result<(), ProxyError> {
-    if head {
-        headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if ours.head {
+        ours.headers.insert(CONTENT_LENGTH, HeaderValue::from(ours.body.len()));
     }
-    let bodyless = head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    down.start(status, headers, Some(if bodyless { 0 } else { body.len() as u64 }))?;
-    if !bodyless && !body.is_empty() {
-        down.send(Frame::Data(body))?;
+    let bodyless = ours.head || ours.status == StatusCode::NO_CONTENT || ours.status == StatusCode::NOT_MODIFIED;
+    down.start(ours.status, ours.headers, Some(if bodyless { 0 } else { ours.body.len() as u64 }))?;
+    if !bodyless && !ours.body.is_empty() {
+        down.send(Frame::Data(ours.body))?;
     }
     down.finish()?;
-    std::future::poll_fn(|cx| down.poll_flush(cx)).await
+    let patience = client.listener.settings().config.limits.body_timeout;
+    let mut deadline = None;
+    poll_fn(|cx| match down.poll_flush(cx) {
+        Poll::Ready(flushed) => Poll::Ready(flushed),
+        Poll::Pending => {
+            let until = *deadline.get_or_insert_with(|| Instant::now() + patience);
+            timer.poll(cx, until).map(|()| Err(ProxyError::ClientStalled))
+        }
+    })
+    .await
 }
 
 /// Tell the client, unless it has left or has part of another response already.
-async fn fail(worker: &Worker, down: &mut Downstream<'_>, error: &ProxyError, trace: &mut Trace) {
+async fn fail(
+    worker: &Worker,
+    client: &Client,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    error: &ProxyError,
+    head: bool,
+    trace: &mut Trace,
+) {
     let status = error.status();
     trace.error = Some(error.to_string());
     if error.is_client_gone() || down.is_started() {
@@ -156,8 +188,8 @@ async fn fail(worker: &Worker, down: &mut Downstream<'_>, error: &ProxyError, tr
     if matches!(error, ProxyError::NoEndpoint) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    let sent = whole(down, status, headers, body.into(), false).await;
-    if sent.is_err() {
+    let ours = Ours { status, headers, body: body.into(), head };
+    if whole(down, timer, client, ours).await.is_err() {
         down.abort();
     }
 }

@@ -16,7 +16,7 @@ use weir_upstream::{
 
 use crate::{
     access_log::Affinity,
-    decide::{Decision, Keeping},
+    decide::{Decision, Keeping, append_all},
     downstream::Downstream,
     error::ProxyError,
     relay::{Patience, Relay},
@@ -112,7 +112,8 @@ impl Attempt<'_> {
         let _in_flight = self.endpoint.begin();
         let mut lease = self.connect(trace).await?;
         let sent = Instant::now();
-        start(&mut lease, request, self.decision.client.scheme()).map_err(Failed::Endpoint)?;
+        let upgrade = request.upgrade.as_ref().filter(|_| !self.upstream.connector.is_http2());
+        start(&mut lease, request, self.decision.client.scheme(), upgrade).map_err(Failed::Endpoint)?;
         let mut relay = Relay::new(down, &mut lease.stream, timer, self.patience(trace), sent);
         let response = loop {
             match relay.response().await {
@@ -127,7 +128,10 @@ impl Attempt<'_> {
                     });
                 }
                 Err(error) => {
-                    lease.stream.abort();
+                    match error {
+                        ProxyError::UpstreamTimeout => lease.stream.distrust(),
+                        _ => lease.stream.abort(),
+                    }
                     return Err(Failed::Finally(error));
                 }
             }
@@ -146,7 +150,14 @@ impl Attempt<'_> {
 
     async fn connect(&self, trace: &mut Trace) -> Result<Lease, Failed> {
         let worker = self.decision.worker;
-        let lease = worker.pools.acquire(&self.upstream.connector, self.endpoint, self.fresh).await;
+        let acquire = worker.pools.acquire(&self.upstream.connector, self.endpoint, self.fresh);
+        let lease = match self.until(trace) {
+            None => acquire.await,
+            Some(until) => match tokio::time::timeout_at(until.into(), acquire).await {
+                Ok(lease) => lease,
+                Err(_) => return Err(Failed::Finally(ProxyError::RouteTimeout)),
+            },
+        };
         let failed = lease.is_err();
         let dialled = failed || lease.as_ref().is_ok_and(|lease| !lease.reused);
         if dialled && let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
@@ -167,8 +178,13 @@ impl Attempt<'_> {
         Patience {
             client: limits.body_timeout,
             endpoint: self.upstream.cluster.config().response_timeout,
-            until: self.decision.route.config.timeout.map(|timeout| trace.started + timeout),
+            until: self.until(trace),
         }
+    }
+
+    /// When the route's timeout has passed.
+    fn until(&self, trace: &Trace) -> Option<Instant> {
+        self.decision.route.config.timeout.map(|timeout| trace.started + timeout)
     }
 
     async fn relay_response(
@@ -180,7 +196,7 @@ impl Attempt<'_> {
     ) -> Result<(), ProxyError> {
         let mut headers = response.headers;
         let marks = self.decision.keep(self.upstream, request, self.keeping, self.endpoint, trace)?;
-        headers.extend(marks);
+        append_all(&mut headers, marks);
         trace.status = response.status.as_u16();
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = response.upgrade.filter(|_| request.upgrade.is_some()).ok_or(ProxyError::Switch)?;
@@ -201,9 +217,14 @@ fn is_interim(head: &Outcome) -> bool {
     head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-fn start(lease: &mut Lease, request: &Request, scheme: &str) -> Result<(), ConnectionError> {
+fn start(
+    lease: &mut Lease,
+    request: &Request,
+    scheme: &str,
+    upgrade: Option<&HeaderValue>,
+) -> Result<(), ConnectionError> {
     let target = Target { method: &request.method, scheme, authority: request.authority(), path: request.target() };
-    let Some(upgrade) = &request.upgrade else {
+    let Some(upgrade) = upgrade else {
         return lease.stream.start(target, &request.headers, request.length);
     };
     let mut headers: HeaderMap = request.headers.clone();

@@ -57,7 +57,10 @@ pub async fn serve(
         let (head, read) = match head {
             Ok(Some(head)) => (head, waiting.first.map_or(Duration::ZERO, |first| now - first)),
             Ok(None) => return,
-            Err(fault) => return refuse(Rc::clone(&worker), client, connection, fault).await,
+            Err(fault) => {
+                let read = waiting.first.map_or(Duration::ZERO, |first| now - first);
+                return refuse(Rc::clone(&worker), client, connection, fault, read).await;
+            }
         };
         let last = one(&worker, &client, &mut connection, &mut timer, head, read).await;
         if last {
@@ -188,7 +191,11 @@ fn origin(uri: Uri, headers: &mut HeaderMap) -> Result<Uri, Fault> {
     let authority = parts.authority.take().ok_or(BAD)?;
     headers.insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| BAD)?);
     parts.scheme = None;
-    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    let target = parts.path_and_query.take().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.path_and_query = Some(match target.as_str().strip_prefix('?') {
+        Some(query) => PathAndQuery::try_from(format!("/?{query}")).map_err(|_| BAD)?,
+        None => target,
+    });
     Uri::from_parts(parts).map_err(|_| BAD)
 }
 
@@ -213,9 +220,10 @@ fn refuse(
     client: Client,
     mut connection: Box<Connection<Transport>>,
     fault: Fault,
+    read: Duration,
 ) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async move {
-        let mut trace = Trace::new(Instant::now(), Duration::ZERO);
+        let mut trace = Trace::new(Instant::now(), read);
         answer_fault(&worker, &client, &mut connection, fault, &mut trace).await;
         linger(connection).await;
     })
@@ -238,7 +246,7 @@ async fn answer_fault(
     let framing = Framing::Known(body.len() as u64);
     connection.start(framing, |out| ResponseHead::write(out, fault.status, &headers, framing, Some("close")));
     let sent = connection.send(Frame::Data(body.into()));
-    let flushed = connection.flush().await;
+    let flushed = tokio::time::timeout(LINGER_TIME, connection.flush()).await.unwrap_or(Ok(()));
     trace.status = fault.status.as_u16();
     trace.error = Some(match sent.and(flushed) {
         Ok(()) => fault.reason.to_owned(),

@@ -158,8 +158,10 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
     if !headers.values().all(is_trimmed) {
         return Err("white space around a field value");
     }
-    if uri.path() == "*" && method != Method::OPTIONS {
-        return Err("asterisk form");
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    let asterisk = target == "*" && method == Method::OPTIONS;
+    if !(target.starts_with('/') || asterisk || method == Method::CONNECT) {
+        return Err("malformed :path");
     }
     put_host(&uri, &mut headers)?;
     join_cookies(&mut headers);

@@ -46,6 +46,14 @@ impl Listening {
     /// Of the system: the address is taken, or not ours.
     pub fn bind(settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
         let socket = bind(settings.config.address)?;
+        Self::over(socket, settings, metrics)
+    }
+
+    /// Over a socket that listens already, such as that of a listener which had another name.
+    ///
+    /// # Errors
+    /// The socket is none.
+    pub fn over(socket: TcpListener, settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
         let capacity = settings.config.limits.connections;
         Ok(Arc::new(Self {
             name: Arc::clone(&settings.config.name),
@@ -100,9 +108,10 @@ impl Listening {
         let wanted = settings.config.limits.connections;
         match wanted.checked_sub(*capacity) {
             Some(more) => self.room.add_permits(more),
-            None => drop(self.room.forget_permits(*capacity - wanted)),
+            // Connections that are open keep their place: what cannot be taken back now never is.
+            None => *capacity -= self.room.forget_permits(*capacity - wanted),
         }
-        *capacity = wanted;
+        *capacity = (*capacity).max(wanted);
         self.settings.store(Arc::new(settings));
     }
 }

@@ -41,6 +41,16 @@ pub struct EndpointSample<'a> {
     pub up: bool,
 }
 
+/// Which names are configured.
+pub struct Present<'a> {
+    /// Of listeners.
+    pub listener: &'a dyn Fn(&str) -> bool,
+    /// Of routes; the empty name stands for none.
+    pub route: &'a dyn Fn(&str) -> bool,
+    /// Of clusters; the empty name stands for none.
+    pub cluster: &'a dyn Fn(&str) -> bool,
+}
+
 /// What is not counted here but read from its owner at a scrape.
 pub trait Source {
     /// Calls `each` for every endpoint of the snapshot.
@@ -144,12 +154,15 @@ impl Metrics {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// Forgets series whose handles nobody holds any more. Call it once an old snapshot is gone.
-    pub fn prune(&self) {
+    /// Forgets the series of names that are configured no more. A handle that is still held counts on
+    /// unseen.
+    pub fn prune(&self, present: &Present<'_>) {
         let mut registry = self.registry();
-        registry.routes.retain(|_, route| Arc::strong_count(route) > 1);
-        registry.clusters.retain(|_, cluster| Arc::strong_count(cluster) > 1);
-        registry.listeners.retain(|_, listener| Arc::strong_count(listener) > 1);
+        registry.routes.retain(|(listener, route, cluster), _| {
+            (present.listener)(listener) && (present.route)(route) && (present.cluster)(cluster)
+        });
+        registry.clusters.retain(|name, _| (present.cluster)(name));
+        registry.listeners.retain(|name, _| (present.listener)(name));
     }
 
     /// Appends the whole page in Prometheus' text format.

@@ -32,6 +32,7 @@ pub struct Relay<'a, 'c> {
     progress: Instant,
     waits_for: Party,
     uploaded: bool,
+    upload_sent: bool,
     downloaded: bool,
     informed: usize,
     /// Whether any of the request's body was taken from the client, so that it cannot be sent again.
@@ -57,6 +58,11 @@ impl<'a, 'c> Relay<'a, 'c> {
         now: Instant,
     ) -> Self {
         let uploaded = down.is_received();
+        if uploaded {
+            // A body that was empty after all is to be ended all the same; whatever is wrong with the
+            // endpoint shows when its response is waited for.
+            let _ = up.finish();
+        }
         Self {
             down,
             up,
@@ -65,6 +71,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             progress: now,
             waits_for: Party::Endpoint,
             uploaded,
+            upload_sent: false,
             downloaded: false,
             informed: 0,
             body_taken: false,
@@ -140,12 +147,14 @@ impl<'a, 'c> Relay<'a, 'c> {
         if let Poll::Ready(done) = self.poll_download(cx) {
             return Poll::Ready(done);
         }
-        if !self.uploaded
-            && let Poll::Ready(Err(error)) = self.poll_upload(cx)
+        // Both ways go on at once; it is the download that says whom we wait for.
+        let waits_for = self.waits_for;
+        if let Poll::Ready(Err(error)) = self.poll_upload(cx)
             && !matches!(error, ProxyError::Upstream(_))
         {
             return Poll::Ready(Err(error));
         }
+        self.waits_for = waits_for;
         if self.uploaded && self.down.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(ProxyError::ClientGone));
         }
@@ -158,7 +167,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// Of either side.
     pub async fn tunnel(&mut self, idle: Duration) -> Result<(), ProxyError> {
         self.patience = Patience { client: idle, endpoint: idle, until: None };
-        (self.uploaded, self.downloaded) = (false, false);
+        (self.uploaded, self.upload_sent, self.downloaded) = (false, false, false);
         let (mut up_closed, mut down_closed) = (false, false);
         poll_fn(|cx| {
             if !up_closed && let Poll::Ready(result) = self.poll_upload(cx) {
@@ -179,34 +188,30 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Step {
         loop {
-            if self.uploaded || self.up.unsent() >= UPLOAD_HIGH_WATER {
-                self.waits_for = Party::Endpoint;
-                ready!(self.up.poll_flush(cx)).map_err(ProxyError::Upstream)?;
-                if self.uploaded {
-                    return Poll::Ready(Ok(()));
-                }
+            if self.upload_sent {
+                return Poll::Ready(Ok(()));
             }
-            if self.up.must_flush() {
+            if self.uploaded || self.up.must_flush() || self.up.unsent() >= UPLOAD_HIGH_WATER {
                 self.waits_for = Party::Endpoint;
-                ready!(self.up.poll_flush(cx)).map_err(ProxyError::Upstream)?;
+                ready!(self.poll_flush_up(cx))?;
+                self.upload_sent = self.uploaded;
+                continue;
             }
             let Poll::Ready(frame) = self.down.poll_frame(cx)? else {
                 self.waits_for = Party::Client;
-                if let Poll::Ready(flushed) = self.up.poll_flush(cx) {
-                    flushed.map_err(ProxyError::Upstream)?;
+                if let Poll::Ready(flushed) = self.poll_flush_up(cx) {
+                    flushed?;
                 }
                 return Poll::Pending;
             };
             self.progress = Instant::now();
-            match frame {
-                Some(frame) => {
-                    self.body_taken = true;
-                    self.up.send(frame).map_err(ProxyError::Upstream)?;
-                }
-                None => {
-                    self.uploaded = true;
-                    self.up.finish().map_err(ProxyError::Upstream)?;
-                }
+            if let Some(frame) = frame {
+                self.body_taken = true;
+                self.up.send(frame).map_err(ProxyError::Upstream)?;
+            }
+            if self.down.is_received() {
+                self.uploaded = true;
+                self.up.finish().map_err(ProxyError::Upstream)?;
             }
         }
     }
@@ -215,9 +220,9 @@ impl<'a, 'c> Relay<'a, 'c> {
         loop {
             if self.downloaded {
                 self.waits_for = Party::Client;
-                return self.down.poll_flush(cx);
+                return self.poll_flush_down(cx);
             }
-            if self.down.poll_ready(cx)?.is_pending() {
+            if self.poll_ready_down(cx)?.is_pending() {
                 self.waits_for = Party::Client;
                 return Poll::Pending;
             }
@@ -227,18 +232,46 @@ impl<'a, 'c> Relay<'a, 'c> {
                 return Poll::Pending;
             };
             self.progress = Instant::now();
-            match frame {
-                Some(frame) => self.down.send(frame)?,
-                None => {
-                    self.downloaded = true;
-                    self.down.finish()?;
-                }
+            if let Some(frame) = frame {
+                self.down.send(frame)?;
+            }
+            if self.up.is_received() {
+                self.downloaded = true;
+                self.down.finish()?;
             }
         }
     }
 
+    /// Octets that are taken count as progress, however few.
+    fn poll_flush_up(&mut self, cx: &mut Context<'_>) -> Step {
+        let before = self.up.unsent();
+        let flushed = self.up.poll_flush(cx).map_err(ProxyError::Upstream);
+        self.note_taken(before, self.up.unsent());
+        flushed
+    }
+
+    fn poll_flush_down(&mut self, cx: &mut Context<'_>) -> Step {
+        let before = self.down.unsent();
+        let flushed = self.down.poll_flush(cx);
+        self.note_taken(before, self.down.unsent());
+        flushed
+    }
+
+    fn poll_ready_down(&mut self, cx: &mut Context<'_>) -> Step {
+        let before = self.down.unsent();
+        let ready = self.down.poll_ready(cx);
+        self.note_taken(before, self.down.unsent());
+        ready
+    }
+
+    fn note_taken(&mut self, before: usize, after: usize) {
+        if after < before {
+            self.progress = Instant::now();
+        }
+    }
+
     fn flush_down(&mut self, cx: &mut Context<'_>) -> Result<(), ProxyError> {
-        match self.down.poll_flush(cx) {
+        match self.poll_flush_down(cx) {
             Poll::Ready(flushed) => flushed,
             Poll::Pending => {
                 self.waits_for = Party::Client;

@@ -73,8 +73,11 @@ fn certified_key(
         return Err(unusable(&certificate.cert, &"holds no certificate"));
     }
     let key = PrivateKeyDer::from_pem_file(&certificate.key).map_err(|error| unusable(&certificate.key, &error))?;
-    CertifiedKey::from_der(chain, key, provider)
-        .map_err(|error| format!("{} with {}: {error}", certificate.cert.display(), certificate.key.display()))
+    let (cert_path, key_path) = (certificate.cert.display(), certificate.key.display());
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => format!("{key_path} is not the private key of {cert_path}"),
+        error => format!("{cert_path} with {key_path}: {error}"),
+    })
 }
 
 fn unusable(path: &Path, why: &dyn std::fmt::Display) -> String {

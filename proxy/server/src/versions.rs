@@ -11,7 +11,7 @@ use crate::{access_log::rfc3339, snapshot::Programs};
 /// Versions kept of a plugin, the current one among them.
 const KEPT: usize = 8;
 
-/// All versions of one plugin, the current one first where nothing was rolled back.
+/// All versions of one plugin, the latest loaded first.
 #[derive(Debug, Clone)]
 struct Versions {
     config: Plugin,
@@ -19,6 +19,8 @@ struct Versions {
     file: String,
     current: Arc<Program>,
     all: Vec<Arc<Program>>,
+    /// Versions that decided before, the latest last: where a rollback goes.
+    former: Vec<Arc<Program>>,
 }
 
 /// The plugins of a configuration.
@@ -63,17 +65,16 @@ impl Plugins {
         let program =
             host.load(plugin, &component).map_err(|refused| format!("{}: {refused}", plugin.path.display()))?;
         let before = self.by_name.get(&plugin.name);
-        if let Some(before) = before
-            && before.file == program.sha256()
-            && before.config == *plugin
-        {
-            return Ok(before.clone());
-        }
-        let file = program.sha256().to_owned();
         // Versions made under other limits or grants are not brought back under these.
-        let all = before.filter(|before| before.config == *plugin).map(|before| before.all.clone()).unwrap_or_default();
-        let mut versions = Versions { config: plugin.clone(), file, current: Arc::clone(&program), all };
-        versions.add(program);
+        let Some(before) = before.filter(|before| has_same_limits(&before.config, plugin)) else {
+            let (file, all) = (program.sha256().to_owned(), vec![Arc::clone(&program)]);
+            return Ok(Versions { config: plugin.clone(), file, current: program, all, former: Vec::new() });
+        };
+        let mut versions = Versions { config: plugin.clone(), ..before.clone() };
+        if versions.file != program.sha256() {
+            versions.file = program.sha256().to_owned();
+            versions.add(program);
+        }
         Ok(versions)
     }
 
@@ -97,18 +98,20 @@ impl Plugins {
     pub fn rollback(&self, name: &str, version: Option<&str>) -> Result<Self, Fault> {
         let mut next = self.clone();
         let versions = next.versions(name)?;
-        let at = versions.all.iter().position(|program| Arc::ptr_eq(program, &versions.current)).unwrap_or(0);
         let earlier = match version {
-            None => versions.all.get(at + 1),
-            Some(start) => versions.all.iter().find(|program| program.sha256().starts_with(start)),
+            None => versions.former.pop(),
+            Some(start) => versions.all.iter().find(|program| program.sha256().starts_with(start)).cloned(),
         };
-        let earlier = earlier.cloned().ok_or_else(|| {
+        let earlier = earlier.ok_or_else(|| {
             Fault::Unknown(match version {
                 Some(version) => format!("plugin {name} has no version {version}: see `weir plugin list`"),
                 None => format!("plugin {name} has no version before this one"),
             })
         })?;
-        versions.current = earlier;
+        match version {
+            None => versions.current = earlier,
+            Some(_) => versions.decide(earlier),
+        }
         Ok(next)
     }
 
@@ -149,8 +152,22 @@ impl Versions {
         self.all.retain(|known| known.sha256() != program.sha256());
         self.all.insert(0, Arc::clone(&program));
         self.all.truncate(KEPT);
-        self.current = program;
+        self.decide(program);
     }
+
+    fn decide(&mut self, program: Arc<Program>) {
+        let former = std::mem::replace(&mut self.current, program);
+        if former.sha256() != self.current.sha256() {
+            self.former.push(former);
+        }
+        let surplus = self.former.len().saturating_sub(KEPT);
+        self.former.drain(..surplus);
+    }
+}
+
+/// Settings are each binding's own: everything else is part of a version.
+fn has_same_limits(before: &Plugin, now: &Plugin) -> bool {
+    Plugin { settings: Value::Null, ..before.clone() } == Plugin { settings: Value::Null, ..now.clone() }
 }
 
 fn describe(program: &Arc<Program>, current: &Arc<Program>) -> Value {

@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -68,7 +68,7 @@ pub struct Handle {
 pub struct Worker {
     shared: Arc<Shared>,
     pinned: RefCell<Rc<Pinned>>,
-    balancers: RefCell<HashMap<usize, Box<dyn Balancer>>>,
+    balancers: RefCell<HashMap<usize, Balancing>>,
     rng: RefCell<Rng>,
     date: RefCell<(u64, HeaderValue)>,
     open: Cell<usize>,
@@ -85,6 +85,10 @@ pub struct Worker {
     /// Cancelled when connections are to end after what they are at.
     pub draining: CancellationToken,
 }
+
+/// The native balancer of a cluster. The weak reference keeps the cluster's address, by which this is
+/// found, from being used again.
+type Balancing = (Weak<Cluster>, Box<dyn Balancer>);
 
 /// A snapshot as one worker holds it: exchanges count their references without touching memory that
 /// other workers use.
@@ -131,7 +135,8 @@ impl Worker {
     pub fn pick_natively(&self, cluster: &Arc<Cluster>, candidates: &Candidates) -> Option<usize> {
         let mut balancers = self.balancers.borrow_mut();
         let key = Arc::as_ptr(cluster) as usize;
-        let native = balancers.entry(key).or_insert_with(|| balancer(&cluster.config().balance));
+        let make = || (Arc::downgrade(cluster), balancer(&cluster.config().balance));
+        let (_, native) = balancers.entry(key).or_insert_with(make);
         native.pick(candidates, &mut self.rng.borrow_mut())
     }
 
@@ -154,9 +159,8 @@ impl Worker {
     /// A new snapshot is in force: let go of what only the former one needed.
     fn refresh(&self) {
         let pinned = self.pin();
-        let alive: Vec<usize> =
-            pinned.snapshot.clusters.values().map(|upstream| Arc::as_ptr(&upstream.cluster) as usize).collect();
-        self.balancers.borrow_mut().retain(|key, _| alive.contains(key));
+        drop(pinned);
+        self.balancers.borrow_mut().retain(|_, (cluster, _)| cluster.strong_count() > 0);
         self.figures.clear();
         self.metrics.prune();
         self.guests.prune();

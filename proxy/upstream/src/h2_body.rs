@@ -13,7 +13,6 @@ use weir_http1::Frame;
 pub struct Sender {
     stream: SendStream<Bytes>,
     pending: Bytes,
-    left: Option<u64>,
     sent: u64,
     ended: bool,
     /// The end, with its trailers, that comes after what is pending.
@@ -21,9 +20,9 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// For a body of `length` octets where that is known: its last octets then end the stream.
-    pub fn new(stream: SendStream<Bytes>, length: Option<u64>, ended: bool) -> Self {
-        Self { stream, pending: Bytes::new(), left: length, sent: 0, ended, end: None }
+    /// For a stream whose head was sent; `ended` with it where there is no body.
+    pub fn new(stream: SendStream<Bytes>, ended: bool) -> Self {
+        Self { stream, pending: Bytes::new(), sent: 0, ended, end: None }
     }
 
     /// Octets that wait for flow control.
@@ -88,9 +87,11 @@ impl Sender {
                 }
             }
             let piece = self.pending.split_to(self.stream.capacity().min(self.pending.len()));
-            self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
-            let last = self.left == Some(0);
-            self.ended |= last;
+            let last = self.pending.is_empty() && matches!(self.end, Some(None));
+            if last {
+                self.end = None;
+                self.ended = true;
+            }
             self.stream.send_data(piece, last)?;
         }
         Poll::Ready(self.end.take().map_or(Ok(()), |trailers| self.end(trailers.map(|trailers| *trailers))))

@@ -62,8 +62,9 @@ fn read(file: &Path) -> anyhow::Result<Bytes> {
 /// What a push or a rollback says: the version that decides now, and the way back.
 fn current(name: &str, answer: &Value) -> String {
     let mut text = format!("{name} is now version {}\n", short(answer, "sha256"));
-    if answer.get("previous").is_some_and(Value::is_string) {
-        let _ = writeln!(text, "back to {}: weir plugin rollback {name}", short(answer, "previous"));
+    let previous = answer.get("previous").filter(|previous| previous.is_string());
+    if previous.is_some_and(|previous| Some(previous) != answer.get("sha256")) {
+        let _ = writeln!(text, "the way back: weir plugin rollback {name} --to {}", short(answer, "previous"));
     }
     text
 }

@@ -4,7 +4,7 @@
 //! are closed. HTTP/2 connections are shared by streams up to the endpoint's limit.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -19,9 +19,10 @@ use weir_http1::Connection;
 use super::{ConnectionError, Connector, Stream, Transport};
 use crate::endpoint::Endpoint;
 
-/// Flow control windows of an HTTP/2 connection to an endpoint.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What an endpoint may send ahead on one stream. The connection as a whole is not bounded beyond
+/// that: clients that do not read must not hold up those that do.
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// A connection for one exchange.
 #[derive(Debug)]
@@ -47,13 +48,19 @@ struct Idle {
 /// An HTTP/2 connection with its streams under way.
 struct Shared {
     sender: SendRequest<Bytes>,
-    active: Rc<()>,
+    /// As many references as streams, and one; false once the connection is not to be trusted.
+    active: Rc<Cell<bool>>,
     used: Instant,
 }
 
 impl Shared {
     fn active(&self) -> usize {
         Rc::strong_count(&self.active) - 1
+    }
+
+    fn is_usable(&mut self) -> bool {
+        let context = &mut Context::from_waker(Waker::noop());
+        self.active.get() && !matches!(self.sender.poll_ready(context), Poll::Ready(Err(_)))
     }
 
     fn stream(&self) -> Stream {
@@ -162,7 +169,7 @@ impl Pools {
                 tracing::debug!(%error, "connection to an endpoint ended");
             }
         });
-        let shared = Shared { sender, active: Rc::default(), used: Instant::now() };
+        let shared = Shared { sender, active: Rc::new(Cell::new(true)), used: Instant::now() };
         let stream = shared.stream();
         of(&mut self.idle.borrow_mut(), connector, endpoint).http2.push(shared);
         Ok(stream)
@@ -188,7 +195,7 @@ impl Pools {
                 if shared.active() > 0 {
                     shared.used = now;
                 }
-                now - shared.used < timeout && is_usable(&mut shared.sender)
+                now - shared.used < timeout && shared.is_usable()
             });
             !idle.http1.is_empty() || !idle.http2.is_empty()
         });
@@ -210,14 +217,10 @@ fn of<'a>(idle: &'a mut HashMap<u64, Idle>, connector: &Connector, endpoint: u64
 
 /// The first connection with room for a stream; dead ones are dropped on the way.
 fn take_http2(kept: &mut Vec<Shared>) -> Option<Stream> {
-    kept.retain_mut(|shared| is_usable(&mut shared.sender));
+    kept.retain_mut(Shared::is_usable);
     let shared = kept.iter_mut().find(|shared| shared.active() < shared.sender.current_max_send_streams())?;
     shared.used = Instant::now();
     Some(shared.stream())
-}
-
-fn is_usable(sender: &mut SendRequest<Bytes>) -> bool {
-    !matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
 }
 
 /// Whether nothing came on an idle connection: neither its end nor octets nobody asked for.

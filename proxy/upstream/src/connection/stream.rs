@@ -1,6 +1,7 @@
 //! One exchange with an endpoint, over HTTP/1.1 or HTTP/2.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -38,8 +39,8 @@ pub struct Stream(Kind);
 #[derive(Debug)]
 enum Kind {
     Http1 { connection: Box<Connection<Transport>>, method: Method, reusable: bool },
-    Ready { sender: SendRequest<Bytes>, active: Rc<()> },
-    Http2 { _active: Rc<()>, send: Sender, response: ResponseFuture, receive: Option<Receiver> },
+    Ready { sender: SendRequest<Bytes>, active: Rc<Cell<bool>> },
+    Http2 { active: Rc<Cell<bool>>, send: Sender, response: ResponseFuture, receive: Option<Receiver> },
 }
 
 /// Where a request goes, in the words of either protocol.
@@ -60,7 +61,7 @@ impl Stream {
         Self(Kind::Http1 { connection: Box::new(connection), method: Method::GET, reusable: false })
     }
 
-    pub(super) fn http2(sender: SendRequest<Bytes>, active: Rc<()>) -> Self {
+    pub(super) fn http2(sender: SendRequest<Bytes>, active: Rc<Cell<bool>>) -> Self {
         Self(Kind::Ready { sender, active })
     }
 
@@ -82,14 +83,9 @@ impl Stream {
             Kind::Ready { sender, active } => {
                 let request = http2_request(target, headers)?;
                 let ended = length == Length::Empty;
-                let known = if let Length::Known(n) = length { Some(n) } else { None };
                 let (response, send) = sender.send_request(request, ended)?;
-                self.0 = Kind::Http2 {
-                    _active: Rc::clone(active),
-                    send: Sender::new(send, known, ended),
-                    response,
-                    receive: None,
-                };
+                self.0 =
+                    Kind::Http2 { active: Rc::clone(active), send: Sender::new(send, ended), response, receive: None };
             }
             Kind::Http2 { .. } => {}
         }
@@ -218,6 +214,14 @@ impl Stream {
             Kind::Http1 { connection, .. } => connection.poll_shutdown(cx).map(drop),
             _ => Poll::Ready(()),
         }
+    }
+
+    /// The endpoint is silent: no more streams on a connection that may be dead.
+    pub fn distrust(&mut self) {
+        if let Kind::Http2 { active, .. } | Kind::Ready { active, .. } = &self.0 {
+            active.set(false);
+        }
+        self.abort();
     }
 
     /// The HTTP/1.1 connection when its exchange is complete and the endpoint keeps it.

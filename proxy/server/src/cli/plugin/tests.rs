@@ -75,7 +75,7 @@ async fn a_push_names_the_version_and_the_way_back() {
     let push = PluginCommand::Push { name: "canary".into(), file: file.0.clone(), admin: admin().await };
     assert_eq!(
         run(&push).await.unwrap(),
-        "canary is now version bbbbbbbbbbbb\nback to aaaaaaaaaaaa: weir plugin rollback canary\n"
+        "canary is now version bbbbbbbbbbbb\nthe way back: weir plugin rollback canary --to aaaaaaaaaaaa\n"
     );
 }
 
