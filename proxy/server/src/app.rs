@@ -46,6 +46,7 @@ pub struct App {
     running: Mutex<Running>,
     listeners: ArcSwap<Vec<Arc<Listening>>>,
     plugins: ArcSwap<Plugins>,
+    grace: ArcSwap<Duration>,
     draining: AtomicBool,
 }
 
@@ -72,6 +73,7 @@ impl App {
         let metrics = Metrics::new(workers(&config));
         let listeners = bind(&config, &[], &metrics)?.into_iter().map(|change| change.listening).collect();
         let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), host, metrics, log });
+        let grace = config.process.shutdown_grace;
         let app = Arc::new(Self {
             path,
             shared,
@@ -79,6 +81,7 @@ impl App {
             running: Mutex::new(Running { config, plugins: plugins.clone(), health: HealthChecks::default() }),
             listeners: ArcSwap::from_pointee(listeners),
             plugins: ArcSwap::from_pointee(plugins),
+            grace: ArcSwap::from_pointee(grace),
             draining: AtomicBool::new(false),
         });
         Ok((app, writer))
@@ -130,11 +133,6 @@ impl App {
         self.running.lock().await.config.admin.as_ref().map(|admin| admin.address)
     }
 
-    /// How long a drain may take.
-    pub async fn shutdown_grace(&self) -> Duration {
-        self.running.lock().await.config.process.shutdown_grace
-    }
-
     /// Whether files are to be watched, and which.
     pub async fn watched(&self) -> Option<Vec<PathBuf>> {
         let running = self.running.lock().await;
@@ -174,6 +172,7 @@ impl App {
         }
         warn_of_restart(&running.config, &prepared.config);
         self.take_up_listeners(prepared.listeners);
+        self.grace.store(Arc::new(prepared.config.process.shutdown_grace));
         running.config = Arc::clone(&prepared.config);
         Ok(self.take_up(running, prepared.plugins, prepared.snapshot))
     }
@@ -267,7 +266,7 @@ impl App {
     /// Stop accepting, let what is in flight finish, and cut the rest after the grace; true when
     /// nothing had to be cut.
     pub async fn drain(&self) -> bool {
-        let grace = self.shutdown_grace().await;
+        let grace = **self.grace.load();
         self.draining.store(true, Relaxed);
         tracing::info!(grace = ?grace, "draining");
         for listening in self.listeners.load().iter() {

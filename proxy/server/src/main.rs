@@ -88,7 +88,9 @@ async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
             _ = pulse.tick() => anyhow::ensure!(app.is_alive(), "a worker has ended by itself"),
             _ = hangup.recv() => {
                 writer.reopen();
-                let _ = app.reload().await;
+                // Beside this loop: a plugin that compiles must not hold up the signal to end.
+                let app = Arc::clone(&app);
+                tokio::spawn(async move { app.reload().await });
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
