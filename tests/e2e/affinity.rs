@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, Reply, Weir, empty, eventually, request};
+use super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, request};
 
 const COOKIE: &str = r#"affinity = { cookie = { name = "stick", idle = "30m", max = "8h" } }"#;
 
@@ -196,5 +196,19 @@ async fn cookies_of_a_shared_secret_outlive_the_process() {
     let weir = start().await;
     for _ in 0..6 {
         assert_eq!(ask(&weir, "/", Some(&cookie(&first))).await.text(), first.text());
+    }
+}
+
+#[tokio::test]
+async fn an_endpoints_own_cookies_stay_beside_ours() {
+    let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nContent-Length: 2\r\n\r\nok";
+    let endpoint = RawEndpoint::answering(answer).await;
+    let weir = Weir::before_with(&[endpoint.address], COOKIE).await;
+    for mut client in [Client::http1(weir.web()).await, Client::http2(weir.web()).await] {
+        let reply = client.get("/").await;
+        let mut set: Vec<_> = reply.headers.get_all("set-cookie").iter().map(|one| one.to_str().unwrap()).collect();
+        set.sort_unstable();
+        assert!(set.len() == 3 && set[2].starts_with("stick="), "{set:?}");
+        assert_eq!(set[..2], ["a=1", "b=2; Path=/"]);
     }
 }

@@ -1,7 +1,16 @@
 //! What a client is told when an exchange fails, and what the log says of it.
 
-use super::harness::{Body, Client, Endpoint, Raw, RawEndpoint, Reserved, Weir, get, octets, request, soon, until};
+use std::{net::SocketAddr, time::Duration};
+
 use http::Method;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use super::harness::{
+    Body, Client, Endpoint, Raw, RawEndpoint, Reserved, Weir, empty, get, octets, request, soon, until,
+};
 
 const QUICK_CHECKS: &str =
     r#"health = { http = { path = "/health" }, interval = "20ms", timeout = "5s", fall = 1, rise = 1 }"#;
@@ -103,7 +112,7 @@ async fn a_route_timeout_also_ends_a_response_that_goes_on_and_on() {
     let endpoint = RawEndpoint::start(|mut raw, _| async move {
         raw.head().await;
         raw.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(10));
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
         while raw.try_send("1\r\nx\r\n").await.is_ok() {
             ticks.tick().await;
         }
@@ -124,7 +133,7 @@ async fn a_route_timeout_also_ends_a_response_that_goes_on_and_on() {
     ))
     .await;
     let mut client = Client::http1(weir.web()).await;
-    assert!(client.try_ask(request(Method::GET, "/on").body(super::harness::empty()).unwrap()).await.is_err());
+    assert!(client.try_ask(request(Method::GET, "/on").body(empty()).unwrap()).await.is_err());
     assert_eq!(weir.logged("/on").await["error"], "route timed out");
 }
 
@@ -158,7 +167,7 @@ async fn an_http2_client_that_gives_up_is_499_in_the_log() {
     let mut client = Client::http2(weir.web()).await;
     let mut other = client.another();
     {
-        let asking = client.send(request(Method::GET, "/late").body(super::harness::empty()).unwrap());
+        let asking = client.send(request(Method::GET, "/late").body(empty()).unwrap());
         tokio::pin!(asking);
         until("the request to arrive", || {
             assert!(futures_util::FutureExt::now_or_never(&mut asking).is_none());
@@ -235,7 +244,7 @@ async fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
     .await;
     let weir = Weir::before(&[endpoint.address]).await;
     for mut client in [Client::http1(weir.web()).await, Client::http2(weir.web()).await] {
-        let response = client.try_ask(request(Method::GET, "/broken").body(super::harness::empty()).unwrap()).await;
+        let response = client.try_ask(request(Method::GET, "/broken").body(empty()).unwrap()).await;
         assert!(response.is_err(), "{response:?}");
     }
     assert_eq!(endpoint.connections(), 2, "a response that has begun is not asked for again");
@@ -253,4 +262,98 @@ async fn a_response_shorter_than_announced_breaks_off() {
     client.send("GET /short HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
     client.head().await;
     assert_eq!(client.rest().await, "short");
+}
+
+/// `/404`, `/502` and `/503` end in that; `/ping` is answered.
+async fn failing(refusing: &Reserved, sick: &Endpoint) -> Weir {
+    sick.set_healthy(false);
+    let weir = Weir::start(&format!(
+        r#"
+        [listeners.web]
+        address = "127.0.0.1:0"
+        [[routes]]
+        name = "ping"
+        match = {{ path = "/ping" }}
+        respond = {{ body = "pong" }}
+        [[routes]]
+        name = "refused"
+        match = {{ path = "/502" }}
+        cluster = "refusing"
+        [[routes]]
+        name = "none"
+        match = {{ path = "/503" }}
+        cluster = "sick"
+        [clusters.refusing]
+        endpoints = ["{}"]
+        [clusters.sick]
+        endpoints = ["{}"]
+        {QUICK_CHECKS}
+        "#,
+        refusing.address, sick.address
+    ))
+    .await;
+    weir.endpoint_is("sick", sick.address, "unhealthy").await;
+    weir
+}
+
+#[tokio::test]
+async fn a_head_that_fails_has_the_length_and_no_body() {
+    let (refusing, sick) = (Reserved::new(), Endpoint::start("a").await);
+    let weir = failing(&refusing, &sick).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    for status in [404, 502, 503] {
+        raw.send(format!("HEAD /{status} HTTP/1.1\r\nHost: weir.test\r\n\r\n")).await;
+        let head = raw.head().await.to_ascii_lowercase();
+        assert!(head.starts_with(&format!("http/1.1 {status} ")) && head.contains("content-length: "), "{head}");
+        raw.send("GET /ping HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        let (head, body) = raw.response().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "a body after {status}? {head}");
+        assert_eq!(body, "pong");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_fails_is_no_error_of_its_http2_stream() {
+    let (refusing, sick) = (Reserved::new(), Endpoint::start("a").await);
+    let weir = failing(&refusing, &sick).await;
+    let mut client = Client::http2(weir.web()).await;
+    for status in [404, 502, 503] {
+        let asked = request(Method::HEAD, &format!("/{status}")).body(empty()).unwrap();
+        let reply = client.ask(asked).await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (status, ""));
+        assert_eq!(client.get("/ping").await.text(), "pong");
+    }
+}
+
+/// An address that leaves further connections waiting: its queue is short, and full.
+async fn full_queue() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let (address, mut waiting) = (listener.local_addr().unwrap(), Vec::new());
+    while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        waiting.push(stream.unwrap());
+    }
+    (listener, waiting, address)
+}
+
+#[tokio::test]
+async fn a_route_timeout_also_ends_connecting() {
+    let (_listener, _waiting, address) = full_queue().await;
+    let weir = Weir::start(&format!(
+        r#"
+        [listeners.web]
+        address = "127.0.0.1:0"
+        [[routes]]
+        name = "short"
+        cluster = "web"
+        timeout = "200ms"
+        [clusters.web]
+        endpoints = ["{address}"]
+        connect-timeout = "60s"
+        "#
+    ))
+    .await;
+    assert_eq!(get(weir.web(), "/queue").await.status, 504);
+    assert_eq!(weir.logged("/queue").await["error"], "route timed out");
 }

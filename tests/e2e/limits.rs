@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::harness::{Client, Endpoint, Raw, Weir, eventually, request, until};
+use super::harness::{Client, Endpoint, Raw, Weir, eventually, request, soon, until};
 
 async fn weir(limits: &str) -> Weir {
     Weir::start(&format!(
@@ -111,4 +111,17 @@ async fn limits_change_with_a_reload() {
     raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\nA: 1\r\nB: 2\r\n\r\n").await;
     let head = raw.head().await;
     assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_and_asks_and_reads_nothing_is_cut() {
+    let weir = weir(r#"body-timeout = "1s""#).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    let many = GET.repeat(1000);
+    soon("the connection to be cut", async { while raw.try_send(&many).await.is_ok() {} }).await;
+    eventually("no connection", || async {
+        (weir.metric(r#"weir_connections{listener="web"}"#).await == 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(super::harness::get(weir.web(), "/").await.text(), "ok");
 }

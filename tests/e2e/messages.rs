@@ -232,3 +232,21 @@ async fn a_respond_route_answers_head_without_a_body() {
     raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
     assert_eq!(raw.response().await.1, "short and stout");
 }
+
+#[tokio::test]
+async fn an_http10_request_without_host_has_one_for_the_endpoint() {
+    let (endpoint, _weir, mut raw) = before_endpoint().await;
+    raw.send("GET / HTTP/1.0\r\n\r\n").await;
+    let (head, body) = raw.response().await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body == "a", "{head}");
+    assert_eq!(endpoint.last().values("host").len(), 1);
+}
+
+#[tokio::test]
+async fn a_query_right_after_the_authority_is_one_of_the_root() {
+    let (endpoint, _weir, mut raw) = before_endpoint().await;
+    raw.send("GET http://weir.test?x=1 HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    assert_eq!(raw.response().await.1, "a");
+    let seen = endpoint.last();
+    assert_eq!((seen.uri.to_string().as_str(), seen.values("host")), ("/?x=1", vec!["weir.test".to_owned()]));
+}

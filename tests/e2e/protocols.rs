@@ -136,3 +136,28 @@ async fn split_cookies_of_http2_become_one_field_for_http1() {
     Client::http2(weir.web()).await.ask(asked).await;
     assert_eq!(endpoint.last().values("cookie"), ["a=1; b=2"]);
 }
+
+#[tokio::test]
+async fn bodies_larger_than_every_window_come_back_while_they_go_up_in_all_four_combinations() {
+    for mut road in roads().await {
+        for length in [300 << 10, 511_111, 1 << 20, 2 << 20] {
+            for told in [true, false] {
+                let asked = request(Method::POST, "/echo").body(octets(length, told)).unwrap();
+                let reply = road.client.ask(asked).await;
+                let road_is = format!("{:?} to {:?}, {length}, {told}", road.downstream, road.upstream);
+                assert_eq!(reply.body.len() as u64, length, "{road_is}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_a_response_of_known_length_pass_from_http2_to_http2() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::before_with(&[endpoint.address], "http2 = true").await;
+    let mut client = Client::http2(weir.web()).await;
+    let asked = request(Method::GET, "/trailers/4").header(TE, "trailers").body(empty()).unwrap();
+    let reply = client.ask(asked).await;
+    assert_eq!((reply.header("content-length"), reply.text()), ("4", "body"));
+    assert_eq!(reply.trailers.unwrap_or_default().get("x-sum").unwrap(), "4");
+}

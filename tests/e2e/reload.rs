@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal::SIGHUP;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::harness::{Ca, Client, Endpoint, Setup, Weir, eventually, get, guest, until};
+use super::harness::{Ca, Client, Endpoint, Reserved, Setup, Weir, eventually, get, guest, until};
 
 fn text(endpoints: &[SocketAddr], more: &str) -> String {
     let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
@@ -229,4 +229,18 @@ async fn a_renewed_certificate_is_taken_up() {
     })
     .await;
     assert_eq!(old.get("/").await.text(), "a", "connections of before go on");
+}
+
+#[tokio::test]
+async fn a_listener_takes_another_name_and_answers_on() {
+    let reserved = Reserved::new();
+    let named = |name: &str| listeners(&[name]).replace("127.0.0.1:0", &reserved.address.to_string());
+    let mut weir = Weir::start(&named("old")).await;
+    assert_eq!(get(reserved.address, "/before").await.text(), "ok");
+    weir.reload(&named("fresh")).await.unwrap();
+    assert_eq!(weir.listener("fresh"), reserved.address);
+    for _ in 0..10 {
+        assert_eq!(get(reserved.address, "/after").await.text(), "ok");
+    }
+    assert_eq!(weir.logged("/after").await["listener"], "fresh");
 }

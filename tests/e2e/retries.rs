@@ -7,7 +7,7 @@ use std::sync::{
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, RawEndpoint, Reserved, Weir, empty, full, get, request};
+use super::harness::{Client, Endpoint, Raw, RawEndpoint, Reserved, Weir, empty, full, get, request};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -158,4 +158,32 @@ async fn connections_to_endpoints_are_kept() {
     }
     assert_eq!((endpoint.requests(), endpoint.connections()), (5, 1));
     assert_eq!(weir.logged("/4").await["reused"], true);
+}
+
+#[tokio::test]
+async fn a_put_of_no_chunk_is_sent_again_to_its_end() {
+    let endpoint = RawEndpoint::start(|mut raw, number| async move {
+        let mut head = raw.head().await;
+        if number == 0 {
+            raw.send(OK).await;
+            raw.head().await;
+            return;
+        }
+        head.make_ascii_lowercase();
+        if head.contains("transfer-encoding: chunked") {
+            raw.until("0\r\n\r\n").await;
+        } else {
+            assert!(head.contains("content-length: 0\r\n"), "{head}");
+        }
+        raw.send(OK).await;
+        raw.closed().await;
+    })
+    .await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
+    assert_eq!(get(weir.web(), "/first").await.text(), "ok");
+    let mut client = Raw::connect(weir.web()).await;
+    client.send("PUT /empty HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    let (head, body) = client.response().await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && body == "ok", "{head}");
+    assert_eq!(weir.logged("/empty").await["attempts"], 2);
 }

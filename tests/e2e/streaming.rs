@@ -11,9 +11,9 @@ use std::{
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::task::AbortHandle;
+use tokio::{net::TcpSocket, task::AbortHandle};
 
-use super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, empty, octets, request, until};
+use super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, empty, get, octets, request, until};
 
 const GIB: u64 = 1 << 30;
 /// More than all buffers on the way hold, the system's included.
@@ -206,4 +206,45 @@ async fn pieces_pass_as_they_come() {
         drop(sender);
         assert_eq!(super::harness::soon("the end", echo.collect()).await.unwrap().to_bytes(), "");
     }
+}
+
+/// A client whose system takes little for it.
+async fn narrow(weir: &Weir) -> Raw {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    Raw::of(socket.connect(weir.web()).await.unwrap())
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_goes_on_reading_gets_all() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\nlimits = {{ body-timeout = \"1s\" }}\n\
+         [[routes]]\nname = \"web\"\ncluster = \"web\"\n[clusters.web]\nendpoints = [\"{}\"]\n",
+        endpoint.address
+    ))
+    .await;
+    let mut client = narrow(&weir).await;
+    client.send(format!("GET /octets/{} HTTP/1.1\r\nHost: weir.test\r\n\r\n", 6 << 20)).await;
+    client.head().await;
+    for _ in 0..96 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        client.exactly(64 << 10).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_hold_up_no_other_client_of_an_http2_cluster() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::before_with(&[endpoint.address], "http2 = true\n[process]\nworkers = 1").await;
+    let mut deaf = Vec::new();
+    for _ in 0..12 {
+        let mut client = narrow(&weir).await;
+        client.send("GET /chunks/1000000000 HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        client.head().await;
+        deaf.push(client);
+    }
+    stalls(endpoint.sent()).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    assert_eq!(get(weir.web(), "/octets/100000").await.body.len(), 100_000);
 }

@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async, tungstenite::Message};
 
-use super::harness::{Raw, RawEndpoint, Weir, soon};
+use super::harness::{Endpoint, Raw, RawEndpoint, Weir, soon};
 
 async fn echo() -> RawEndpoint {
     RawEndpoint::start(|raw, _| async move {
@@ -98,4 +98,16 @@ async fn either_side_may_close_its_half_first() {
     raw.send("you").await;
     raw.finish().await;
     assert_eq!(raw.rest().await, "heard you");
+}
+
+#[tokio::test]
+async fn a_cluster_of_http2_answers_without_switching() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::before_with(&[endpoint.address], "http2 = true").await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("GET /chat HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    let (head, body) = raw.response().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(body, "a");
+    assert!(!endpoint.last().headers.contains_key("upgrade"));
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
 };
 
@@ -75,11 +75,12 @@ impl Reserved {
 /// |---|---|
 /// | `/echo` | the request's body and trailers, as they come |
 /// | `/octets/N` | N octets, length told |
-/// | `/chunks/N` | N octets, length not told |
+/// | `/chunks/N` | N octets, length not told; counted by [`Endpoint::sent`] |
 /// | `/count` | reads the body, answers with its length |
 /// | `/early` | answers without reading the body |
 /// | `/status/N` | that status; empty for 204 and 304 |
 /// | `/trailers` | `body` and the trailer `x-sum: 4` |
+/// | `/trailers/N` | the same, and N as its Content-Length |
 /// | `/half` | `first ` at once, `last` once the gate is open |
 /// | `/late` | answers once the gate is open |
 /// | `/hang` | never answers |
@@ -99,6 +100,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     checks: AtomicUsize,
     connections: AtomicUsize,
+    sent: Arc<AtomicU64>,
     healthy: AtomicBool,
     page: Mutex<String>,
     gate: watch::Sender<bool>,
@@ -129,6 +131,7 @@ impl Endpoint {
             seen: Mutex::default(),
             checks: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            sent: Arc::default(),
             healthy: AtomicBool::new(true),
             page: Mutex::default(),
             gate: watch::Sender::new(false),
@@ -160,6 +163,11 @@ impl Endpoint {
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
+    }
+
+    /// Octets of `/chunks` that were taken so far.
+    pub fn sent(&self) -> &AtomicU64 {
+        &self.shared.sent
     }
 
     pub fn set_healthy(&self, healthy: bool) {
@@ -248,13 +256,16 @@ impl Shared {
                 response
             }
             "octets" => ok(octets(number, true)),
-            "chunks" => ok(octets(number, false)),
+            "chunks" => ok(self.counted(octets(number, false))),
             "count" => ok(full(count(request.into_body()).await.to_string())),
             "status" => status(StatusCode::from_u16(number as u16).unwrap()),
             "trailers" => {
                 let sum = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("4"))]);
                 let mut response = ok(with_trailers("body", sum));
                 response.headers_mut().insert(TRAILER, HeaderValue::from_static("x-sum"));
+                if number > 0 {
+                    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(number));
+                }
                 response
             }
             "half" => ok(self.half()),
@@ -266,6 +277,15 @@ impl Shared {
             "seen" => ok(full(describe(&seen))),
             _ => ok(full(self.name)),
         }
+    }
+
+    fn counted(&self, body: Body) -> Body {
+        let sent = Arc::clone(&self.sent);
+        body.map_frame(move |frame| {
+            sent.fetch_add(frame.data_ref().map_or(0, |data| data.len() as u64), SeqCst);
+            frame
+        })
+        .boxed_unsync()
     }
 
     fn half(&self) -> Body {
