@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Response};
+use http::{Method, Request, Response, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::{net::TcpSocket, task::AbortHandle};
 
-use super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, empty, get, octets, request, until};
+use super::harness::{Body, Client, Endpoint, Raw, RawEndpoint, Reply, Weir, empty, get, octets, request, soon, until};
 
 const GIB: u64 = 1 << 30;
 /// More than all buffers on the way hold, the system's included.
@@ -193,7 +193,7 @@ async fn pieces_pass_as_they_come() {
         let response = client.send(request(Method::POST, "/echo").body(body).unwrap()).await.unwrap();
         let mut echo = response.into_body();
         for piece in ["one", "two", "three"] {
-            let frame = super::harness::soon(piece, echo.frame()).await.unwrap().unwrap();
+            let frame = soon(piece, echo.frame()).await.unwrap().unwrap();
             assert_eq!(frame.data_ref().unwrap(), piece);
             let next = match piece {
                 "one" => "two",
@@ -204,7 +204,7 @@ async fn pieces_pass_as_they_come() {
             }
         }
         drop(sender);
-        assert_eq!(super::harness::soon("the end", echo.collect()).await.unwrap().to_bytes(), "");
+        assert_eq!(soon("the end", echo.collect()).await.unwrap().to_bytes(), "");
     }
 }
 
@@ -247,4 +247,35 @@ async fn clients_that_do_not_read_hold_up_no_other_client_of_an_http2_cluster() 
     stalls(endpoint.sent()).await;
     assert_eq!(get(weir.web(), "/").await.text(), "a");
     assert_eq!(get(weir.web(), "/octets/100000").await.body.len(), 100_000);
+}
+
+/// A body that counts what is taken of it.
+fn upload(length: u64, told: bool, taken: &Arc<AtomicU64>) -> Request<Body> {
+    let taken = Arc::clone(taken);
+    let body = octets(length, false).map_frame(move |frame| {
+        taken.fetch_add(frame.data_ref().map_or(0, |data| data.len() as u64), SeqCst);
+        frame
+    });
+    let asked = request(Method::POST, "/begun");
+    let asked = if told { asked.header(CONTENT_LENGTH, length) } else { asked };
+    asked.body(body.boxed_unsync()).unwrap()
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_first_and_reads_later_gets_all() {
+    for (http2, told) in [(false, false), (false, true), (true, false), (true, true)] {
+        let endpoint = Endpoint::start("a").await;
+        let weir = Weir::before_with(&[endpoint.address], &format!("http2 = {http2}")).await;
+        let (taken, mut begun) = (Arc::default(), Vec::new());
+        for length in (300 << 10..8 << 20).step_by(200 << 10) {
+            let mut client = Client::http1(weir.web()).await;
+            let response = soon("a head", client.send(upload(length, told, &taken))).await.unwrap();
+            begun.push((length, client, response));
+        }
+        stalls(&taken).await;
+        endpoint.open();
+        for (length, _client, response) in begun {
+            assert_eq!(Reply::read(response).await.unwrap().text(), length.to_string(), "{http2}, {told}");
+        }
+    }
 }

@@ -133,3 +133,18 @@ fn a_client_past_our_window_is_stopped() {
     }
     serves(proxy.address()).unwrap();
 }
+
+#[test]
+fn a_window_that_opens_little_by_little_counts_as_reading() {
+    let proxy = Proxy::with_limits(r#"body-timeout = "1s""#);
+    let mut wire = Wire::with(proxy.address(), &[(4, 0)]);
+    wire.send(&headers(GET, 1, &request("GET", "/large")));
+    wire.until(|frame| frame.kind == HEADERS).unwrap();
+    for _ in 0..50 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        wire.send(&window_update(1, 100));
+        data(&mut wire, 100);
+    }
+    wire.send(&[window_update(0, 1 << 20), window_update(1, 1 << 20)].concat());
+    data(&mut wire, LARGE - 5000);
+}

@@ -77,6 +77,7 @@ impl Reserved {
 /// | `/octets/N` | N octets, length told |
 /// | `/chunks/N` | N octets, length not told; counted by [`Endpoint::sent`] |
 /// | `/count` | reads the body, answers with its length |
+/// | `/begun` | its head at once; the length of the request's body, read once the gate is open |
 /// | `/early` | answers without reading the body |
 /// | `/status/N` | that status; empty for 204 and 304 |
 /// | `/trailers` | `body` and the trailer `x-sum: 4` |
@@ -179,7 +180,7 @@ impl Endpoint {
         page.clone_into(&mut self.shared.page.lock().unwrap());
     }
 
-    /// Lets `/half` and `/late` go on, now and from now on.
+    /// Lets `/begun`, `/half` and `/late` go on, now and from now on.
     pub fn open(&self) {
         self.shared.gate.send_replace(true);
     }
@@ -268,6 +269,7 @@ impl Shared {
                 }
                 response
             }
+            "begun" => ok(self.begun(request.into_body())),
             "half" => ok(self.half()),
             "late" => {
                 let _ = self.gate.subscribe().wait_for(|open| *open).await;
@@ -286,6 +288,16 @@ impl Shared {
             frame
         })
         .boxed_unsync()
+    }
+
+    fn begun(&self, asked: Incoming) -> Body {
+        let (sender, body) = channel();
+        let mut gate = self.gate.subscribe();
+        tokio::spawn(async move {
+            let _ = gate.wait_for(|open| *open).await;
+            sender.data(count(asked).await.to_string());
+        });
+        body
     }
 
     fn half(&self) -> Body {
