@@ -1,6 +1,6 @@
 //! Telling endpoints who asked: `X-Forwarded-*` and `Forwarded` (RFC 7239).
 
-use std::{fmt::Write, net::IpAddr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use weir_config::{Forwarded, ForwardedHeader, ForwardedMode};
@@ -18,15 +18,11 @@ pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
     }
     let append = config.mode == ForwardedMode::Append;
     if !append {
-        for name in [&FOR, &PROTO, &HOST, &FORWARDED] {
-            if request.headers.contains_key(name) {
-                request.headers.remove(name);
-            }
-        }
+        remove_all(&mut request.headers);
     }
     for header in &config.headers {
         match header {
-            ForwardedHeader::XForwardedFor => put(&mut request.headers, &FOR, address(client.address.ip()), append),
+            ForwardedHeader::XForwardedFor => put(&mut request.headers, &FOR, client.ip_value(), append),
             ForwardedHeader::XForwardedProto if !(append && request.headers.contains_key(&PROTO)) => {
                 request.headers.insert(&PROTO, HeaderValue::from_static(client.scheme()));
             }
@@ -44,10 +40,14 @@ pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
     }
 }
 
-fn address(ip: IpAddr) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(16);
-    write!(text, "{ip}").ok()?;
-    HeaderValue::try_from(text).ok()
+/// One look at each name, since nearly never is one of them there.
+fn remove_all(headers: &mut HeaderMap) {
+    let ours = [&FOR, &PROTO, &HOST, &FORWARDED];
+    if headers.keys().any(|name| ours.contains(&name)) {
+        for name in ours {
+            headers.remove(name);
+        }
+    }
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>, append: bool) {

@@ -1,6 +1,7 @@
 //! Accepting connections on one worker, and finding out what they speak.
 
 use std::{
+    cell::OnceCell,
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
@@ -104,7 +105,7 @@ async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream,
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let client = Client { address, listener: listening, tls: None };
+    let client = Client { address, listener: listening, tls: None, ip: OnceCell::new() };
     let spoken = match &settings.tls {
         None => plain(Rc::clone(&worker), stream, limits, accepted),
         Some(tls) => encrypted(tls.clone(), stream, limits),

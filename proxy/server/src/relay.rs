@@ -30,6 +30,8 @@ pub struct Relay<'a, 'c> {
     timer: &'a mut Timer,
     patience: Patience,
     progress: Instant,
+    /// Something has passed since `progress`: the clock is read only where we have to wait.
+    moved: bool,
     waits_for: Party,
     uploaded: bool,
     upload_sent: bool,
@@ -69,6 +71,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             timer,
             patience,
             progress: now,
+            moved: false,
             waits_for: Party::Endpoint,
             uploaded,
             upload_sent: false,
@@ -106,7 +109,7 @@ impl<'a, 'c> Relay<'a, 'c> {
 
     /// Give the client an informational response.
     pub fn inform(&mut self, head: &Outcome) {
-        self.progress = Instant::now();
+        self.moved = true;
         self.informed += 1;
         self.down.inform(head.status, &head.headers);
     }
@@ -204,7 +207,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 }
                 return Poll::Pending;
             };
-            self.progress = Instant::now();
+            self.moved = true;
             if let Some(frame) = frame {
                 self.body_taken = true;
                 self.up.send(frame).map_err(ProxyError::Upstream)?;
@@ -231,7 +234,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 self.flush_down(cx)?;
                 return Poll::Pending;
             };
-            self.progress = Instant::now();
+            self.moved = true;
             if let Some(frame) = frame {
                 self.down.send(frame)?;
             }
@@ -265,9 +268,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     fn note_taken(&mut self, before: usize, after: usize) {
-        if after < before {
-            self.progress = Instant::now();
-        }
+        self.moved |= after < before;
     }
 
     fn flush_down(&mut self, cx: &mut Context<'_>) -> Result<(), ProxyError> {
@@ -281,6 +282,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        if std::mem::take(&mut self.moved) {
+            self.progress = Instant::now();
+        }
         let patience = match self.waits_for {
             Party::Client => self.patience.client,
             Party::Endpoint => self.patience.endpoint,

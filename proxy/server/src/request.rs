@@ -1,6 +1,6 @@
 //! A request on its way through: what was asked, by whom, and how plugins see it.
 
-use std::{borrow::Cow, net::IpAddr, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, net::IpAddr, net::SocketAddr, sync::Arc};
 
 use http::{
     HeaderMap, HeaderValue, Method, Uri, Version,
@@ -21,9 +21,16 @@ pub struct Client {
     pub listener: Arc<Listening>,
     /// None on a plain connection.
     pub tls: Option<TlsFacts>,
+    /// Its address without port as a field value, made when it is first needed.
+    pub ip: OnceCell<Option<HeaderValue>>,
 }
 
 impl Client {
+    /// Its address without port, as a field value.
+    pub fn ip_value(&self) -> Option<HeaderValue> {
+        self.ip.get_or_init(|| HeaderValue::try_from(self.address.ip().to_string()).ok()).clone()
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
