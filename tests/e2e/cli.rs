@@ -88,16 +88,15 @@ fn run_refuses_an_address_that_is_taken() {
 }
 
 #[test]
-fn check_looks_into_certificates_and_plugins() {
+fn check_looks_into_certificates_and_plugins_and_tells_of_both() {
     let tls = r#"tls = { certificates = [{ cert = "a.pem", key = "a.key" }] }"#;
-    let certificates = VALID.replace("\n[[routes]]", &format!("{tls}\n[[routes]]"));
-    let output = Setup::new(&certificates).file("a.pem", "nothing").file("a.key", "nothing").check();
+    let config = VALID.replace("\n[[routes]]", &format!("{tls}\n[[routes]]"));
+    let config = format!("[plugins.broken]\npath = \"broken.wasm\"\n{config}");
+    let files = ["a.pem", "a.key", "broken.wasm"];
+    let output = files.into_iter().fold(Setup::new(&config), |setup, file| setup.file(file, "nothing")).check();
     assert_eq!(code(&output), 2);
-    assert!(text(&output.stderr).contains("a.pem"), "{}", text(&output.stderr));
-    let plugins = format!("[plugins.broken]\npath = \"broken.wasm\"\n{VALID}");
-    let output = Setup::new(&plugins).file("broken.wasm", "nothing").check();
-    assert_eq!(code(&output), 2);
-    assert!(text(&output.stderr).contains("broken"), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("a.pem") && said.contains("broken.wasm"), "{said}");
 }
 
 #[test]

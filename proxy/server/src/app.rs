@@ -92,12 +92,12 @@ impl App {
         let tried = || -> Result<(), Vec<String>> {
             let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
                 .map_err(|error| vec![error.to_string()])?;
-            let tls = config.listeners.iter().filter_map(|listener| settings(listener).err()).collect::<Vec<_>>();
             let plugins = Plugins::default().load(&host, config)?;
-            Snapshot::build(config, &plugins.programs(), None)?;
-            if tls.is_empty() { Ok(()) } else { Err(tls) }
+            Snapshot::build(config, &plugins.programs(), None).map(drop)
         };
-        tried().err().unwrap_or_default()
+        let mut faults: Vec<String> = config.listeners.iter().filter_map(|listener| settings(listener).err()).collect();
+        faults.extend(tried().err().unwrap_or_default());
+        faults
     }
 
     /// Start the workers and the health checks. Call it once, inside the control runtime.
