@@ -208,11 +208,13 @@ impl<'a, 'c> Relay<'a, 'c> {
                 return Poll::Pending;
             };
             self.moved = true;
+            let ended = frame.is_none();
             if let Some(frame) = frame {
                 self.body_taken = true;
                 self.up.send(frame).map_err(ProxyError::Upstream)?;
             }
-            if self.down.is_received() {
+            // Often known with the last piece already: then nothing has to be asked for once more.
+            if ended || self.down.is_received() {
                 self.uploaded = true;
                 self.up.finish().map_err(ProxyError::Upstream)?;
             }
@@ -235,10 +237,11 @@ impl<'a, 'c> Relay<'a, 'c> {
                 return Poll::Pending;
             };
             self.moved = true;
+            let ended = frame.is_none();
             if let Some(frame) = frame {
                 self.down.send(frame)?;
             }
-            if self.up.is_received() {
+            if ended || self.up.is_received() {
                 self.downloaded = true;
                 self.down.finish()?;
             }

@@ -1,5 +1,5 @@
 //! One worker: a thread with its own runtime, connections, plugin instances and balancers. Nothing
-//! here is shared with another worker, so nothing on the road of a request takes a lock.
+//! here is shared with another worker, so the road of a request takes no lock of the worker's.
 
 use std::{
     cell::{Cell, RefCell},
