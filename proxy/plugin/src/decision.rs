@@ -7,7 +7,7 @@ use std::{borrow::Cow, mem, sync::Arc};
 
 use wasmtime::Store;
 
-use crate::{CandidatesView, RequestView, ledger::Ledger, limits::Limits};
+use crate::{CandidatesView, RequestView, allowance::Allowance, ledger::Ledger, limits::Limits};
 
 /// What host functions may ask of a store, whichever kind of call is under way.
 pub(crate) trait Data: 'static {
@@ -24,6 +24,7 @@ pub(crate) trait Data: 'static {
 /// Data of a store for decisions.
 pub(crate) struct Decision {
     pub limits: Limits,
+    pub allowance: Allowance,
     ledger: Arc<Ledger>,
     request: Option<&'static dyn RequestView>,
     candidates: Option<&'static dyn CandidatesView>,
@@ -32,7 +33,7 @@ pub(crate) struct Decision {
 
 impl Decision {
     pub(crate) fn new(ledger: Arc<Ledger>, limits: Limits) -> Self {
-        Self { limits, ledger, request: None, candidates: None, lent: String::new() }
+        Self { limits, allowance: Allowance::default(), ledger, request: None, candidates: None, lent: String::new() }
     }
 }
 

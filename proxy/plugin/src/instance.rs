@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use wasmtime::{Store, component::Instance as Linked};
+use wasmtime::{Store, UpdateDeadline, component::Instance as Linked};
 
 use crate::{
     CandidatesView, Failure, RequestView, Role,
+    allowance::thread_time,
     contract::sync::{affinity, balancer, lifecycle, router},
     decision::{Decision, during},
     engine::ticks,
@@ -46,7 +47,11 @@ impl Instance {
         let data = Decision::new(program.ledger.clone(), limits);
         let mut store = Store::new(&program.machine.engine, data);
         store.limiter(|data| &mut data.limits);
-        store.set_epoch_deadline(ticks(program.start_deadline()));
+        store.epoch_deadline_callback(|mut store| {
+            let left = store.data_mut().allowance.left(thread_time());
+            Ok(left.map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
+        });
+        begin(&mut store, ticks(program.start_deadline()));
         store.set_hostcall_fuel(program.memory);
         let linked = program.decisions.instantiate(&mut store);
         let exports = linked.and_then(|linked| Functions::of(program, &mut store, &linked));
@@ -69,7 +74,7 @@ impl Instance {
     }
 
     pub(crate) fn configure(&mut self, program: &Program, binding: &Arc<Binding>) -> Result<Configured, Fault> {
-        self.begin(ticks(program.start_deadline()));
+        begin(&mut self.store, ticks(program.start_deadline()));
         let Self { store, exports, .. } = self;
         let answer =
             exports.lifecycle.call_configure(&mut *store, binding.number, binding.role.into(), &binding.settings);
@@ -84,7 +89,7 @@ impl Instance {
     }
 
     pub(crate) fn route(&mut self, ask: &Ask<'_>) -> Result<router::Decision, Fault> {
-        self.begin(ask.ticks);
+        begin(&mut self.store, ask.ticks);
         let Self { store, exports, .. } = self;
         let router = exports.router.as_ref().ok_or_else(|| lacks(Role::Router))?;
         let answer = during(store, ask.request, None, |store| router.call_route(store, ask.number));
@@ -92,7 +97,7 @@ impl Instance {
     }
 
     pub(crate) fn pick(&mut self, ask: &Ask<'_>, candidates: &dyn CandidatesView) -> Result<Option<u32>, Fault> {
-        self.begin(ask.ticks);
+        begin(&mut self.store, ask.ticks);
         let Self { store, exports, .. } = self;
         let balancer = exports.balancer.as_ref().ok_or_else(|| lacks(Role::Balancer))?;
         let answer = during(store, ask.request, Some(candidates), |store| balancer.call_pick(store, ask.number));
@@ -100,7 +105,7 @@ impl Instance {
     }
 
     pub(crate) fn lookup(&mut self, ask: &Ask<'_>) -> Result<Option<affinity::Session>, Fault> {
-        self.begin(ask.ticks);
+        begin(&mut self.store, ask.ticks);
         let Self { store, exports, .. } = self;
         let affinity = exports.affinity.as_ref().ok_or_else(|| lacks(Role::Affinity))?;
         let answer = during(store, ask.request, None, |store| affinity.call_lookup(store, ask.number));
@@ -108,7 +113,7 @@ impl Instance {
     }
 
     pub(crate) fn bound(&mut self, ask: &Ask<'_>, key: Option<&str>, endpoint: &str) -> Result<affinity::Mark, Fault> {
-        self.begin(ask.ticks);
+        begin(&mut self.store, ask.ticks);
         let Self { store, exports, .. } = self;
         let affinity = exports.affinity.as_ref().ok_or_else(|| lacks(Role::Affinity))?;
         let answer = during(store, ask.request, None, |store| affinity.call_bound(store, ask.number, key, endpoint));
@@ -121,18 +126,13 @@ impl Instance {
             let Some(configured) = self.configured.get_mut(place) else { break };
             if configured.as_ref().is_some_and(|binding| binding.strong_count() == 0) {
                 *configured = None;
-                self.begin(ticks);
+                begin(&mut self.store, ticks);
                 let number = u32::try_from(place).unwrap_or(u32::MAX);
                 let released = self.exports.lifecycle.call_release(&mut self.store, number);
                 released.map_err(|cause| self.fault(cause))?;
             }
         }
         Ok(())
-    }
-
-    fn begin(&mut self, ticks: u64) {
-        self.store.set_epoch_deadline(ticks);
-        self.store.data_mut().limits.refused = false;
     }
 
     fn fault(&self, cause: wasmtime::Error) -> Fault {
@@ -148,6 +148,14 @@ impl Instance {
             *configured = Some(Arc::downgrade(binding));
         }
     }
+}
+
+/// A call of so many ticks begins.
+fn begin(store: &mut Store<Decision>, ticks: u64) {
+    let data = store.data_mut();
+    data.limits.refused = false;
+    let first = data.allowance.begin(ticks);
+    store.set_epoch_deadline(first);
 }
 
 /// One question to a guest.

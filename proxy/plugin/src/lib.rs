@@ -19,6 +19,8 @@ mod view;
 mod cache;
 mod custom;
 mod engine;
+
+mod allowance;
 mod fault;
 mod kv;
 mod limits;
