@@ -1,13 +1,14 @@
 //! Programs of other people as clients, as endpoints, and before Weir.
 
 mod peer;
+mod smuggling;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use self::peer::{Peer, command, output};
 use super::harness::{Ca, Endpoint, Setup, Weir, get};
 
-/// nginx on a free port, with its files in this folder, answering with what it was asked.
+/// nginx on a free port, with its files in this folder, answering with what it was asked; `/read` waits for the body.
 fn nginx(folder: &Path) -> Peer {
     Peer::start(&folder.join("nginx.log"), |address| {
         let path = folder.display();
@@ -16,8 +17,9 @@ fn nginx(folder: &Path) -> Peer {
              http {{ access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
              fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;\n\
              client_max_body_size 0; keepalive_requests 1000000;\n\
-             server {{ listen {address}; root {path}; location /ask {{\n\
-             return 200 \"nginx $request_uri $http_x_forwarded_for $http_host\"; }} }} }}\n"
+             server {{ listen {address}; root {path};\n\
+             location /ask {{ return 200 \"nginx $request_uri $http_x_forwarded_for $http_host\"; }}\n\
+             location /read {{ proxy_pass http://{address}/ask; }} }} }}\n"
         );
         fs::write(folder.join("nginx.conf"), config).unwrap();
         let mut nginx = command("nginx", "nginx");

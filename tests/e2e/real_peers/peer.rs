@@ -1,9 +1,9 @@
 //! A program of somebody else's, found, run to its end, or run beside the test and ended with it.
 
 use std::{
-    fs,
+    env, fs,
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,6 +15,15 @@ pub fn command(program: &str, package: &str) -> Command {
     let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.is_file());
     let path = found.unwrap_or_else(|| panic!("{program} is not installed: apt-get install {package}"));
+    Command::new(path)
+}
+
+/// A command of a program that `.ci/run` has cargo install.
+pub fn cargo_command(program: &str, package: &str) -> Command {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo"))).unwrap();
+    let path = home.join("bin").join(program);
+    assert!(path.is_file(), "{program} is not installed: cargo install --locked {package}");
     Command::new(path)
 }
 
