@@ -18,6 +18,7 @@ mod e2e {
     mod observed;
     mod plugins;
     mod protocols;
+    mod proxy_protocol;
     mod real_peers;
     mod reload;
     mod retries;

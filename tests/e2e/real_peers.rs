@@ -1,6 +1,7 @@
 //! Programs of other people as clients, as endpoints, and before Weir.
 
 mod peer;
+mod proxy_protocol;
 mod smuggling;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use cluster::Cluster;
-use scalar::{Address, Duration, Settings, Size};
+use scalar::{Address, Duration, Network, Settings, Size};
 
 /// Configuration of Weir.
 #[derive(JsonSchema)]
@@ -88,8 +88,30 @@ struct Listener {
     tls: Option<ListenerTls>,
     /// What a client may take.
     limits: Option<Limits>,
-    /// How the client's address is told to endpoints.
+    /// How the client's address is learnt from trusted proxies and told to endpoints.
     forwarded: Option<Forwarded>,
+    /// Takes the client's address from a PROXY header.
+    proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Takes the client's address from a PROXY header.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ProxyProtocol {
+    /// Whether connections begin with one.
+    #[schemars(extend("default" = "off"))]
+    accept: Option<AcceptProxy>,
+    /// Networks of peers whose header is believed.
+    #[schemars(extend("default" = []))]
+    trusted: Option<Vec<Network>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum AcceptProxy {
+    Required,
+    Optional,
+    Off,
 }
 
 /// TLS of a listener.
@@ -141,7 +163,7 @@ struct Limits {
     h2_streams: Option<u32>,
 }
 
-/// How the client's address is told to endpoints.
+/// How the client's address is learnt from trusted proxies and told to endpoints.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Forwarded {
@@ -151,6 +173,9 @@ struct Forwarded {
     /// Which headers are set.
     #[schemars(extend("default" = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]))]
     headers: Option<Vec<ForwardedHeader>>,
+    /// Networks of proxies whose `x-forwarded-for` names the client.
+    #[schemars(extend("default" = []))]
+    trusted: Option<Vec<Network>>,
 }
 
 #[derive(JsonSchema)]

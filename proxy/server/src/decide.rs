@@ -12,7 +12,7 @@ use http::{
 };
 use weir_config::OnFailure;
 use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision, Session};
-use weir_upstream::{Affinity as Kind, Candidates, CookieSession, Endpoint};
+use weir_upstream::{Affinity as Kind, Candidates, CookieSession, Endpoint, connection::Pools};
 
 use crate::{
     access_log::Affinity,
@@ -54,6 +54,11 @@ pub enum Keeping {
 }
 
 impl Decision<'_> {
+    /// Where connections to a cluster are kept: with the client where each names its client.
+    pub fn pools(&self, upstream: &Upstream) -> &Pools {
+        self.client.own_pools(&upstream.connector).unwrap_or(&self.worker.pools)
+    }
+
     fn view<'v>(&'v self, request: &'v Request) -> View<'v> {
         View { request, client: self.client, route: &self.route.config.name }
     }

@@ -36,6 +36,8 @@ pub async fn run(
     trace: &mut Trace,
 ) -> u16 {
     let _in_flight = worker.metrics.exchange();
+    let named = forwarded::client(client, &request.headers, &client.listener.settings().config.forwarded);
+    let client = named.as_ref().unwrap_or(client);
     let asking = Asking {
         method: request.method.clone(),
         host: request.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),

@@ -142,7 +142,7 @@ impl Attempt<'_> {
         self.endpoint.observe(trace.split.first_byte);
         let done = self.relay_response(relay, response, request, trace).await;
         match done {
-            Ok(()) => self.decision.worker.pools.release(&self.upstream.connector, self.endpoint, lease.stream),
+            Ok(()) => self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, lease.stream),
             Err(_) => lease.stream.abort(),
         }
         done.map_err(Failed::Finally)
@@ -150,7 +150,7 @@ impl Attempt<'_> {
 
     async fn connect(&self, trace: &mut Trace) -> Result<Lease, Failed> {
         let worker = self.decision.worker;
-        let acquire = worker.pools.acquire(&self.upstream.connector, self.endpoint, self.fresh);
+        let acquire = self.decision.pools(self.upstream).acquire(&self.upstream.connector, self.endpoint, self.fresh);
         let lease = match self.until(trace) {
             None => acquire.await,
             Some(until) => match tokio::time::timeout_at(until.into(), acquire).await {

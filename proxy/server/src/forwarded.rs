@@ -1,6 +1,6 @@
 //! Telling endpoints who asked: `X-Forwarded-*` and `Forwarded` (RFC 7239).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use weir_config::{Forwarded, ForwardedHeader, ForwardedMode};
@@ -11,6 +11,35 @@ static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// The client a trusted proxy speaks for: the rightmost address of `X-Forwarded-For` that is not
+/// trusted itself, since whatever the client wrote there stands further left.
+pub fn client(peer: &Client, headers: &HeaderMap, config: &Forwarded) -> Option<Client> {
+    let trusted = |ip: IpAddr| config.trusted.iter().any(|network| network.contains(ip));
+    if config.trusted.is_empty() || !trusted(peer.address.ip()) {
+        return None;
+    }
+    let mut found = None;
+    let hops = headers.get_all(&FOR).iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    for hop in hops {
+        let Some(address) = address(hop) else { break };
+        found = Some(address);
+        if !trusted(address.ip()) {
+            break;
+        }
+    }
+    found.map(|address| peer.speaking_for(address))
+}
+
+/// With a port or without.
+fn address(hop: &[u8]) -> Option<SocketAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim();
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(SocketAddr::new(address.ip().to_canonical(), address.port()));
+    }
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip.to_canonical(), 0))
+}
+
 /// Set the fields as the listener says. What a client sent is believed only in append mode.
 pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
     if config.mode == ForwardedMode::Off {
@@ -20,9 +49,11 @@ pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
     if !append {
         remove_all(&mut request.headers);
     }
+    // A chain names whoever asked each of its proxies.
+    let named = if append { client.peer } else { client.address };
     for header in &config.headers {
         match header {
-            ForwardedHeader::XForwardedFor => put(&mut request.headers, &FOR, client.ip_value(), append),
+            ForwardedHeader::XForwardedFor => put(&mut request.headers, &FOR, ip_value(client, named), append),
             ForwardedHeader::XForwardedProto if !(append && request.headers.contains_key(&PROTO)) => {
                 request.headers.insert(&PROTO, HeaderValue::from_static(client.scheme()));
             }
@@ -32,7 +63,7 @@ pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
                 }
             }
             ForwardedHeader::Forwarded => {
-                let value = HeaderValue::try_from(element(client, request.authority())).ok();
+                let value = HeaderValue::try_from(element(named.ip(), client.scheme(), request.authority())).ok();
                 put(&mut request.headers, &FORWARDED, value, append);
             }
             ForwardedHeader::XForwardedProto | ForwardedHeader::XForwardedHost => {}
@@ -68,9 +99,12 @@ fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>, a
     }
 }
 
-fn element(client: &Client, host: &str) -> String {
-    let proto = client.scheme();
-    match client.address.ip() {
+fn ip_value(client: &Client, named: SocketAddr) -> Option<HeaderValue> {
+    if named == client.address { client.ip_value() } else { HeaderValue::try_from(named.ip().to_string()).ok() }
+}
+
+fn element(ip: IpAddr, proto: &str, host: &str) -> String {
+    match ip {
         IpAddr::V4(ip) => format!("for={ip};host=\"{host}\";proto={proto}"),
         IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\"{host}\";proto={proto}"),
     }

@@ -10,12 +10,15 @@ pub mod error;
 mod http_date;
 pub mod logging;
 pub mod metrics;
+mod peek;
 mod timer;
 pub mod tls;
 mod transport;
 
 // What runs.
 pub mod listening;
+mod origin;
+mod proxy_protocol;
 pub mod request;
 pub mod snapshot;
 

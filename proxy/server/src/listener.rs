@@ -1,7 +1,6 @@
 //! Accepting connections on one worker, and finding out what they speak.
 
 use std::{
-    cell::OnceCell,
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
@@ -13,13 +12,15 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task::spawn_local, time::timeout};
-use weir_config::Limits;
+use weir_config::{Limits, ProxyProtocol};
 use weir_http1::Connection;
 use weir_plugin::TlsFacts;
 
 use crate::{
     http1, http2,
     listening::Listening,
+    origin::Origin,
+    proxy_protocol,
     request::Client,
     tls::{self, ServerTls},
     transport::Transport,
@@ -98,14 +99,22 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 /// What only some connections need, or need for a moment, is made in a function of its own and kept
 /// in a box: an idle connection holds room for the largest part of this future.
-async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream, address: SocketAddr) {
+async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, mut stream: TcpStream, address: SocketAddr) {
     let accepted = Instant::now();
     let settings = listening.settings();
     let limits = settings.config.limits;
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let client = Client { address, listener: listening, tls: None, ip: OnceCell::new() };
+    let mut client = Client::new(address, listening);
+    if worker.pin().snapshot.introduces && client.listener.address().ip().is_unspecified() {
+        client.origin = stream.local_addr().ok().map(|address| Box::new(Origin::at(address)));
+    }
+    if let Some(config) = &settings.config.proxy_protocol
+        && !introduced(&worker, &mut client, &mut stream, config, limits, accepted).await
+    {
+        return;
+    }
     let spoken = match &settings.tls {
         None => plain(Rc::clone(&worker), stream, limits, accepted),
         Some(tls) => encrypted(tls.clone(), stream, limits),
@@ -113,11 +122,13 @@ async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, stream: TcpStream,
     drop(settings);
     match spoken.await {
         Some(Spoken { connection, http2: false, tls }) => {
-            http1::serve(worker, Client { tls, ..client }, connection, limits, accepted).await;
+            client.tls = tls;
+            http1::serve(worker, client, connection, limits, accepted).await;
         }
         Some(Spoken { connection, http2: true, tls }) => {
             let (transport, prefix) = connection.into_parts();
-            http2(worker, Client { tls, ..client }, transport.with_prefix(prefix), limits).await;
+            client.tls = tls;
+            http2(worker, client, transport.with_prefix(prefix), limits).await;
         }
         None => {}
     }
@@ -131,6 +142,35 @@ struct Spoken {
 }
 
 type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Read the PROXY header; false when the connection is to be closed.
+fn introduced<'a>(
+    worker: &'a Worker,
+    client: &'a mut Client,
+    stream: &'a mut TcpStream,
+    config: &'a ProxyProtocol,
+    limits: Limits,
+    accepted: Instant,
+) -> Pin<Box<impl Future<Output = bool> + use<'a>>> {
+    Box::pin(async move {
+        let header = timeout(limits.header_timeout, proxy_protocol::header(stream, client.address, config));
+        let header = tokio::select! {
+            header = header => header,
+            () = drained(worker, accepted) => return false,
+        };
+        let why: &dyn std::fmt::Display = match &header {
+            Ok(Ok(header)) => {
+                header.iter().for_each(|header| client.introduce(header));
+                return true;
+            }
+            Ok(Err(refused)) => refused,
+            Err(_) => &"no PROXY header in time",
+        };
+        tracing::debug!(listener = client.listener.name(), client = %client.address, %why, "connection refused");
+        client.listener.metrics.refuse(worker.index());
+        false
+    })
+}
 
 fn http2(worker: Rc<Worker>, client: Client, transport: Transport, limits: Limits) -> Later<()> {
     Box::pin(http2::serve(worker, client, transport, limits))

@@ -288,6 +288,14 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     for listener in listeners {
         text.sample("weir_connections_total", &[("listener", listener.name())], listener.accepted());
     }
+    text.family(
+        "weir_connections_refused_total",
+        "counter",
+        "Connections closed for want of a PROXY header that is believed.",
+    );
+    for listener in listeners {
+        text.sample("weir_connections_refused_total", &[("listener", listener.name())], listener.refused());
+    }
 }
 
 fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {

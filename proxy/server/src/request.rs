@@ -8,27 +8,78 @@ use http::{
 };
 use weir_http1::Length;
 use weir_plugin::{CandidatesView, Figures, RequestView, TlsFacts};
-use weir_upstream::{Candidates, State};
+use weir_preamble::{
+    Header,
+    proxy::{self, Tlvs, Transport},
+};
+use weir_upstream::{
+    Candidates, State,
+    connection::{Connector, Pools},
+};
 
-use crate::listening::Listening;
+use crate::{
+    listening::Listening,
+    origin::{self, Origin, OwnPools},
+};
 
 /// Who asks: the same for every exchange of a connection.
 #[derive(Debug)]
 pub struct Client {
-    /// Its address.
+    /// Its address, wherever it was learnt from: the one address that counts as the client's.
     pub address: SocketAddr,
+    /// Whoever asked us: the client itself, or the trusted proxy that named it in a header field.
+    pub peer: SocketAddr,
     /// Where it came in.
     pub listener: Arc<Listening>,
+    /// What else is known of its connection.
+    pub origin: Option<Box<Origin>>,
     /// None on a plain connection.
     pub tls: Option<TlsFacts>,
-    /// Its address without port as a field value, made when it is first needed.
-    pub ip: OnceCell<Option<HeaderValue>>,
+    ip: OnceCell<Option<HeaderValue>>,
+    own: OwnPools,
 }
 
 impl Client {
-    /// Its address without port, as a field value.
+    /// At the other end of a connection, as far as that is known when it is accepted.
+    pub fn new(address: SocketAddr, listener: Arc<Listening>) -> Self {
+        let (ip, own) = Default::default();
+        Self { address, peer: address, listener, origin: None, tls: None, ip, own }
+    }
+
+    /// Learn what the proxy before us says; about itself it says nothing of interest.
+    pub fn introduce(&mut self, header: &Header) {
+        if let Some(addresses) = &header.addresses {
+            (self.address, self.peer) = (addresses.source, addresses.source);
+        }
+        if !header.local {
+            let before = self.origin.take().and_then(|origin| origin.destination);
+            let origin = Origin::from(header);
+            self.origin = Some(Box::new(Origin { destination: origin.destination.or(before), ..origin }));
+        }
+    }
+
+    /// Whom this one speaks for, as it says in a header field.
+    pub fn speaking_for(&self, address: SocketAddr) -> Self {
+        let (origin, tls) = (self.origin.clone(), self.tls.clone());
+        Self { peer: self.address, origin, tls, ..Self::new(address, Arc::clone(&self.listener)) }
+    }
+
+    /// Its address without port, as a field value. Made when it is first needed.
     pub fn ip_value(&self) -> Option<HeaderValue> {
         self.ip.get_or_init(|| HeaderValue::try_from(self.address.ip().to_string()).ok()).clone()
+    }
+
+    /// The connections of its own that a cluster wants, where each begins by naming its client.
+    pub fn own_pools(&self, connector: &Connector) -> Option<&Pools> {
+        connector.introduces().map(|version| self.own.of(version, |version| self.header(version)))
+    }
+
+    fn header(&self, version: proxy::Version) -> Header {
+        let origin = self.origin.as_deref();
+        let destination = origin.and_then(|origin| origin.destination).unwrap_or(self.listener.address());
+        let (nothing, tls) = (Tlvs::default(), self.tls.as_ref());
+        let told = origin.map_or(&nothing, |origin| &origin.tlvs);
+        origin::header(version, Transport::Stream, self.address, destination, told, tls)
     }
 
     /// `http` or `https`.

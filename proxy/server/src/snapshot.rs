@@ -78,6 +78,8 @@ pub struct Snapshot {
     pub router: Router,
     /// Clusters by name.
     pub clusters: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Some cluster is told where clients connected to.
+    pub introduces: bool,
 }
 
 impl Snapshot {
@@ -106,7 +108,8 @@ impl Snapshot {
             return Err(faults);
         }
         let number = previous.map_or(1, |previous| previous.number + 1);
-        Ok(Self { number, built: SystemTime::now(), router: Router::new(routes), clusters })
+        let introduces = config.clusters.iter().any(|cluster| cluster.send_proxy_protocol.is_some());
+        Ok(Self { number, built: SystemTime::now(), router: Router::new(routes), clusters, introduces })
     }
 }
 

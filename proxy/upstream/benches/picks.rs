@@ -25,6 +25,7 @@ fn cluster(len: u32, weight: impl Fn(u32) -> u32) -> Arc<Cluster> {
         response_timeout: Duration::from_secs(60),
         idle_connections: 64,
         idle_timeout: Duration::from_secs(30),
+        send_proxy_protocol: None,
     };
     Cluster::build(&config, None)
 }

@@ -19,10 +19,12 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
+use weir_config::ProxyVersion;
+use weir_preamble::proxy;
 
 use crate::tls::client_tls;
 
@@ -38,6 +40,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 pub struct Dial {
     http2: bool,
     tls: Option<Tls>,
+    preamble: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,7 +54,11 @@ impl Dial {
     /// As the cluster says; reads the authorities of its TLS from disk.
     pub fn try_new(cluster: &weir_config::Cluster) -> Result<Self, String> {
         let tls = cluster.tls.as_ref();
-        Ok(Self { http2: cluster.http2, tls: tls.map(|tls| Tls::try_new(tls, cluster.http2)).transpose()? })
+        Ok(Self {
+            http2: cluster.http2,
+            tls: tls.map(|tls| Tls::try_new(tls, cluster.http2)).transpose()?,
+            preamble: cluster.send_proxy_protocol.map(preamble).unwrap_or_default(),
+        })
     }
 
     /// Whether HTTP/2 is spoken.
@@ -66,9 +73,12 @@ impl Dial {
 
     /// A connection to an endpoint, ready for the first byte of its protocol.
     pub async fn open(&self, address: SocketAddr) -> Result<Box<dyn Transport>, String> {
-        let tcp = TcpStream::connect(address).await.map_err(|error| step("connect", &reason(&error)))?;
+        let mut tcp = TcpStream::connect(address).await.map_err(|error| step("connect", &reason(&error)))?;
         // Without it small requests may wait; a socket that refuses still works.
         drop(tcp.set_nodelay(true));
+        if !self.preamble.is_empty() {
+            tcp.write_all(&self.preamble).await.map_err(|error| step("connect", &reason(&error)))?;
+        }
         match &self.tls {
             None => Ok(Box::new(tcp)),
             Some(tls) => tls.wrap(tcp, address).await,
@@ -176,6 +186,15 @@ async fn collect(response: Response<Incoming>, most: usize) -> Result<Response<B
         }
         Err(error) => Err(step("response", &error.to_string())),
     }
+}
+
+/// Checks are nobody's connections but our own.
+fn preamble(version: ProxyVersion) -> Vec<u8> {
+    let version = match version {
+        ProxyVersion::V1 => proxy::Version::V1,
+        ProxyVersion::V2 => proxy::Version::V2,
+    };
+    proxy::Header::local(version).octets()
 }
 
 fn step(step: &str, why: &str) -> String {

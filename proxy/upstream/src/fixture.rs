@@ -24,6 +24,7 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         response_timeout: Duration::from_secs(60),
         idle_connections: 64,
         idle_timeout: Duration::from_secs(30),
+        send_proxy_protocol: None,
     }
 }
 

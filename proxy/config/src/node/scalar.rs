@@ -12,7 +12,10 @@ use serde_json::Value;
 use toml::de::{DeFloat, DeInteger, DeValue};
 
 use super::Node;
-use crate::{model::ByteSize, suggest, units};
+use crate::{
+    model::{ByteSize, Network},
+    suggest, units,
+};
 
 impl<'a> Node<'a> {
     /// A string; `example` is one, with its quotes.
@@ -108,6 +111,16 @@ impl<'a> Node<'a> {
         self.fault(problem, remedy)
     }
 
+    /// A network, as in `10.0.0.0/8`; an address alone is a network of one.
+    pub(crate) fn network(&self) -> Option<Network> {
+        let text = self.string("a network, as in `\"10.0.0.0/8\"`")?;
+        if let Ok(network) = text.parse() {
+            return Some(network);
+        }
+        let (problem, remedy) = network_fault(text);
+        self.fault(problem, remedy)
+    }
+
     /// A path, absolute; nothing need be there.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         let text = self.string("a path in quotes")?;
@@ -161,6 +174,16 @@ fn address_fault(text: &str) -> (String, String) {
         return (problem("is a host name, not an address"), remedy);
     }
     (problem("is not an address"), example.to_owned())
+}
+
+/// Tells what is wrong with a network and what would be right.
+fn network_fault(text: &str) -> (String, String) {
+    let example = "write an IP address and a number of bits, as in `10.0.0.0/8` or `2001:db8::/32`";
+    let around = text.split_once('/').and_then(|(address, bits)| Some((address.parse().ok()?, bits.parse().ok()?)));
+    match around.and_then(|(address, bits)| Network::around(address, bits)) {
+        Some(network) => (format!("`{text}` has bits beyond its length"), format!("did you mean `{network}`?")),
+        None => (format!("`{text}` is not a network"), example.to_owned()),
+    }
 }
 
 fn whole(integer: &DeInteger<'_>) -> Option<i64> {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Names, WAIT, checked, count, health::health, named, text};
 use crate::{
-    model::{Affinity, AffinityKind, Balance, Cluster, Endpoint, UpstreamTls},
+    model::{Affinity, AffinityKind, Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::Node,
     read::bindings::{beside, exactly_one},
     syntax::{self, Wrong},
@@ -40,6 +40,8 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         response_timeout: wait("response-timeout", 60),
         idle_connections: table.read("idle-connections", |node| count(node, 0..=100_000)).unwrap_or(64),
         idle_timeout: wait("idle-timeout", 30),
+        send_proxy_protocol: table
+            .read("send-proxy-protocol", |node| node.choice(&[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)])),
     };
     table.done();
     Some(cluster)

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{WAIT, count, named, section};
 use crate::{
-    model::{Admin, ByteSize, Certificate, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, ListenerTls},
+    model::{
+        Admin, ByteSize, Certificate, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, ListenerTls,
+        Network, ProxyProtocol,
+    },
     node::{Node, Table},
 };
 
@@ -40,8 +43,9 @@ fn listener<'a>(node: &Node<'a>) -> Option<(Listener, Node<'a>)> {
     let tls = tls_node.as_ref().and_then(tls);
     let limits = table.read("limits", limits).unwrap_or(DEFAULT_LIMITS);
     let forwarded = table.read("forwarded", forwarded).unwrap_or_else(default_forwarded);
+    let proxy_protocol = table.read("proxy-protocol", proxy_protocol).flatten();
     table.done();
-    let listener = Listener { name: named(node), address: address?, tls, limits, forwarded };
+    let listener = Listener { name: named(node), address: address?, tls, limits, forwarded, proxy_protocol };
     Some((listener, address_node?))
 }
 
@@ -90,14 +94,39 @@ fn forwarded(node: &Node<'_>) -> Option<Forwarded> {
     let headers = table
         .read("headers", |node| node.each("`[\"x-forwarded-for\"]`", |node| node.choice(&FORWARDED_HEADERS)))
         .unwrap_or(default.headers);
+    let trusted = table.read("trusted", networks).unwrap_or_default();
     table.done();
-    Some(Forwarded { mode, headers })
+    Some(Forwarded { mode, headers, trusted })
+}
+
+fn networks(node: &Node<'_>) -> Option<Vec<Network>> {
+    node.each("`[\"10.0.0.0/8\"]`", Node::network)
+}
+
+/// None within when it is off.
+fn proxy_protocol(node: &Node<'_>) -> Option<Option<ProxyProtocol>> {
+    let table = node.table("`{ accept = \"required\", trusted = [\"10.0.0.0/8\"] }`")?;
+    let words = [("required", Some(true)), ("optional", Some(false)), ("off", None)];
+    let accept = table.read("accept", |node| node.choice(&words)).flatten();
+    let trusted_node = table.get("trusted");
+    let trusted = trusted_node.as_ref().and_then(networks);
+    table.done();
+    let Some(required) = accept else { return Some(None) };
+    let nobody = match &trusted_node {
+        None => true,
+        Some(node) => node.array("`[\"10.0.0.0/8\"]`")?.is_empty(),
+    };
+    if nobody {
+        let remedy = "add `trusted = [\"10.0.0.0/8\"]` with the networks of the proxies before this listener";
+        return node.fault("nobody is trusted to send a PROXY header", remedy);
+    }
+    Some(Some(ProxyProtocol { required, trusted: trusted? }))
 }
 
 fn default_forwarded() -> Forwarded {
     let headers =
         vec![ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto, ForwardedHeader::XForwardedHost];
-    Forwarded { mode: ForwardedMode::Replace, headers }
+    Forwarded { mode: ForwardedMode::Replace, headers, trusted: Vec::new() }
 }
 
 /// Two of them on one address cannot both be bound; port 0 is another each time.

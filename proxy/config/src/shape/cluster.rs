@@ -37,6 +37,15 @@ pub(super) struct Cluster {
     /// How long an idle connection is kept.
     #[schemars(extend("default" = "30s"))]
     idle_timeout: Option<Duration>,
+    /// Begin each connection with a PROXY header of this version; without it none is sent.
+    send_proxy_protocol: Option<ProxyVersion>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum ProxyVersion {
+    V1,
+    V2,
 }
 
 /// Where requests go.

@@ -63,6 +63,23 @@ impl JsonSchema for Address {
     }
 }
 
+/// `10.0.0.0/8`, or one address
+pub(super) struct Network;
+
+impl JsonSchema for Network {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" })
+    }
+}
+
 /// `302`, or `200-299`
 pub(super) struct Statuses;
 

@@ -68,6 +68,27 @@ fn addresses() {
     ]);
 }
 
+/// The same of lines added to the listener `web`.
+fn each_of_a_listener(cases: &[(&str, &str, &str, &str)]) {
+    let address = "address = \"127.0.0.1:8080\"\n";
+    for (line, key, problem, remedy) in cases {
+        let key = format!("listeners.web.{key}");
+        each(&[(address, &format!("{address}{line}\n"), &key, problem, remedy)]);
+    }
+}
+
+#[test]
+fn trust() {
+    each_of_a_listener(&[
+        ("proxy-protocol = { accept = \"required\" }", "proxy-protocol", "nobody is trusted", "add `trusted"),
+        ("proxy-protocol = { accept = \"optional\", trusted = [] }", "proxy-protocol", "nobody is", "add `trusted"),
+        ("proxy-protocol = { accept = \"on\" }", "proxy-protocol.accept", "not possible", "`required`"),
+        ("proxy-protocol = \"required\"", "proxy-protocol", "expected a table", "{ accept"),
+        ("forwarded = { trusted = [\"10.0.0.1/8\"] }", "forwarded.trusted[0]", "beyond its", "`10.0.0.0/8`?"),
+        ("forwarded = { trusted = [\"lb.local\"] }", "forwarded.trusted[0]", "not a network", "`10.0.0.0/8`"),
+    ]);
+}
+
 #[test]
 fn references() {
     each(&[

@@ -67,6 +67,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("Certificate", format!("[listeners.l]\ntls = {{ certificates = [{{ {odd} }}] }}")),
         ("Limits", format!("[listeners.l.limits]\n{odd}")),
         ("Forwarded", format!("[listeners.l.forwarded]\n{odd}")),
+        ("ProxyProtocol", format!("[listeners.l.proxy-protocol]\n{odd}")),
         ("Plugin", format!("[plugins.p]\n{odd}")),
         ("Route", route(odd)),
         ("OwnBinding", route(&format!("plugins = [{{ {odd} }}]"))),
@@ -94,7 +95,7 @@ fn terse() -> Value {
     json!({
         "process": {}, "access-log": {},
         "listeners": { "l": {
-            "address": "127.0.0.1:0", "limits": {}, "forwarded": {},
+            "address": "127.0.0.1:0", "limits": {}, "forwarded": {}, "proxy-protocol": {},
             "tls": { "certificates": [{ "cert": "cert.pem", "key": "key.pem" }] },
         } },
         "plugins": { "p": { "path": "canary.wasm" } },
@@ -113,11 +114,12 @@ fn terse() -> Value {
 }
 
 /// The tables of [`terse`] with their names in the schema.
-const PLACES: [(&str, &str); 17] = [
+const PLACES: [(&str, &str); 18] = [
     ("/process", "Process"),
     ("/access-log", "AccessLog"),
     ("/listeners/l/limits", "Limits"),
     ("/listeners/l/forwarded", "Forwarded"),
+    ("/listeners/l/proxy-protocol", "ProxyProtocol"),
     ("/listeners/l/tls", "ListenerTls"),
     ("/plugins/p", "Plugin"),
     ("/routes/0", "Route"),

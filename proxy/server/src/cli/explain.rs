@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
     Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Cluster, Config, Endpoint, Health, HealthKind,
-    HostMatch, Listener, Match, OnFailure, PathMatch, Plugin, Route,
+    HostMatch, Listener, Match, Network, OnFailure, PathMatch, Plugin, ProxyProtocol, ProxyVersion, Route,
 };
 
 use super::check::count;
@@ -58,7 +58,24 @@ fn of_listener(listener: &Listener) -> Vec<String> {
             format!("{protocols}, {}", count(tls.certificates.len(), "certificate"))
         }
     };
-    vec![format!("{}  {shape}", listener.address)]
+    let mut lines = vec![format!("{}  {shape}", listener.address)];
+    lines.extend(listener.proxy_protocol.as_ref().map(of_proxy_protocol));
+    if !listener.forwarded.trusted.is_empty() {
+        lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
+    }
+    lines
+}
+
+fn of_proxy_protocol(config: &ProxyProtocol) -> String {
+    let from = networks(&config.trusted);
+    match config.required {
+        true => format!("a PROXY header is required, from {from}"),
+        false => format!("a PROXY header is taken from {from}"),
+    }
+}
+
+fn networks(networks: &[Network]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
@@ -107,6 +124,10 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
         count(cluster.endpoints.len(), "endpoint"),
         of_endpoints(&cluster.endpoints)
     )];
+    lines.extend(cluster.send_proxy_protocol.map(|version| match version {
+        ProxyVersion::V1 => "connections begin with a PROXY header, version 1".to_owned(),
+        ProxyVersion::V2 => "connections begin with a PROXY header, version 2".to_owned(),
+    }));
     lines.push(format!("balance: {}", of_balance(&cluster.balance)));
     lines.extend(cluster.affinity.as_ref().map(of_affinity));
     lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));

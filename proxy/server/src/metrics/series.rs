@@ -241,6 +241,7 @@ pub struct ListenerMetrics {
 #[repr(align(64))]
 struct ListenerBlock {
     accepted: AtomicU64,
+    refused: AtomicU64,
     open: AtomicI64,
 }
 
@@ -269,8 +270,20 @@ impl ListenerMetrics {
         &self.name
     }
 
+    /// Counts a connection that was closed for what it said first. To be called by the worker of this
+    /// number only.
+    pub fn refuse(&self, worker: usize) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(&block.refused, 1);
+        }
+    }
+
     pub(super) fn accepted(&self) -> u64 {
         sum(&self.blocks, |block| &block.accepted)
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        sum(&self.blocks, |block| &block.refused)
     }
 }
 

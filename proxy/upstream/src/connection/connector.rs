@@ -7,8 +7,9 @@ use std::{
 };
 
 use rustls::pki_types::ServerName;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
+use weir_config::ProxyVersion;
 
 use super::{ConnectionError, Transport};
 use crate::tls::client_tls;
@@ -18,6 +19,7 @@ pub struct Connector {
     id: u64,
     tls: Option<(TlsConnector, Option<ServerName<'static>>)>,
     pub(super) http2: bool,
+    introduces: Option<ProxyVersion>,
     timeout: Duration,
     pub(super) idle_connections: usize,
     pub(super) idle_timeout: Duration,
@@ -52,6 +54,7 @@ impl Connector {
             id: IDS.fetch_add(1, Relaxed),
             tls,
             http2: config.http2,
+            introduces: config.send_proxy_protocol,
             timeout: config.connect_timeout,
             idle_connections: config.idle_connections,
             idle_timeout: config.idle_timeout,
@@ -73,18 +76,27 @@ impl Connector {
         self.http2
     }
 
-    /// A fresh connection.
+    /// Which PROXY header its connections begin with: each is then of one client.
+    pub fn introduces(&self) -> Option<ProxyVersion> {
+        self.introduces
+    }
+
+    /// A fresh connection that begins with these octets.
     ///
     /// # Errors
     /// [`ConnectionError::Connect`], `Tls` or `ConnectTimeout`.
-    pub async fn dial(&self, address: SocketAddr) -> Result<Dialled, ConnectionError> {
-        timeout(self.timeout, self.dial_slowly(address)).await.unwrap_or(Err(ConnectionError::ConnectTimeout))
+    pub async fn dial(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
+        let dialled = timeout(self.timeout, self.dial_slowly(address, preamble)).await;
+        dialled.unwrap_or(Err(ConnectionError::ConnectTimeout))
     }
 
-    async fn dial_slowly(&self, address: SocketAddr) -> Result<Dialled, ConnectionError> {
+    async fn dial_slowly(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
         let started = Instant::now();
-        let tcp = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
+        let mut tcp = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
         tcp.set_nodelay(true).map_err(ConnectionError::Connect)?;
+        if !preamble.is_empty() {
+            tcp.write_all(preamble).await.map_err(ConnectionError::Connect)?;
+        }
         let connect = started.elapsed();
         let Some((tls, name)) = &self.tls else {
             return Ok(Dialled { transport: Transport::Tcp(tcp), connect, tls: Duration::ZERO });

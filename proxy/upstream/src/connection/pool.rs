@@ -68,9 +68,11 @@ impl Shared {
     }
 }
 
-/// The connections of one worker. Must be used on a `LocalRuntime`.
+/// The connections of one worker, or those that one client of it has to itself. Must be used on a
+/// `LocalRuntime`.
 #[derive(Default)]
 pub struct Pools {
+    preamble: Box<[u8]>,
     idle: RefCell<HashMap<u64, Idle>>,
     dialling: RefCell<HashMap<u64, Rc<Notify>>>,
 }
@@ -101,6 +103,11 @@ impl Drop for Dialling<'_> {
 }
 
 impl Pools {
+    /// For connections that begin with these octets, such as a client's PROXY header.
+    pub fn beginning_with(preamble: Vec<u8>) -> Self {
+        Self { preamble: preamble.into(), ..Self::default() }
+    }
+
     /// A connection to the endpoint: a kept one, unless `fresh` is asked for.
     ///
     /// # Errors
@@ -115,7 +122,7 @@ impl Pools {
             return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO });
         }
         let _dialling = connector.http2.then(|| Dialling::begin(&self.dialling, endpoint.id()));
-        let dialled = connector.dial(endpoint.address()).await?;
+        let dialled = connector.dial(endpoint.address(), &self.preamble).await?;
         let stream = match connector.http2 {
             false => Stream::http1(Connection::new(dialled.transport, BytesMut::new())),
             true => self.open_http2(connector, endpoint.id(), dialled.transport).await?,

@@ -24,7 +24,8 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
             body_timeout: long,
             h2_streams: 1,
         },
-        forwarded: Forwarded { mode: ForwardedMode::Off, headers: Vec::new() },
+        forwarded: Forwarded { mode: ForwardedMode::Off, headers: Vec::new(), trusted: Vec::new() },
+        proxy_protocol: None,
     }
 }
 
@@ -41,6 +42,7 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         response_timeout: Duration::from_secs(60),
         idle_connections: 64,
         idle_timeout: Duration::from_secs(30),
+        send_proxy_protocol: None,
     }
 }
 

@@ -1,0 +1,103 @@
+//! What `[listeners.NAME]` means.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use super::{ByteSize, Network};
+
+/// `[listeners.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its name in the file.
+    pub name: Arc<str>,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Present when connections are TLS.
+    pub tls: Option<ListenerTls>,
+    /// What a client may take.
+    pub limits: Limits,
+    /// How the client's address is told to endpoints.
+    pub forwarded: Forwarded,
+    /// Present when connections may begin with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// `proxy-protocol` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Close connections that do not begin with a header, and those of peers that are not trusted.
+    pub required: bool,
+    /// Peers whose header is believed; at least one network.
+    pub trusted: Vec<Network>,
+}
+
+/// `tls` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// At least one; the first is given to a client whose server name fits none.
+    pub certificates: Vec<Certificate>,
+    /// Offer HTTP/2 by ALPN. Default true.
+    pub http2: bool,
+}
+
+/// A certificate chain with its key, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `limits` of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections over all workers; further ones wait in the backlog. Default 8,000.
+    pub connections: usize,
+    /// Request line and headers together. Default 32 KiB; larger ones get 431 (414 for the line alone).
+    pub header_bytes: ByteSize,
+    /// Number of header fields. Default 128; more get 431.
+    pub headers: usize,
+    /// From the first byte of a request (or the accept) to the end of its head. Default 10 s, then 408.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Longest wait for the client to send or to take the next bytes of a body. Default 60 s.
+    pub body_timeout: Duration,
+    /// Concurrent streams of an HTTP/2 connection. Default 128.
+    pub h2_streams: u32,
+}
+
+/// `forwarded` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// What happens to values the client sent. Default replace.
+    pub mode: ForwardedMode,
+    /// Which headers are set. Default `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`.
+    pub headers: Vec<ForwardedHeader>,
+    /// Proxies whose `X-Forwarded-For` names the client. Default none.
+    pub trusted: Vec<Network>,
+}
+
+/// What happens to forwarding headers that the client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedMode {
+    /// They are removed, and ours are set: right at the edge.
+    Replace,
+    /// Ours are appended: right behind another proxy that is trusted.
+    Append,
+    /// They pass as they came and nothing is added.
+    Off,
+}
+
+/// A forwarding header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `X-Forwarded-Proto`
+    XForwardedProto,
+    /// `X-Forwarded-Host`
+    XForwardedHost,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
