@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::harness::{Client, Endpoint, Raw, Weir, eventually, request, soon, until};
+use super::harness::{Client, Endpoint, Raw, Weir, empty, eventually, request, soon, until};
 
 async fn weir(limits: &str) -> Weir {
     Weir::start(&format!(
@@ -65,7 +65,7 @@ async fn a_connection_at_work_is_not_idle() {
     .await;
     for http2 in [false, true] {
         let mut client = if http2 { Client::http2(weir.web()).await } else { Client::http1(weir.web()).await };
-        let response = client.send(request(http::Method::GET, "/half").body(super::harness::empty()).unwrap()).await;
+        let response = client.send(request(http::Method::GET, "/half").body(empty()).unwrap()).await;
         let response = response.unwrap();
         let begun = std::time::Instant::now();
         until("longer than idle connections live", || begun.elapsed() > Duration::from_millis(200)).await;
@@ -85,9 +85,16 @@ async fn too_many_or_too_long_fields_are_431() {
         let head = raw.head().await;
         assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
     }
-    eventually("both in the log", || async {
+    let mut client = Client::http2(weir.web()).await;
+    let fields = |many: usize| {
+        let names = (0..many).map(|number| format!("x-{number}"));
+        names.fold(request(http::Method::GET, "/"), |request, name| request.header(name, "1"))
+    };
+    assert_eq!(client.ask(fields(10).body(empty()).unwrap()).await.status, 431);
+    assert_eq!(client.ask(fields(8).body(empty()).unwrap()).await.status, 200);
+    eventually("all in the log", || async {
         let lines = weir.stdout();
-        (lines.iter().filter(|line| line.contains("\"status\":431")).count() == 2).then_some(())
+        (lines.iter().filter(|line| line.contains("\"status\":431")).count() == 3).then_some(())
     })
     .await;
 }

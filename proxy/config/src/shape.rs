@@ -147,7 +147,7 @@ struct Limits {
     #[schemars(extend("default" = "32KiB"))]
     header_bytes: Option<Size>,
     /// Number of header fields.
-    #[schemars(range(min = 1, max = 10_000), extend("default" = 128))]
+    #[schemars(range(min = 1, max = 256), extend("default" = 128))]
     headers: Option<u32>,
     /// From the first byte of a request to the end of its head.
     #[schemars(extend("default" = "10s"))]

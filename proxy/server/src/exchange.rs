@@ -62,6 +62,8 @@ async fn answer(
 ) -> Result<(), ProxyError> {
     let pinned = worker.pin();
     refuse_methods(request)?;
+    let settings = client.listener.settings();
+    refuse_fields(request, settings.config.limits.headers)?;
     if !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
         let host = HeaderValue::try_from(client.listener.address().to_string());
@@ -69,7 +71,7 @@ async fn answer(
     }
     let route = pinned.snapshot.router.find(request).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
-    forwarded::set(request, client, &client.listener.settings().config.forwarded);
+    forwarded::set(request, client, &settings.config.forwarded);
     let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
         Some(Destination::Upstream(upstream)) => forward::run(&decision, &upstream, request, down, timer, trace).await,
@@ -98,6 +100,17 @@ fn refuse_methods(request: &mut Request) -> Result<(), ProxyError> {
             Ok(())
         }
         None => refused(StatusCode::BAD_REQUEST, "malformed Max-Forwards"),
+    }
+}
+
+/// More fields than agreed. Heads of HTTP/1.1 are refused while they are read; those of HTTP/2 come whole.
+fn refuse_fields(request: &Request, most: usize) -> Result<(), ProxyError> {
+    match request.headers.len() > most {
+        true => Err(ProxyError::Refused {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            reason: "too many header fields",
+        }),
+        false => Ok(()),
     }
 }
 

@@ -76,7 +76,7 @@ fn limits(node: &Node<'_>) -> Option<Limits> {
     let limits = Limits {
         connections: table.read("connections", |node| count(node, 1..=10_000_000)).unwrap_or(base.connections),
         header_bytes: table.read("header-bytes", |node| node.size(1 << 10..=16 << 20)).unwrap_or(base.header_bytes),
-        headers: table.read("headers", |node| count(node, 1..=10_000)).unwrap_or(base.headers),
+        headers: table.read("headers", |node| count(node, 1..=256)).unwrap_or(base.headers),
         header_timeout: wait("header-timeout", base.header_timeout),
         idle_timeout: wait("idle-timeout", base.idle_timeout),
         body_timeout: wait("body-timeout", base.body_timeout),
