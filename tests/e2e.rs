@@ -14,6 +14,7 @@ mod e2e {
     mod h2_rfc9113;
     mod health;
     mod limits;
+    mod membership;
     mod messages;
     mod observed;
     mod plugins;

@@ -110,7 +110,7 @@ async fn a_session_moves_when_a_reload_takes_its_endpoint_away() {
         .collect();
     let text = format!(
         "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {left:?}\n{COOKIE}\n"
+         [clusters.web]\nendpoints = {left:?}\ndrain = \"0s\"\n{COOKIE}\n"
     );
     weir.reload(&text).await.unwrap();
     let moved = ask(&weir, "/moved", Some(&cookie(&first))).await;

@@ -207,6 +207,10 @@ pub struct Cluster {
     pub affinity: Option<Affinity>,
     /// Active health check; none takes every endpoint for healthy.
     pub health: Option<Health>,
+    /// How long an endpoint that is no longer listed keeps its sessions. Default 30 s.
+    pub drain: Duration,
+    /// How long an endpoint that comes or returns takes to grow to its weight; none is at once.
+    pub slow_start: Option<Duration>,
     /// Speak HTTP/2 to endpoints (prior knowledge, or ALPN under TLS). Default false.
     pub http2: bool,
     /// Present when connections to endpoints are TLS.

@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use weir_config::Config;
 use weir_plugin::{Host, HostOptions};
-use weir_upstream::Affinity;
+use weir_upstream::{Affinity, Moment};
 
 use self::health::HealthChecks;
 use crate::{
@@ -37,6 +37,8 @@ use crate::{
 
 /// Between two looks for sessions that have ended.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Between two steps of what changes with time alone.
+const TICK: Duration = Duration::from_millis(200);
 
 /// The process.
 pub struct App {
@@ -259,6 +261,18 @@ impl App {
                 if let Some(Affinity::Table(table)) = upstream.cluster.affinity() {
                     table.sweep(now);
                 }
+            }
+        }
+    }
+
+    /// Let slow starts go on and ejections and drains end, for as long as the process lives.
+    pub async fn keep_time(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            for upstream in self.shared.snapshot.load_full().clusters.values() {
+                upstream.cluster.tick(Moment::now());
             }
         }
     }

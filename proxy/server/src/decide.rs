@@ -152,7 +152,7 @@ impl Decision<'_> {
             }
             _ => return Ok((Keeping::Nothing, None)),
         };
-        let usable = endpoint.as_ref().filter(|endpoint| endpoint.state().keeps_sessions()).cloned();
+        let usable = endpoint.as_ref().filter(|endpoint| endpoint.keeps_sessions()).cloned();
         trace.affinity = Some(match (&endpoint, &usable) {
             (_, Some(_)) => Affinity::Hit,
             (Some(_), None) => Affinity::Moved,

@@ -81,6 +81,8 @@ async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
     tokio::spawn(watch::run(Arc::clone(&app)));
     let sweeping = Arc::clone(&app);
     tokio::spawn(async move { sweeping.sweep_sessions().await });
+    let timing = Arc::clone(&app);
+    tokio::spawn(async move { timing.keep_time().await });
     tracing::info!(pid = std::process::id(), "ready");
     let mut pulse = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -26,6 +26,8 @@ pub use self::{
     series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics},
     worker::{WorkerGuard, WorkerMetrics},
 };
+use weir_upstream::State;
+
 use crate::access_log::Affinity;
 
 /// One endpoint at the moment of a scrape.
@@ -37,8 +39,10 @@ pub struct EndpointSample<'a> {
     pub endpoint: &'a str,
     /// Requests in flight over all workers.
     pub in_flight: u32,
-    /// It may be picked.
-    pub up: bool,
+    /// What it is good for.
+    pub state: State,
+    /// Its effective weight in hundredths.
+    pub weight: u32,
 }
 
 /// Which names are configured.
@@ -299,14 +303,23 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
 }
 
 fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
-    let mut states = String::new();
-    let mut up = Text::new(&mut states);
+    let (mut ups, mut states, mut weights) = (String::new(), String::new(), String::new());
+    let (mut up, mut state, mut weight) = (Text::new(&mut ups), Text::new(&mut states), Text::new(&mut weights));
     up.family("weir_endpoint_up", "gauge", "1 when the endpoint may be picked.");
+    state.family("weir_endpoint_state", "gauge", "1 for the state the endpoint is in.");
+    weight.family(
+        "weir_endpoint_weight",
+        "gauge",
+        "The weight that counts: with the percents of health and slow start.",
+    );
     text.family("weir_endpoint_in_flight", "gauge", "Requests in flight to the endpoint.");
     source.endpoints(&mut |sample| {
         let labels = [("cluster", sample.cluster), ("endpoint", sample.endpoint)];
         text.sample("weir_endpoint_in_flight", &labels, sample.in_flight);
-        up.sample("weir_endpoint_up", &labels, u8::from(sample.up));
+        up.sample("weir_endpoint_up", &labels, u8::from(sample.state.is_able()));
+        let [cluster, endpoint] = labels;
+        state.sample("weir_endpoint_state", &[cluster, endpoint, ("state", sample.state.as_str())], 1);
+        weight.sample("weir_endpoint_weight", &labels, f64::from(sample.weight) / 100.0);
     });
-    text.append(&states);
+    [ups, states, weights].iter().for_each(|page| text.append(page));
 }

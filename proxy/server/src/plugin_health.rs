@@ -75,11 +75,12 @@ impl Probe for PluginProbe {
                     why: verdict.why,
                 },
                 // What the plugin cannot say is no reason to take an endpoint out: it stays as it is.
-                Err(failure) => Verdict {
-                    state: endpoint.state(),
-                    weight_percent: endpoint.status().weight_percent,
-                    why: failure.to_string(),
-                },
+                Err(failure) => {
+                    let standing = endpoint.standing();
+                    let (state, weight_percent) =
+                        standing.checked().map_or((State::Healthy, 100), |last| (last.state, last.weight_percent));
+                    Verdict { state, weight_percent, why: failure.to_string() }
+                }
             }
         })
     }

@@ -19,6 +19,8 @@ fn cluster(len: u32, weight: impl Fn(u32) -> u32) -> Arc<Cluster> {
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,
+        drain: Duration::from_secs(30),
+        slow_start: None,
         http2: false,
         tls: None,
         connect_timeout: Duration::from_secs(5),

@@ -8,10 +8,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use crate::{
-    endpoint::{Endpoint, State},
-    rng::Rng,
-};
+use crate::{endpoint::Endpoint, rng::Rng, standing::State};
 
 mod alias;
 
@@ -23,6 +20,17 @@ const MOST_SUBSETS: usize = 64;
 /// Endpoints that may be picked, by index from 0, each with its effective weight.
 #[derive(Debug, Clone)]
 pub struct Candidates(Arc<Set>);
+
+/// What kind of endpoints a cluster is served by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serving {
+    /// Healthy ones, as usual.
+    Healthy,
+    /// Degraded ones, for want of healthy ones.
+    Degraded,
+    /// None.
+    Nothing,
+}
 
 #[derive(Debug)]
 struct Set {
@@ -51,18 +59,18 @@ struct Subset {
 }
 
 impl Candidates {
-    /// Those of `endpoints` that may be picked now: the healthy ones of some weight, or the degraded
-    /// ones where there is none.
+    /// Those of `endpoints` that may be picked now: the healthy and warming ones of some weight, or the
+    /// degraded ones where there is none.
     pub(crate) fn of(endpoints: &[Arc<Endpoint>]) -> Self {
-        let healthy = Self::in_state(endpoints, State::Healthy);
-        if healthy.is_empty() { Self::in_state(endpoints, State::Degraded) } else { healthy }
+        let healthy = Self::in_state(endpoints, &[State::Healthy, State::Warming]);
+        if healthy.is_empty() { Self::in_state(endpoints, &[State::Degraded]) } else { healthy }
     }
 
-    fn in_state(endpoints: &[Arc<Endpoint>], state: State) -> Self {
-        let eligible = endpoints.iter().filter(|endpoint| endpoint.state() == state);
-        let weighed = eligible.filter_map(|endpoint| {
-            let weight = endpoint.weight().saturating_mul(endpoint.status().weight_percent);
-            (weight > 0).then(|| (Arc::clone(endpoint), weight))
+    fn in_state(endpoints: &[Arc<Endpoint>], states: &[State]) -> Self {
+        let weighed = endpoints.iter().filter_map(|endpoint| {
+            let standing = endpoint.standing();
+            let status = standing.status();
+            (status.effective > 0 && states.contains(&status.state)).then(|| (Arc::clone(endpoint), status.effective))
         });
         Self::lasting(weighed.collect())
     }
@@ -83,6 +91,14 @@ impl Candidates {
             kind,
             subsets: ArcSwap::default(),
         }))
+    }
+
+    pub(crate) fn serving(&self) -> Serving {
+        match self.get(0).map(|endpoint| endpoint.state()) {
+            None => Serving::Nothing,
+            Some(State::Degraded) => Serving::Degraded,
+            Some(_) => Serving::Healthy,
+        }
     }
 
     /// Differs from the epoch of any other set in the process.
@@ -113,7 +129,7 @@ impl Candidates {
         self.0.endpoints.iter()
     }
 
-    /// Effective weight: the configured one at the percentage that health allows. Only the ratios
+    /// Effective weight: the configured one at the percents that health, slow start and others allow. Only the ratios
     /// between them mean something, since a common divisor is taken out. 0 past the end.
     #[inline]
     pub fn weight(&self, index: usize) -> u32 {

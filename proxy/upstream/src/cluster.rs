@@ -1,30 +1,33 @@
-//! A named set of endpoints: which there are, and which of them may be picked now.
+//! A named set of endpoints: which there are, what is said of them, and which of them may be picked now.
+
+mod members;
 
 use std::{
-    collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    sync::Arc,
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
+use self::members::Rules;
 use crate::{
     affinity::{self, Affinity},
-    candidates::Candidates,
-    endpoint::{Endpoint, State, Status},
+    candidates::{Candidates, Serving},
+    endpoint::Endpoint,
+    standing::{Moment, Order, Report, Standing, State, Status, Verdict},
 };
 
-/// Most that health may raise a weight to, in percent.
-const MOST_PERCENT: u32 = 1_000;
+pub use self::members::Members;
 
 /// A cluster as it runs under one configuration.
 #[derive(Debug)]
 pub struct Cluster {
     config: weir_config::Cluster,
-    endpoints: Box<[Arc<Endpoint>]>,
-    by_id: HashMap<u64, Arc<Endpoint>>,
-    by_address: BTreeMap<SocketAddr, Arc<Endpoint>>,
+    members: ArcSwap<Members>,
+    /// Held while members come or go, and told when they have.
+    membership: Mutex<watch::Sender<()>>,
     candidates: ArcSwap<Candidates>,
     affinity: Option<Arc<Affinity>>,
 }
@@ -36,25 +39,22 @@ impl Cluster {
         config.affinity.as_ref().map_or(Ok(()), affinity::check_secret)
     }
 
-    /// The cluster of a configuration. An address that `previous` has goes on with its id, its load
-    /// and, where health is checked, its health; sessions go on where they mean the same.
+    /// The cluster of a configuration. An address that `previous` has goes on with its id, its load and
+    /// what is said of it (by checks only where health is checked); one that is no longer listed leaves;
+    /// sessions go on where they mean the same. `previous` stays as it is.
     pub fn build(config: &weir_config::Cluster, previous: Option<&Self>) -> Arc<Self> {
-        let endpoints: Box<[_]> = config
-            .endpoints
-            .iter()
-            .map(|endpoint| Arc::new(succeed(endpoint, config.health.is_some(), previous)))
-            .collect();
-        let candidates = Candidates::of(&endpoints);
+        let (rules, now) = (rules(config), Moment::now());
+        let before = previous.map(|previous| previous.endpoints().parted(rules, now)).unwrap_or_default();
+        let members = before.listed(&config.endpoints, rules, now);
         Arc::new(Self {
-            by_id: key_by(&endpoints, |endpoint| endpoint.id()).collect(),
-            by_address: key_by(&endpoints, |endpoint| endpoint.address()).collect(),
             affinity: Affinity::build(
                 config,
                 previous.map(|previous| &previous.config),
                 previous.and_then(|previous| previous.affinity.as_ref()),
             ),
-            candidates: ArcSwap::from_pointee(candidates),
-            endpoints,
+            candidates: ArcSwap::from_pointee(Candidates::of(&members)),
+            members: ArcSwap::from_pointee(members),
+            membership: Mutex::default(),
             config: config.clone(),
         })
     }
@@ -69,13 +69,18 @@ impl Cluster {
         &self.config
     }
 
-    /// All endpoints, in file order.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+    /// All endpoints, those that leave among them.
+    pub fn endpoints(&self) -> Arc<Members> {
+        self.members.load_full()
     }
 
-    /// Those that may be picked now: the healthy ones of some weight, the degraded ones where there
-    /// is none, and possibly none at all.
+    /// Changes whenever endpoints have come or gone.
+    pub fn membership(&self) -> watch::Receiver<()> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
+    }
+
+    /// Those that may be picked now: the healthy and warming ones of some weight, the degraded ones where
+    /// there is none, and possibly none at all.
     #[inline]
     pub fn candidates(&self) -> Guard<Arc<Candidates>> {
         self.candidates.load()
@@ -83,12 +88,12 @@ impl Cluster {
 
     /// The endpoint of an id, whatever its state.
     pub fn find(&self, id: u64) -> Option<Arc<Endpoint>> {
-        self.by_id.get(&id).cloned()
+        self.members.load().find(id).cloned()
     }
 
     /// The endpoint at an address, whatever its state.
     pub fn find_address(&self, address: SocketAddr) -> Option<Arc<Endpoint>> {
-        self.by_address.get(&address).cloned()
+        self.members.load().find_address(address).cloned()
     }
 
     /// What keeps sessions.
@@ -96,72 +101,130 @@ impl Cluster {
         self.affinity.as_deref()
     }
 
-    /// Give an endpoint another state and publish the candidates that follow from it. A change is
-    /// logged; the reason alone is only noted.
-    ///
-    /// For the control side. Endpoints of the same cluster may be set at the same time.
-    pub fn set_state(&self, endpoint: &Arc<Endpoint>, state: State, weight_percent: u32, why: &str) {
-        let Some(endpoint) = self.by_id.get(&endpoint.id()) else {
-            return;
-        };
-        let before = endpoint.status();
-        let weight_percent = weight_percent.min(MOST_PERCENT);
-        let changed = before.state != state;
-        if !changed && before.weight_percent == weight_percent && before.why == why {
-            return;
+    /// What the active check says of an endpoint from now on.
+    pub fn set_health(&self, endpoint: &Endpoint, verdict: &Verdict) {
+        self.say(endpoint, |standing| standing.check(Some(verdict.clone())));
+    }
+
+    /// What the agent on an endpoint says from now on; none once it is not asked any more.
+    pub fn set_agent(&self, endpoint: &Endpoint, report: Option<&Report>) {
+        self.say(endpoint, |standing| standing.report(report.cloned()));
+    }
+
+    /// What the operator wants of an endpoint from now on; none is to go by the other authorities.
+    pub fn order(&self, endpoint: &Endpoint, order: Option<Order>) {
+        self.say(endpoint, |standing| standing.obey(order));
+    }
+
+    /// The operator's weight in the place of the configured one; none is the configured one again.
+    pub fn set_weight(&self, endpoint: &Endpoint, weight: Option<u32>) {
+        self.say(endpoint, |standing| standing.weigh(weight));
+    }
+
+    /// Take an endpoint out until then: outlier detection has met too many failures.
+    pub fn eject(&self, endpoint: &Endpoint, until: Instant, why: &str) {
+        self.say(endpoint, |standing| standing.eject(until, why.to_owned()));
+    }
+
+    /// End an ejection before its time.
+    pub fn restore(&self, endpoint: &Endpoint) {
+        self.say(endpoint, Standing::restore);
+    }
+
+    /// Percent of the weight that an endpoint's load reports allow.
+    pub fn set_load_percent(&self, endpoint: &Endpoint, percent: u32) {
+        self.say(endpoint, |standing| standing.load(percent));
+    }
+
+    /// List these endpoints in the place of the present ones. Newcomers begin, with a slow start where
+    /// there is one; those not listed any more drain and are then forgotten.
+    pub fn list(&self, endpoints: &[weir_config::Endpoint], now: Moment) {
+        self.change_members(|members| Some(members.listed(endpoints, rules(&self.config), now)));
+    }
+
+    /// Let time pass: slow starts go on, ejections and drains end. To be called a few times a second.
+    pub fn tick(&self, now: Moment) {
+        let members = self.endpoints();
+        let mut changed = false;
+        for endpoint in members.iter().filter(|endpoint| endpoint.standing().status().is_passing) {
+            changed |= self.settle(endpoint, now, |_| {});
         }
-        endpoint.set_status(Status {
-            state,
-            since: if changed { SystemTime::now() } else { before.since },
-            why: why.to_owned(),
-            weight_percent,
-        });
         if changed {
-            self.log_change(endpoint, before.state, state, why);
+            self.publish();
         }
-        if changed || before.weight_percent != weight_percent {
-            self.publish(before.state == State::Healthy, why);
+        if members.without_gone(now).is_some() {
+            self.change_members(|members| members.without_gone(now));
         }
+    }
+
+    fn change_members(&self, change: impl FnOnce(&Members) -> Option<Members>) {
+        let membership = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.endpoints();
+        let states = before.states();
+        let Some(after) = change(&before) else { return };
+        let after = Arc::new(after);
+        self.members.store(Arc::clone(&after));
+        self.publish();
+        membership.send_replace(());
+        for endpoint in after.iter() {
+            let status = endpoint.status();
+            match states.get(&endpoint.id()) {
+                Some(&state) => self.log_change(endpoint, state, &status),
+                None => tracing::info!(cluster = &**self.name(), endpoint = endpoint.name(), "endpoint added"),
+            }
+        }
+        for endpoint in before.iter().filter(|endpoint| after.find(endpoint.id()).is_none()) {
+            tracing::info!(cluster = &**self.name(), endpoint = endpoint.name(), "endpoint removed");
+        }
+    }
+
+    /// Have something said of an endpoint as it is listed now, and publish the candidates that follow
+    /// from it. Endpoints of the same cluster may be spoken of at the same time.
+    fn say(&self, endpoint: &Endpoint, change: impl Fn(&mut Standing)) {
+        let Some(endpoint) = self.find(endpoint.id()) else { return };
+        if self.settle(&endpoint, Moment::now(), change) {
+            self.publish();
+        }
+    }
+
+    /// Whether what may be picked, or at which weight, is to be computed again.
+    fn settle(&self, endpoint: &Endpoint, now: Moment, change: impl Fn(&mut Standing)) -> bool {
+        let (before, after) = endpoint.change(now, change);
+        self.log_change(endpoint, before.state, &after);
+        before.state != after.state || before.effective != after.effective
     }
 
     /// Compute the candidates until nobody else has published meanwhile: the last to publish has
-    /// seen every state set before.
-    fn publish(&self, was_healthy: bool, why: &str) {
-        let before = self.candidates.rcu(|_| Arc::new(Candidates::of(&self.endpoints)));
-        let cluster = &*self.config.name;
-        if self.candidates().is_empty() {
-            if !before.is_empty() {
-                tracing::warn!(cluster, why, "cluster has no endpoint left");
-            }
-        } else if was_healthy && !self.has_healthy() {
-            tracing::warn!(cluster, why, "cluster has degraded endpoints only");
+    /// seen everything said before.
+    fn publish(&self) {
+        let before = self.candidates.rcu(|_| Arc::new(Candidates::of(&self.members.load())));
+        let (cluster, after) = (&*self.config.name, self.candidates());
+        match (before.serving(), after.serving()) {
+            (before, after) if before == after => {}
+            (_, Serving::Nothing) => tracing::warn!(cluster, "cluster has no endpoint left"),
+            (_, Serving::Degraded) => tracing::warn!(cluster, "cluster has degraded endpoints only"),
+            (_, Serving::Healthy) => tracing::info!(cluster, "cluster has healthy endpoints again"),
         }
     }
 
-    fn has_healthy(&self) -> bool {
-        self.endpoints.iter().any(|endpoint| endpoint.state() == State::Healthy)
-    }
-
-    fn log_change(&self, endpoint: &Endpoint, from: State, to: State, why: &str) {
+    fn log_change(&self, endpoint: &Endpoint, from: State, status: &Status) {
         let (cluster, endpoint) = (&*self.config.name, endpoint.name());
-        if to == State::Healthy {
-            tracing::info!(cluster, endpoint, %from, %to, why, "endpoint up");
-        } else {
-            tracing::warn!(cluster, endpoint, %from, %to, why, "endpoint down");
+        let (to, why) = (status.state, &*status.why);
+        match to {
+            _ if from == to => {}
+            State::Healthy | State::Warming => tracing::info!(cluster, endpoint, %from, %to, why, "endpoint up"),
+            State::Draining | State::Maintenance => tracing::info!(cluster, endpoint, %from, %to, why, "endpoint out"),
+            _ => tracing::warn!(cluster, endpoint, %from, %to, why, "endpoint down"),
         }
     }
 }
 
-fn succeed(config: &weir_config::Endpoint, checked: bool, previous: Option<&Cluster>) -> Endpoint {
-    let before = previous.and_then(|previous| previous.by_address.get(&config.address));
-    match before {
-        Some(before) => before.succeed(config, checked),
-        None => Endpoint::new(config),
+fn rules(config: &weir_config::Cluster) -> Rules {
+    Rules {
+        drain: config.drain,
+        slow_start: config.slow_start.unwrap_or(Duration::ZERO),
+        checked: config.health.is_some(),
     }
-}
-
-fn key_by<K>(endpoints: &[Arc<Endpoint>], key: impl Fn(&Endpoint) -> K) -> impl Iterator<Item = (K, Arc<Endpoint>)> {
-    endpoints.iter().map(move |endpoint| (key(endpoint), Arc::clone(endpoint)))
 }
 
 #[cfg(test)]

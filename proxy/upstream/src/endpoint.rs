@@ -1,91 +1,28 @@
-//! One address in a cluster, with its load and its health.
+//! One address in a cluster, with its load and its standing.
 //!
 //! The load and the id outlive reloads: another configuration makes another `Endpoint` for the same
-//! address that counts on in the same place. Health is copied, so the checks of the former
+//! address that counts on in the same place. The standing is copied then, so the checks of the former
 //! configuration cannot change the state that the present one works with.
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+        Arc, Weak,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
-/// What an endpoint is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Picked as usual.
-    Healthy,
-    /// Picked only when no healthy endpoint is left.
-    Degraded,
-    /// Not picked.
-    Unhealthy,
-    /// Keeps its sessions and gets no new ones.
-    Draining,
-}
-
-impl State {
-    fn from_code(code: u8) -> Self {
-        match code {
-            0 => Self::Healthy,
-            1 => Self::Degraded,
-            2 => Self::Unhealthy,
-            _ => Self::Draining,
-        }
-    }
-
-    /// Whether a session that is already here may stay: everything but unhealthy.
-    pub fn keeps_sessions(self) -> bool {
-        self != Self::Unhealthy
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Healthy => "healthy",
-            Self::Degraded => "degraded",
-            Self::Unhealthy => "unhealthy",
-            Self::Draining => "draining",
-        })
-    }
-}
-
-/// Health of an endpoint with its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// What it is good for.
-    pub state: State,
-    /// When it came into this state.
-    pub since: SystemTime,
-    /// The reason, for people.
-    pub why: String,
-    /// Percent of the configured weight that counts.
-    pub weight_percent: u32,
-}
-
-impl Status {
-    fn initial() -> Self {
-        Self {
-            state: State::Healthy,
-            since: SystemTime::now(),
-            why: "taken for healthy until a check says otherwise".to_owned(),
-            weight_percent: 100,
-        }
-    }
-}
+use crate::standing::{Moment, Standing, State, Status};
 
 /// What all workers write on every exchange: alone on its cache lines (two, since processors fetch
 /// them in pairs), so that busy endpoints do not slow the reading of their neighbours.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Load {
+pub(crate) struct Load {
     in_flight: AtomicU32,
     latency: AtomicU32,
 }
@@ -95,39 +32,36 @@ struct Load {
 pub struct Endpoint {
     id: u64,
     name: Box<str>,
-    address: SocketAddr,
-    labels: BTreeMap<String, String>,
-    weight: u32,
+    config: weir_config::Endpoint,
     load: Arc<Load>,
-    state: AtomicU8,
-    status: ArcSwap<Status>,
+    standing: Arc<ArcSwap<Standing>>,
 }
 
 impl Endpoint {
-    /// An endpoint seen for the first time: idle and healthy.
-    pub(crate) fn new(config: &weir_config::Endpoint) -> Self {
+    /// An endpoint seen for the first time: idle, and nobody has said anything about it.
+    pub(crate) fn new(config: &weir_config::Endpoint, slow_start: Duration, newcomer: bool, now: Moment) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        Self::with(config, IDS.fetch_add(1, Relaxed), Arc::default(), Arc::new(Status::initial()))
-    }
-
-    /// The same endpoint under another configuration: id and load go on; so does health, where it
-    /// is checked at all.
-    pub(crate) fn succeed(&self, config: &weir_config::Endpoint, checked: bool) -> Self {
-        let status = if checked { self.status() } else { Arc::new(Status::initial()) };
-        Self::with(config, self.id, Arc::clone(&self.load), status)
-    }
-
-    fn with(config: &weir_config::Endpoint, id: u64, load: Arc<Load>, status: Arc<Status>) -> Self {
+        let standing = Standing::new(config.weight, slow_start, newcomer, now);
         Self {
-            id,
+            id: IDS.fetch_add(1, Relaxed),
             name: config.address.to_string().into(),
-            address: config.address,
-            labels: config.labels.clone(),
-            weight: config.weight,
-            load,
-            state: AtomicU8::new(status.state as u8),
-            status: ArcSwap::new(status),
+            config: config.clone(),
+            load: Arc::default(),
+            standing: Arc::new(ArcSwap::from_pointee(standing)),
         }
+    }
+
+    /// The same endpoint, described otherwise: everything goes on.
+    pub(crate) fn described(&self, config: &weir_config::Endpoint) -> Self {
+        let (load, standing) = (Arc::clone(&self.load), Arc::clone(&self.standing));
+        Self { id: self.id, name: self.name.clone(), config: config.clone(), load, standing }
+    }
+
+    /// The same endpoint with a standing of its own: the id and the load go on together, what is said
+    /// of the one from now on is not said of the other.
+    pub(crate) fn parted(&self) -> Self {
+        let standing = Arc::new(ArcSwap::new(self.standing.load_full()));
+        Self { standing, ..self.described(&self.config) }
     }
 
     /// Unique in the process; the same across reloads.
@@ -142,17 +76,22 @@ impl Endpoint {
 
     /// Where to connect.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.config.address
     }
 
-    /// What the operator wrote about it.
+    /// What is written about it.
     pub fn labels(&self) -> &BTreeMap<String, String> {
-        &self.labels
+        &self.config.labels
     }
 
-    /// Weight as configured.
+    /// How it is listed.
+    pub fn config(&self) -> &weir_config::Endpoint {
+        &self.config
+    }
+
+    /// Its weight before percents.
     pub fn weight(&self) -> u32 {
-        self.weight
+        self.standing().weight()
     }
 
     /// Exchanges under way, over all workers.
@@ -194,18 +133,41 @@ impl Endpoint {
     /// What it is good for now.
     #[inline]
     pub fn state(&self) -> State {
-        State::from_code(self.state.load(Relaxed))
+        self.standing().status().state
     }
 
-    /// Its health with the reason.
-    pub fn status(&self) -> Arc<Status> {
-        self.status.load_full()
+    /// Whether a session that is here already may stay.
+    #[inline]
+    pub fn keeps_sessions(&self) -> bool {
+        self.standing().status().keeps_sessions
     }
 
-    /// Take another status; says what it was before.
-    pub(crate) fn set_status(&self, status: Status) -> Arc<Status> {
-        self.state.store(status.state as u8, Relaxed);
-        self.status.swap(Arc::new(status))
+    /// What is said of it, and by whom.
+    #[inline]
+    pub fn standing(&self) -> Guard<Arc<Standing>> {
+        self.standing.load()
+    }
+
+    /// What it all comes to, with the reason.
+    pub fn status(&self) -> Status {
+        self.standing().status().clone()
+    }
+
+    /// Have something said of it. Returns the status before and after.
+    pub(crate) fn change(&self, now: Moment, change: impl Fn(&mut Standing)) -> (Status, Status) {
+        let mut after = None;
+        let before = self.standing.rcu(|standing| {
+            let next = Arc::new(standing.after(now, &change));
+            after = Some(next.status().clone());
+            next
+        });
+        let before = before.status().clone();
+        (before.clone(), after.unwrap_or(before))
+    }
+
+    /// Ends when nothing knows the endpoint any more.
+    pub(crate) fn life(&self) -> Weak<Load> {
+        Arc::downgrade(&self.load)
     }
 }
 

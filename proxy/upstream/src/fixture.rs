@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use weir_config::{Affinity, AffinityKind, Balance, Binding, Cluster, Endpoint};
 
+use crate::standing::{State, Verdict};
+
 /// A cluster named `web` with an endpoint at 127.0.0.1, ports from 9000 up, for every weight.
 pub(crate) fn cluster(weights: &[u32]) -> Cluster {
     let ports = 9_000_u16..;
@@ -18,6 +20,8 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,
+        drain: Duration::from_secs(30),
+        slow_start: None,
         http2: false,
         tls: None,
         connect_timeout: Duration::from_secs(5),
@@ -40,4 +44,9 @@ pub(crate) fn by_plugin() -> Affinity {
 
 fn sessions(kind: AffinityKind) -> Affinity {
     Affinity { kind, idle: Duration::from_secs(30 * 60), max: Duration::from_secs(8 * 60 * 60), capacity: 100 }
+}
+
+/// What a check says.
+pub(crate) fn verdict(state: State, weight_percent: u32, why: &str) -> Verdict {
+    Verdict { state, weight_percent, why: why.to_owned() }
 }

@@ -7,32 +7,10 @@ mod watch;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::endpoint::{Endpoint, State};
+use crate::endpoint::Endpoint;
 
 pub use self::{http::HttpProbe, state::HealthState, watch::run};
-
-/// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// What the endpoint is good for.
-    pub state: State,
-    /// Percent of the configured weight that counts.
-    pub weight_percent: u32,
-    /// The reason, for people.
-    pub why: String,
-}
-
-impl Verdict {
-    /// Healthy at full weight.
-    pub fn healthy(why: impl Into<String>) -> Self {
-        Self { state: State::Healthy, weight_percent: 100, why: why.into() }
-    }
-
-    /// Unhealthy.
-    pub fn unhealthy(why: impl Into<String>) -> Self {
-        Self { state: State::Unhealthy, weight_percent: 100, why: why.into() }
-    }
-}
+pub use crate::standing::Verdict;
 
 /// A verdict to come.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;

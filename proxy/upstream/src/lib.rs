@@ -2,8 +2,9 @@
 //! that pick among them, the affinity that keeps a session where it was, and the connections.
 //!
 //! Two sides use it. Workers read [`Cluster::candidates`], pick, and count what is in flight; nothing
-//! of that waits. The control side runs [`health::run`], which changes states through
-//! [`Cluster::set_state`] and so publishes another set of candidates under another epoch.
+//! of that waits. The control side runs [`health::run`] and its like, which have something said of an
+//! endpoint through [`Cluster::set_health`] and its neighbours. What all of it comes to is the endpoint's
+//! [`Status`]; where that changes, another set of candidates is published under another epoch.
 //!
 //! Modules are listed ground floor first; each imports only from those above it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -13,6 +14,8 @@ mod tls;
 
 #[cfg(test)]
 mod fixture;
+
+mod standing;
 
 mod endpoint;
 
@@ -32,7 +35,8 @@ pub mod h2_body;
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, balancer};
 pub use candidates::Candidates;
-pub use cluster::Cluster;
-pub use endpoint::{Endpoint, InFlight, OwnedInFlight, State, Status};
+pub use cluster::{Cluster, Members};
+pub use endpoint::{Endpoint, InFlight, OwnedInFlight};
 pub use rng::Rng;
+pub use standing::{Moment, Order, Report, Standing, State, Status, Verdict, Word};
 pub use tls::client_tls;

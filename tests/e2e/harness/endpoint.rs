@@ -101,6 +101,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     checks: AtomicUsize,
     connections: AtomicUsize,
+    open: AtomicUsize,
     sent: Arc<AtomicU64>,
     healthy: AtomicBool,
     page: Mutex<String>,
@@ -132,6 +133,7 @@ impl Endpoint {
             seen: Mutex::default(),
             checks: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             sent: Arc::default(),
             healthy: AtomicBool::new(true),
             page: Mutex::default(),
@@ -164,6 +166,11 @@ impl Endpoint {
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(SeqCst)
+    }
+
+    /// Connections open now.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.load(SeqCst)
     }
 
     /// Octets of `/chunks` that were taken so far.
@@ -204,7 +211,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         shared.connections.fetch_add(1, SeqCst);
         stream.set_nodelay(true).unwrap();
-        connections.spawn(serve(stream, Arc::clone(&shared)));
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            shared.open.fetch_add(1, SeqCst);
+            serve(stream, Arc::clone(&shared)).await;
+            shared.open.fetch_sub(1, SeqCst);
+        });
     }
 }
 

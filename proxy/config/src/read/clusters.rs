@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -15,6 +16,9 @@ use crate::{
     syntax::{self, Wrong},
 };
 
+const DRAIN: Duration = Duration::from_secs(30);
+/// Any time that may pass, or none.
+const ANY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
 const IDLE: Duration = Duration::from_secs(30 * 60);
 const MAX: Duration = Duration::from_secs(8 * 3_600);
 /// Sessions may last as long as a browser keeps cookies.
@@ -34,6 +38,8 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
         affinity: table.read("affinity", |node| affinity(node, names)),
         health: table.read("health", |node| health(node, names)),
+        drain: table.read("drain", |node| node.duration(ANY)).unwrap_or(DRAIN),
+        slow_start: table.read("slow-start", |node| node.duration(ANY)).filter(|over| !over.is_zero()),
         http2: table.read("http2", Node::boolean).unwrap_or(false),
         tls: table.read("tls", tls),
         connect_timeout: wait("connect-timeout", 5),

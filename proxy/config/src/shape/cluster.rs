@@ -20,6 +20,12 @@ pub(super) struct Cluster {
     affinity: Option<Affinity>,
     /// Active health check; without it every endpoint counts as healthy.
     health: Option<Health>,
+    /// How long an endpoint that is no longer listed keeps its sessions.
+    #[schemars(extend("default" = "30s"))]
+    drain: Option<Duration>,
+    /// How long an endpoint that comes or returns takes to grow to its weight.
+    #[schemars(extend("default" = "0s"))]
+    slow_start: Option<Duration>,
     /// Speak HTTP/2 to endpoints.
     #[schemars(extend("default" = false))]
     http2: Option<bool>,

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, Cluster, Endpoint, State};
+use weir_upstream::{Affinity, Cluster, Endpoint};
 
 use super::App;
 use crate::{
@@ -107,12 +107,14 @@ impl Admin {
 impl Source for Admin {
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for upstream in self.0.shared.snapshot.load().clusters.values() {
-            for endpoint in upstream.cluster.endpoints() {
+            for endpoint in upstream.cluster.endpoints().iter() {
+                let standing = endpoint.standing();
                 each(EndpointSample {
                     cluster: upstream.cluster.name(),
                     endpoint: endpoint.name(),
                     in_flight: endpoint.in_flight(),
-                    up: matches!(endpoint.state(), State::Healthy | State::Degraded),
+                    state: standing.status().state,
+                    weight: standing.status().effective,
                 });
             }
         }
@@ -136,7 +138,8 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {
-    let status = endpoint.status();
+    let standing = endpoint.standing();
+    let status = standing.status();
     json!({
         "address": endpoint.name(),
         "state": status.state.to_string(),
@@ -144,6 +147,11 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "why": status.why,
         "weight": endpoint.weight(),
         "weight_percent": status.weight_percent,
+        "agent": standing.agent().map(|report| json!({
+            "why": report.why,
+            "weight_percent": report.weight_percent,
+            "max_connections": report.max_connections,
+        })),
         "in_flight": endpoint.in_flight(),
         "latency_us": endpoint.latency(),
         "labels": endpoint.labels(),

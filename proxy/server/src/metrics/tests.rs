@@ -11,7 +11,7 @@ struct Endpoints(Vec<(String, String)>);
 impl Source for Endpoints {
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for (cluster, endpoint) in &self.0 {
-            each(EndpointSample { cluster, endpoint, in_flight: 2, up: true });
+            each(EndpointSample { cluster, endpoint, in_flight: 2, state: State::Healthy, weight: 150 });
         }
     }
     fn access_log_dropped(&self) -> u64 {
@@ -157,6 +157,9 @@ fn endpoints_reloads_and_the_log_are_read_from_their_owners() {
     let endpoint = [("cluster", "blue"), ("endpoint", "127.0.0.1:1")];
     assert_eq!(find(&page, "weir_endpoint_in_flight", &endpoint), Some(2.0));
     assert_eq!(find(&page, "weir_endpoint_up", &endpoint), Some(1.0));
+    assert_eq!(find(&page, "weir_endpoint_weight", &endpoint), Some(1.5));
+    let [cluster, name] = endpoint;
+    assert_eq!(find(&page, "weir_endpoint_state", &[cluster, name, ("state", "healthy")]), Some(1.0));
     assert_eq!(find(&page, "weir_reloads_total", &[("result", "refused")]), Some(2.0));
     assert_eq!(find(&page, "weir_access_log_dropped_total", &[]), Some(5.0));
     assert_eq!(find(&page, "weir_build_info", &[]), Some(1.0));

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{cluster::Cluster, endpoint::State, fixture, rng::Rng};
+use crate::{cluster::Cluster, fixture, rng::Rng, standing::State};
 
 const ALL: [Balance; 3] = [Balance::RoundRobin, Balance::Random, Balance::LeastRequest { choices: 2 }];
 
@@ -26,7 +26,7 @@ proptest! {
         let weights: Vec<_> = given.iter().map(|&(weight, ..)| weight).collect();
         let cluster = Cluster::build(&fixture::cluster(&weights), None);
         for (endpoint, &(_, state, percent)) in cluster.endpoints().iter().zip(&given) {
-            cluster.set_state(endpoint, state, percent * 50, "given");
+            cluster.set_health(endpoint, &fixture::verdict(state, percent * 50, "given"));
         }
         let able = |wanted| given.iter().any(|&(weight, state, percent)| {
             weight * percent > 0 && state == wanted
@@ -112,7 +112,7 @@ fn least_request_evens_out_what_is_in_flight_by_weight() {
 #[test]
 fn least_request_leaves_a_busy_endpoint_alone() {
     let cluster = Cluster::build(&fixture::cluster(&[1, 1]), None);
-    let _busy = cluster.endpoints()[0].begin();
+    let _busy = cluster.endpoints()[0].begin_owned();
     let choice = Balance::LeastRequest { choices: 2 };
     assert_eq!(picks(&choice, &cluster.candidates(), 100), [0, 100]);
 }

@@ -26,21 +26,21 @@ fn names(cluster: &Cluster) -> Vec<String> {
 fn an_unhealthy_endpoint_is_no_candidate_and_the_epoch_moves() {
     let cluster = Cluster::build(&checked(&[1, 1]), None);
     let epoch = cluster.candidates().epoch();
-    let first = &cluster.endpoints()[0];
-    cluster.set_state(first, State::Unhealthy, 100, "connect: connection refused");
+    let first = Arc::clone(&cluster.endpoints()[0]);
+    cluster.set_health(&first, &fixture::verdict(State::Unhealthy, 100, "connect: connection refused"));
     assert_eq!(names(&cluster), ["127.0.0.1:9001"]);
     assert_ne!(cluster.candidates().epoch(), epoch);
     assert_eq!(first.status().why, "connect: connection refused");
-    cluster.set_state(first, State::Healthy, 100, "status 200");
+    cluster.set_health(&first, &fixture::verdict(State::Healthy, 100, "status 200"));
     assert_eq!(cluster.candidates().len(), 2);
 }
 
 #[test]
 fn the_same_state_again_keeps_the_epoch_and_its_age() {
     let cluster = Cluster::build(&checked(&[1, 1]), None);
-    let first = &cluster.endpoints()[0];
+    let first = Arc::clone(&cluster.endpoints()[0]);
     let (epoch, since) = (cluster.candidates().epoch(), first.status().since);
-    cluster.set_state(first, State::Healthy, 100, "status 204");
+    cluster.set_health(&first, &fixture::verdict(State::Healthy, 100, "status 204"));
     assert_eq!(cluster.candidates().epoch(), epoch);
     assert_eq!((first.status().since, &*first.status().why), (since, "status 204"));
 }
@@ -48,19 +48,20 @@ fn the_same_state_again_keeps_the_epoch_and_its_age() {
 #[test]
 fn degraded_endpoints_serve_only_when_no_healthy_one_is_left() {
     let cluster = Cluster::build(&checked(&[1, 1, 0]), None);
-    let [first, second, _] = cluster.endpoints() else { panic!() };
-    cluster.set_state(first, State::Degraded, 100, "slow");
+    let endpoints = cluster.endpoints();
+    let [first, second, _] = &endpoints[..] else { panic!() };
+    cluster.set_health(first, &fixture::verdict(State::Degraded, 100, "slow"));
     assert_eq!(names(&cluster), ["127.0.0.1:9001"]);
-    cluster.set_state(second, State::Draining, 100, "leaving");
+    cluster.set_health(second, &fixture::verdict(State::Draining, 100, "leaving"));
     assert_eq!(names(&cluster), ["127.0.0.1:9000"]);
-    cluster.set_state(first, State::Unhealthy, 100, "gone");
+    cluster.set_health(first, &fixture::verdict(State::Unhealthy, 100, "gone"));
     assert!(cluster.candidates().is_empty());
 }
 
 #[test]
 fn health_scales_the_weight_of_even_the_lightest() {
     let cluster = Cluster::build(&checked(&[1, 1]), None);
-    cluster.set_state(&cluster.endpoints()[0], State::Healthy, 50, "warming up");
+    cluster.set_health(&cluster.endpoints()[0], &fixture::verdict(State::Healthy, 50, "warming up"));
     let candidates = cluster.candidates();
     assert_eq!((candidates.weight(0), candidates.weight(1)), (1, 2));
 }
@@ -68,10 +69,10 @@ fn health_scales_the_weight_of_even_the_lightest() {
 #[test]
 fn a_surviving_endpoint_keeps_id_load_and_health() {
     let first = Cluster::build(&checked(&[1, 1]), None);
-    let before = &first.endpoints()[0];
+    let before = Arc::clone(&first.endpoints()[0]);
     let flight = before.begin_owned();
     before.observe(Duration::from_millis(3));
-    first.set_state(before, State::Unhealthy, 100, "status 500");
+    first.set_health(&before, &fixture::verdict(State::Unhealthy, 100, "status 500"));
     let second = Cluster::build(&checked(&[5]), Some(&first));
     let after = second.find(before.id()).unwrap();
     assert_eq!((after.in_flight(), after.latency(), after.weight()), (1, 3_000, 5));
@@ -85,14 +86,14 @@ fn a_surviving_endpoint_keeps_id_load_and_health() {
 fn checks_of_the_former_configuration_do_not_reach_the_present_one() {
     let first = Cluster::build(&checked(&[1]), None);
     let second = Cluster::build(&checked(&[1]), Some(&first));
-    first.set_state(&first.endpoints()[0], State::Unhealthy, 100, "late");
+    first.set_health(&first.endpoints()[0], &fixture::verdict(State::Unhealthy, 100, "late"));
     assert_eq!(second.endpoints()[0].state(), State::Healthy);
 }
 
 #[test]
 fn without_health_checks_everything_is_healthy_again() {
     let first = Cluster::build(&checked(&[1]), None);
-    first.set_state(&first.endpoints()[0], State::Unhealthy, 100, "status 500");
+    first.set_health(&first.endpoints()[0], &fixture::verdict(State::Unhealthy, 100, "status 500"));
     let second = Cluster::build(&fixture::cluster(&[1]), Some(&first));
     assert_eq!(second.candidates().len(), 1);
 }
@@ -100,12 +101,13 @@ fn without_health_checks_everything_is_healthy_again() {
 #[test]
 fn concurrent_changes_are_all_seen_by_the_last_candidates() {
     let cluster = Cluster::build(&checked(&[1; 64]), None);
+    let endpoints = cluster.endpoints();
     std::thread::scope(|scope| {
-        for half in cluster.endpoints()[..60].chunks(30) {
+        for half in endpoints[..60].chunks(30) {
             let cluster = &cluster;
             scope.spawn(move || {
                 for endpoint in half {
-                    cluster.set_state(endpoint, State::Unhealthy, 100, "gone");
+                    cluster.set_health(endpoint, &fixture::verdict(State::Unhealthy, 100, "gone"));
                 }
             });
         }
@@ -118,7 +120,7 @@ fn sessions_of_a_plugin_survive_a_reload_that_does_not_touch_them() {
     let mut config = fixture::cluster(&[1]);
     config.affinity = Some(fixture::by_plugin());
     let first = Cluster::build(&config, None);
-    let now = std::time::Instant::now();
+    let now = Instant::now();
     let hour = Duration::from_secs(3_600);
     table(&first).put("user", 7, hour, hour, now);
     let second = Cluster::build(&config, Some(&first));
@@ -138,10 +140,144 @@ fn table(cluster: &Cluster) -> &crate::AffinityTable {
 #[test]
 fn the_smoothed_latency_follows_the_samples() {
     let cluster = Cluster::build(&fixture::cluster(&[1]), None);
-    let endpoint = &cluster.endpoints()[0];
+    let endpoint = Arc::clone(&cluster.endpoints()[0]);
     assert_eq!(endpoint.latency(), 0);
     endpoint.observe(Duration::from_micros(800));
     assert_eq!(endpoint.latency(), 800);
     endpoint.observe(Duration::from_micros(1_600));
     assert_eq!(endpoint.latency(), 900);
+}
+
+fn after(now: Moment, seconds: u64) -> Moment {
+    let later = Duration::from_secs(seconds);
+    Moment { instant: now.instant + later, time: now.time + later }
+}
+
+/// The first so many of the endpoints of `config`, in reverse.
+fn list(cluster: &Cluster, config: &weir_config::Cluster, count: usize, now: Moment) {
+    let wanted: Vec<_> = config.endpoints[..count].iter().rev().cloned().collect();
+    cluster.list(&wanted, now);
+}
+
+fn states(cluster: &Cluster) -> Vec<(String, State)> {
+    cluster.endpoints().iter().map(|endpoint| (endpoint.name().to_owned(), endpoint.state())).collect()
+}
+
+#[test]
+fn endpoints_come_and_go_and_those_that_stay_are_the_same() {
+    let (config, now) = (fixture::cluster(&[1, 1, 1]), Moment::now());
+    let cluster = Cluster::build(&config, None);
+    let [first, _, third] = &cluster.endpoints()[..] else { panic!() };
+    let (first, third) = (Arc::clone(first), Arc::clone(third));
+    let mut membership = cluster.membership();
+    list(&cluster, &config, 1, now);
+    assert!(membership.has_changed().unwrap());
+    membership.mark_unchanged();
+    assert_eq!(names(&cluster), ["127.0.0.1:9000"]);
+    assert!(Arc::ptr_eq(&cluster.find(first.id()).unwrap(), &first));
+    assert_eq!((third.state(), &*third.status().why), (State::Draining, "no longer listed"));
+    assert!(third.keeps_sessions());
+    list(&cluster, &config, 2, after(now, 1));
+    cluster.tick(after(now, 29));
+    assert_eq!(cluster.endpoints().len(), 3);
+    cluster.tick(after(now, 30));
+    assert!(cluster.find(third.id()).is_none(), "its drain is over");
+    assert_eq!(names(&cluster), ["127.0.0.1:9001", "127.0.0.1:9000"]);
+}
+
+#[test]
+fn an_endpoint_that_is_listed_again_while_it_drains_goes_on() {
+    let (config, now) = (fixture::cluster(&[1, 1]), Moment::now());
+    let cluster = Cluster::build(&config, None);
+    let second = Arc::clone(&cluster.endpoints()[1]);
+    list(&cluster, &config, 1, now);
+    list(&cluster, &config, 2, now);
+    cluster.tick(after(now, 60));
+    assert_eq!((second.state(), cluster.candidates().len()), (State::Healthy, 2));
+    assert_eq!(cluster.find(second.id()).unwrap().id(), second.id());
+}
+
+#[test]
+fn without_a_drain_an_endpoint_goes_at_once() {
+    let mut config = fixture::cluster(&[1, 1]);
+    config.drain = Duration::ZERO;
+    let cluster = Cluster::build(&config, None);
+    list(&cluster, &config, 1, Moment::now());
+    assert_eq!(cluster.endpoints().len(), 1);
+}
+
+#[test]
+fn another_description_reaches_an_endpoint_that_stays() {
+    let (mut config, now) = (fixture::cluster(&[1, 1]), Moment::now());
+    let cluster = Cluster::build(&config, None);
+    let before = Arc::clone(&cluster.endpoints()[0]);
+    config.endpoints[0].weight = 3;
+    config.endpoints[0].labels.insert("version".to_owned(), "v2".to_owned());
+    cluster.list(&config.endpoints, now);
+    cluster.eject(&before, now.instant + Duration::from_secs(60), "failures");
+    let present = cluster.find(before.id()).unwrap();
+    assert_eq!((present.weight(), &*present.labels()["version"]), (3, "v2"));
+    assert_eq!((present.state(), &*present.status().why), (State::Ejected, "failures"));
+    cluster.restore(&present);
+    assert_eq!((cluster.candidates().weight(0), cluster.candidates().weight(1)), (3, 1));
+}
+
+#[test]
+fn an_endpoint_that_a_reload_leaves_out_drains_in_the_next_configuration_only() {
+    let first = Cluster::build(&fixture::cluster(&[1, 1]), None);
+    let second = Cluster::build(&fixture::cluster(&[1]), Some(&first));
+    use State::{Draining, Healthy};
+    let is = |state| ("127.0.0.1:9001".to_owned(), state);
+    assert_eq!((states(&first)[1].clone(), states(&second)[1].clone()), (is(Healthy), is(Draining)));
+    let third = Cluster::build(&fixture::cluster(&[1]), Some(&second));
+    third.tick(after(Moment::now(), 31));
+    assert_eq!(third.endpoints().len(), 1);
+}
+
+#[test]
+fn newcomers_warm_up_and_candidates_follow() {
+    let mut config = fixture::cluster(&[1, 1]);
+    config.slow_start = Some(Duration::from_secs(10));
+    let (cluster, now) = (Cluster::build(&config, None), Moment::now());
+    list(&cluster, &config, 1, now);
+    cluster.tick(after(now, 30));
+    list(&cluster, &config, 2, after(now, 30));
+    let weights = || [cluster.candidates().weight(0), cluster.candidates().weight(1)];
+    assert_eq!((states(&cluster)[0].1, weights()), (State::Warming, [1, 100]));
+    cluster.tick(after(now, 35));
+    assert_eq!(weights(), [1, 2]);
+    cluster.tick(after(now, 40));
+    assert_eq!((states(&cluster)[0].1, weights()), (State::Healthy, [1, 1]));
+}
+
+#[test]
+fn what_is_said_of_an_endpoint_survives_a_reload() {
+    let (config, now) = (fixture::cluster(&[1, 1, 1, 1]), Moment::now());
+    let first = Cluster::build(&config, None);
+    let endpoints = first.endpoints();
+    first.order(&endpoints[0], Some(Order::Drain));
+    first.set_weight(&endpoints[1], Some(7));
+    first.eject(&endpoints[2], now.instant + Duration::from_secs(60), "failures");
+    first.set_load_percent(&endpoints[3], 50);
+    let second = Cluster::build(&fixture::cluster(&[2, 2, 2, 2]), Some(&first));
+    let found: Vec<_> = second.endpoints().iter().map(|one| (one.state(), one.status().effective)).collect();
+    use State::{Draining, Ejected, Healthy};
+    assert_eq!(found, [(Draining, 200), (Healthy, 700), (Ejected, 200), (Healthy, 100)]);
+    second.order(&second.endpoints()[0], None);
+    second.set_weight(&second.endpoints()[1], None);
+    assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9003"]);
+    assert_eq!(second.candidates().weight(0), second.candidates().weight(1));
+}
+
+#[test]
+fn an_agent_can_take_its_endpoint_out() {
+    let cluster = Cluster::build(&fixture::cluster(&[1, 1]), None);
+    let first = Arc::clone(&cluster.endpoints()[0]);
+    let report =
+        Report { word: crate::Word::Down, weight_percent: 100, max_connections: Some(9), why: "full".to_owned() };
+    cluster.set_agent(&first, Some(&report));
+    assert_eq!((first.state(), names(&cluster).len()), (State::Unhealthy, 1));
+    assert_eq!(first.standing().agent().unwrap().max_connections, Some(9));
+    cluster.set_agent(&first, None);
+    assert_eq!(names(&cluster).len(), 2);
 }

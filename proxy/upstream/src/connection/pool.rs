@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
+    sync::Weak,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use weir_http1::Connection;
 
 use super::{ConnectionError, Connector, Stream, Transport};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Load};
 
 /// What an endpoint may send ahead on one stream. The connection as a whole is not bounded beyond
 /// that: clients that do not read must not hold up those that do.
@@ -43,6 +44,8 @@ struct Idle {
     http2: Vec<Shared>,
     connector: u64,
     timeout: Duration,
+    /// Ends when nothing knows the endpoint any more: its connections are then of no use.
+    endpoint: Weak<Load>,
 }
 
 /// An HTTP/2 connection with its streams under way.
@@ -125,7 +128,7 @@ impl Pools {
         let dialled = connector.dial(endpoint.address(), &self.preamble).await?;
         let stream = match connector.http2 {
             false => Stream::http1(Connection::new(dialled.transport, BytesMut::new())),
-            true => self.open_http2(connector, endpoint.id(), dialled.transport).await?,
+            true => self.open_http2(connector, endpoint, dialled.transport).await?,
         };
         Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls })
     }
@@ -162,7 +165,7 @@ impl Pools {
     async fn open_http2(
         &self,
         connector: &Connector,
-        endpoint: u64,
+        endpoint: &Endpoint,
         transport: Transport,
     ) -> Result<Stream, ConnectionError> {
         let (sender, connection) = h2::client::Builder::new()
@@ -187,13 +190,14 @@ impl Pools {
         let Some(mut connection) = stream.into_reusable() else { return };
         connection.release();
         let mut idle = self.idle.borrow_mut();
-        let kept = &mut of(&mut idle, connector, endpoint.id()).http1;
+        let kept = &mut of(&mut idle, connector, endpoint).http1;
         if kept.len() < connector.idle_connections {
             kept.push((connection, Instant::now()));
         }
     }
 
-    /// Close what has been idle for too long or was closed by its endpoint. Call about once a second.
+    /// Close what has been idle for too long, was closed by its endpoint, or leads to one that is no longer
+    /// listed. Call about once a second.
     pub fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, idle| {
             let timeout = idle.timeout;
@@ -204,6 +208,10 @@ impl Pools {
                 }
                 now - shared.used < timeout && shared.is_usable()
             });
+            if idle.endpoint.strong_count() == 0 {
+                idle.http1.clear();
+                idle.http2.retain(|shared| shared.active() > 0);
+            }
             !idle.http1.is_empty() || !idle.http2.is_empty()
         });
     }
@@ -214,10 +222,11 @@ impl Pools {
     }
 }
 
-fn of<'a>(idle: &'a mut HashMap<u64, Idle>, connector: &Connector, endpoint: u64) -> &'a mut Idle {
-    let idle = idle.entry(endpoint).or_default();
+fn of<'a>(idle: &'a mut HashMap<u64, Idle>, connector: &Connector, endpoint: &Endpoint) -> &'a mut Idle {
+    let idle = idle.entry(endpoint.id()).or_default();
     if idle.connector != connector.id() {
-        *idle = Idle { connector: connector.id(), timeout: connector.idle_timeout, ..Idle::default() };
+        let (connector, timeout) = (connector.id(), connector.idle_timeout);
+        *idle = Idle { connector, timeout, endpoint: endpoint.life(), ..Idle::default() };
     }
     idle
 }

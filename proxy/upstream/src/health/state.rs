@@ -1,7 +1,6 @@
 //! What a row of verdicts makes of an endpoint: pure, one for each endpoint.
 
-use super::Verdict;
-use crate::endpoint::State;
+use crate::standing::{State, Verdict};
 
 /// Counts verdicts in a row.
 ///

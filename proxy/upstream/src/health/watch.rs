@@ -1,40 +1,62 @@
 //! The tasks that check the endpoints of a cluster, one each.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 use weir_config::Health;
 
 use super::{HealthState, Probe, Verdict};
-use crate::{cluster::Cluster, endpoint::Endpoint, rng::Rng};
+use crate::{cluster::Cluster, endpoint::Endpoint, rng::Rng, standing::State};
 
 /// Check every endpoint of a cluster until `shutdown` comes: at once, and then at the configured
-/// interval, shifted by up to a tenth so that checks do not gather.
+/// interval, shifted by up to a tenth so that checks do not gather. Endpoints that come are checked from
+/// then on, those that go no longer.
 ///
 /// A cluster without `health` is not checked. A panic of a probe goes on in the caller.
 pub async fn run(cluster: Arc<Cluster>, probe: Arc<dyn Probe>, shutdown: impl Future<Output = ()>) {
-    let mut tasks = JoinSet::new();
-    for endpoint in cluster.endpoints() {
-        if let Some(health) = cluster.config().health.clone() {
-            let watch = Watch {
-                cluster: Arc::clone(&cluster),
-                endpoint: Arc::clone(endpoint),
-                probe: Arc::clone(&probe),
-                health,
-            };
-            tasks.spawn(watch.run());
+    let Some(health) = cluster.config().health.clone() else { return };
+    let mut membership = cluster.membership();
+    let mut watches = Watches { tasks: JoinSet::new(), running: HashMap::new() };
+    let mut shutdown = pin!(shutdown);
+    loop {
+        watches.follow(&cluster, &probe, &health);
+        tokio::select! {
+            () = &mut shutdown => return,
+            changed = membership.changed() => if changed.is_err() { return },
+            () = accident(&mut watches.tasks) => {}
         }
-    }
-    tokio::select! {
-        () = shutdown => {}
-        () = accident(&mut tasks), if !tasks.is_empty() => {}
     }
 }
 
-/// Tasks have no end of their own: one that ends has panicked.
+/// The tasks of a cluster, by the endpoint each checks.
+struct Watches {
+    tasks: JoinSet<()>,
+    running: HashMap<u64, AbortHandle>,
+}
+
+impl Watches {
+    fn follow(&mut self, cluster: &Arc<Cluster>, probe: &Arc<dyn Probe>, health: &Health) {
+        let mut former = std::mem::take(&mut self.running);
+        for endpoint in cluster.endpoints().iter() {
+            let task = former.remove(&endpoint.id()).unwrap_or_else(|| {
+                let watch = Watch {
+                    cluster: Arc::clone(cluster),
+                    endpoint: Arc::clone(endpoint),
+                    probe: Arc::clone(probe),
+                    health: health.clone(),
+                };
+                self.tasks.spawn(watch.run())
+            });
+            self.running.insert(endpoint.id(), task);
+        }
+        former.into_values().for_each(|task| task.abort());
+    }
+}
+
+/// Tasks have no end of their own: one that ends without being told to has panicked.
 async fn accident(tasks: &mut JoinSet<()>) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
@@ -43,6 +65,7 @@ async fn accident(tasks: &mut JoinSet<()>) {
             std::panic::resume_unwind(error.into_panic());
         }
     }
+    std::future::pending().await
 }
 
 /// One endpoint under check.
@@ -54,10 +77,13 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut rng = Rng::seeded();
-        let mut health = HealthState::new(self.endpoint.state(), self.health.rise, self.health.fall);
+        let before = self.endpoint.standing().checked().map_or(State::Healthy, |verdict| verdict.state);
+        let mut health = HealthState::new(before, self.health.rise, self.health.fall);
         loop {
+            // It may be described otherwise by now.
+            self.endpoint = self.cluster.find(self.endpoint.id()).unwrap_or(self.endpoint);
             let next = Instant::now() + jittered(self.health.interval, &mut rng);
             let verdict = self.check().await;
             self.take(&mut health, &verdict);
@@ -75,8 +101,7 @@ impl Watch {
 
     fn take(&self, health: &mut HealthState, verdict: &Verdict) {
         if health.observe(verdict) {
-            let Verdict { state, weight_percent, why } = verdict;
-            self.cluster.set_state(&self.endpoint, *state, *weight_percent, why);
+            self.cluster.set_health(&self.endpoint, verdict);
         } else {
             let (cluster, endpoint) = (&**self.cluster.name(), self.endpoint.name());
             let why = &*verdict.why;

@@ -36,6 +36,8 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,
+        drain: Duration::from_secs(30),
+        slow_start: None,
         http2: false,
         tls: None,
         connect_timeout: Duration::from_secs(5),

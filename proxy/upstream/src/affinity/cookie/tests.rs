@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixture;
+use crate::{fixture, standing::Moment};
 
 const IDLE: Duration = Duration::from_secs(30 * 60);
 const MAX: Duration = Duration::from_secs(8 * 60 * 60);
@@ -15,7 +15,7 @@ fn affinity(cluster: &str, secret: &[u8]) -> CookieAffinity {
 }
 
 fn endpoint() -> Endpoint {
-    Endpoint::new(&fixture::cluster(&[1]).endpoints[0])
+    Endpoint::new(&fixture::cluster(&[1]).endpoints[0], Duration::ZERO, false, Moment::now())
 }
 
 fn value(set_cookie: &str) -> &str {

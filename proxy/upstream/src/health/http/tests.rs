@@ -7,7 +7,7 @@ use tokio::{
 use weir_config::{Health, UpstreamTls};
 
 use super::*;
-use crate::{cluster::Cluster, endpoint::State, fixture};
+use crate::{cluster::Cluster, fixture, standing::State};
 
 fn config(address: SocketAddr) -> weir_config::Cluster {
     let mut config = fixture::cluster(&[1]);

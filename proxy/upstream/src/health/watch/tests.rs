@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use weir_config::HealthKind;
 
 use super::*;
-use crate::{endpoint::State, fixture, health::Checking};
+use crate::{fixture, health::Checking, standing::Moment};
 
 /// Gives prepared verdicts, then hangs; tells the moment of every check.
 struct Script {
@@ -92,6 +92,28 @@ async fn a_check_that_hangs_counts_as_a_failure() {
     let status = running.cluster.endpoints()[0].status();
     assert_eq!((status.state, &*status.why), (State::Unhealthy, "no answer within 1s"));
     assert!(running.cluster.candidates().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_follow_those_that_come_and_go() {
+    let mut running = start(vec![down(); 100]);
+    let mut wanted = fixture::cluster(&[1, 1]).endpoints;
+    running.asked.recv().await.unwrap();
+    running.cluster.list(&wanted, Moment::now());
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        times.push(running.asked.recv().await.unwrap() - begin);
+    }
+    assert_eq!(times[0], Duration::ZERO, "a newcomer is checked at once");
+    wanted.remove(0);
+    let later = Moment::now().instant + Duration::from_secs(60);
+    running.cluster.list(&wanted, Moment::now());
+    running.cluster.tick(Moment { instant: later, ..Moment::now() });
+    running.asked.recv().await.unwrap();
+    let last = running.asked.recv().await.unwrap();
+    let next = running.asked.recv().await.unwrap();
+    assert!(next - last > Duration::from_secs(8), "one is left");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,385 @@
+//! What is said of an endpoint, by whom, and the one status that follows from it: pure.
+//!
+//! Each authority has its own word and keeps it, whatever the others say: the active check, the agent
+//! on the endpoint, the operator, discovery and configuration (is it still listed?), outlier detection,
+//! load reports. [`Status`] is what they come to at one moment.
+
+use std::{
+    fmt,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Most that one authority may raise a weight to, in percent.
+const MOST_PERCENT: u32 = 1_000;
+
+/// A moment on both clocks: the one that never jumps, and the one people read.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// For intervals.
+    pub instant: Instant,
+    /// For people.
+    pub time: SystemTime,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+}
+
+/// What an endpoint is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Picked as usual.
+    Healthy,
+    /// Picked as usual at a weight that grows: it is back, or new.
+    Warming,
+    /// Picked only when no healthy endpoint is left.
+    Degraded,
+    /// Not picked: outlier detection has met too many failures.
+    Ejected,
+    /// Not picked: a check or the agent says so.
+    Unhealthy,
+    /// Keeps its sessions and gets no new ones.
+    Draining,
+    /// Gets nothing: the operator or the agent says so.
+    Maintenance,
+}
+
+impl State {
+    /// Whether it may be picked in this state.
+    pub fn is_able(self) -> bool {
+        matches!(self, Self::Healthy | Self::Warming | Self::Degraded)
+    }
+
+    /// As shown on the status page, in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Warming => "warming",
+            Self::Degraded => "degraded",
+            Self::Ejected => "ejected",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a check found: healthy, degraded, unhealthy or draining.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the endpoint is good for.
+    pub state: State,
+    /// Percent of the weight that counts.
+    pub weight_percent: u32,
+    /// The reason, for people.
+    pub why: String,
+}
+
+impl Verdict {
+    /// Healthy at full weight.
+    pub fn healthy(why: impl Into<String>) -> Self {
+        Self { state: State::Healthy, weight_percent: 100, why: why.into() }
+    }
+
+    /// Unhealthy.
+    pub fn unhealthy(why: impl Into<String>) -> Self {
+        Self { state: State::Unhealthy, weight_percent: 100, why: why.into() }
+    }
+}
+
+/// What the agent on an endpoint reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What it wants.
+    pub word: Word,
+    /// Percent of the weight that counts.
+    pub weight_percent: u32,
+    /// Most connections it wants at a time.
+    pub max_connections: Option<u32>,
+    /// Its reason, for people.
+    pub why: String,
+}
+
+/// What an agent wants for its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// To be picked, as far as it is concerned.
+    Up,
+    /// Not to be picked: it cannot serve.
+    Down,
+    /// To keep its sessions only.
+    Drain,
+    /// To get nothing.
+    Maintenance,
+}
+
+/// What the operator orders for an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Keep its sessions, give it no new ones.
+    Drain,
+    /// Give it nothing.
+    Maintenance,
+}
+
+/// An endpoint that outlier detection took out for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ejection {
+    until: Instant,
+    why: String,
+}
+
+/// What all words about an endpoint come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What it is good for.
+    pub state: State,
+    /// When it came into this state.
+    pub since: SystemTime,
+    /// The reason, for people.
+    pub why: String,
+    /// Percent of the weight that counts: those of all authorities, multiplied.
+    pub weight_percent: u32,
+    /// The weight with these percents, in hundredths; at least 1 unless 0 is meant.
+    pub effective: u32,
+    /// Whether sessions that are here already may stay.
+    pub keeps_sessions: bool,
+    /// Whether it changes with time alone.
+    pub is_passing: bool,
+}
+
+/// Every authority's word about one endpoint.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    weight: u32,
+    slow_start: Duration,
+    checked: Option<Verdict>,
+    agent: Option<Report>,
+    order: Option<Order>,
+    ordered_weight: Option<u32>,
+    leaving: Option<Instant>,
+    ejected: Option<Ejection>,
+    load_percent: u32,
+    /// It was out, or is new: it warms up as soon as it may be picked.
+    cold: bool,
+    warming: Option<Instant>,
+    status: Status,
+}
+
+impl Standing {
+    /// Of an endpoint nobody has said anything about. A newcomer among others warms up.
+    pub(crate) fn new(weight: u32, slow_start: Duration, newcomer: bool, now: Moment) -> Self {
+        let status = Status {
+            state: State::Healthy,
+            since: now.time,
+            why: String::new(),
+            weight_percent: 100,
+            effective: 0,
+            keeps_sessions: true,
+            is_passing: false,
+        };
+        let mut standing = Self {
+            weight,
+            slow_start,
+            checked: None,
+            agent: None,
+            order: None,
+            ordered_weight: None,
+            leaving: None,
+            ejected: None,
+            load_percent: 100,
+            cold: newcomer,
+            warming: None,
+            status,
+        };
+        standing.settle(now);
+        standing
+    }
+
+    /// The standing after a change, at this moment. One that changes nothing lets time pass.
+    pub(crate) fn after(&self, now: Moment, change: impl FnOnce(&mut Self)) -> Self {
+        let mut next = self.clone();
+        change(&mut next);
+        next.settle(now);
+        next
+    }
+
+    /// What it all comes to.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// What the active check says; none before it has said anything.
+    pub fn checked(&self) -> Option<&Verdict> {
+        self.checked.as_ref()
+    }
+
+    /// What the agent reports.
+    pub fn agent(&self) -> Option<&Report> {
+        self.agent.as_ref()
+    }
+
+    /// What the operator ordered.
+    pub fn order(&self) -> Option<Order> {
+        self.order
+    }
+
+    /// The weight before percents: the operator's, or else the configured one.
+    pub fn weight(&self) -> u32 {
+        self.ordered_weight.unwrap_or(self.weight)
+    }
+
+    /// Whether the operator ordered the weight.
+    pub fn is_weight_ordered(&self) -> bool {
+        self.ordered_weight.is_some()
+    }
+
+    /// Whether it is no longer listed, and since when it may be forgotten.
+    pub(crate) fn leaving(&self) -> Option<Instant> {
+        self.leaving
+    }
+
+    pub(crate) fn configure(&mut self, weight: u32) {
+        self.weight = weight;
+    }
+
+    pub(crate) fn slow_start(&mut self, over: Duration) {
+        self.slow_start = over;
+    }
+
+    pub(crate) fn check(&mut self, verdict: Option<Verdict>) {
+        self.checked = verdict;
+    }
+
+    pub(crate) fn report(&mut self, report: Option<Report>) {
+        self.agent = report;
+    }
+
+    pub(crate) fn obey(&mut self, order: Option<Order>) {
+        self.order = order;
+    }
+
+    pub(crate) fn weigh(&mut self, weight: Option<u32>) {
+        self.ordered_weight = weight;
+    }
+
+    /// Listed no longer; an earlier end counts.
+    pub(crate) fn leave(&mut self, until: Instant) {
+        self.leaving.get_or_insert(until);
+    }
+
+    /// Listed again.
+    pub(crate) fn stay(&mut self) {
+        self.leaving = None;
+    }
+
+    pub(crate) fn eject(&mut self, until: Instant, why: String) {
+        self.ejected = Some(Ejection { until, why });
+    }
+
+    pub(crate) fn restore(&mut self) {
+        self.ejected = None;
+    }
+
+    pub(crate) fn load(&mut self, percent: u32) {
+        self.load_percent = percent;
+    }
+
+    fn settle(&mut self, now: Moment) {
+        self.ejected.take_if(|ejection| ejection.until <= now.instant);
+        let (state, why) = self.judged();
+        let why = why.to_owned();
+        self.warm(state, now.instant);
+        let (state, why) = match self.warming {
+            Some(_) if state == State::Healthy => {
+                (State::Warming, format!("slow start over {:?}; {why}", self.slow_start))
+            }
+            _ => (state, why),
+        };
+        let since = if state == self.status.state { self.status.since } else { now.time };
+        let checked = self.checked.as_ref().map_or(100, |verdict| verdict.weight_percent);
+        let reported = self.agent.as_ref().map_or(100, |report| report.weight_percent);
+        let percents = [checked, reported, self.load_percent, self.warmth(now.instant)];
+        self.status = Status {
+            state,
+            since,
+            why,
+            weight_percent: scaled(100, percents),
+            effective: scaled(self.weight().saturating_mul(100), percents),
+            keeps_sessions: self.keeps_sessions(state),
+            is_passing: self.ejected.is_some() || self.warming.is_some(),
+        };
+    }
+
+    /// The gravest word and its reason; slow start comes on top.
+    fn judged(&self) -> (State, &str) {
+        let check = self.checked.as_ref().map(|verdict| (verdict.state, &*verdict.why));
+        let agent = self.agent.as_ref().map(|report| (report.word, &*report.why));
+        match (self.order, agent, check, &self.ejected) {
+            (Some(Order::Maintenance), ..) => (State::Maintenance, "maintenance is ordered"),
+            (_, Some((Word::Maintenance, why)), ..) => (State::Maintenance, why),
+            (Some(Order::Drain), ..) => (State::Draining, "drain is ordered"),
+            _ if self.leaving.is_some() => (State::Draining, "no longer listed"),
+            (_, Some((Word::Drain, why)), ..) => (State::Draining, why),
+            (_, _, Some((State::Draining, why)), _) => (State::Draining, why),
+            (_, _, Some((State::Unhealthy, why)), _) => (State::Unhealthy, why),
+            (_, Some((Word::Down, why)), ..) => (State::Unhealthy, why),
+            (.., Some(ejection)) => (State::Ejected, &ejection.why),
+            (_, _, Some((state, why)), _) => (state, why),
+            (.., None, None) => (State::Healthy, "taken for healthy until a check says otherwise"),
+        }
+    }
+
+    /// A drain keeps sessions, unless the endpoint could not serve them.
+    fn keeps_sessions(&self, state: State) -> bool {
+        let down = self.checked.as_ref().is_some_and(|verdict| verdict.state == State::Unhealthy)
+            || self.agent.as_ref().is_some_and(|report| report.word == Word::Down)
+            || self.ejected.is_some();
+        state.is_able() || (state == State::Draining && !down)
+    }
+
+    /// An endpoint that is out grows cold, and warms up from when it may be picked again.
+    fn warm(&mut self, state: State, now: Instant) {
+        if matches!(state, State::Unhealthy | State::Ejected | State::Maintenance) {
+            (self.cold, self.warming) = (true, None);
+        } else if state.is_able() && std::mem::take(&mut self.cold) {
+            self.warming = Some(now);
+        }
+        if self.warmth(now) >= 100 {
+            self.warming = None;
+        }
+    }
+
+    /// Percent of the slow start that has passed; 100 when it is over or there is none.
+    fn warmth(&self, now: Instant) -> u32 {
+        let Some(began) = self.warming else { return 100 };
+        let passed = now.saturating_duration_since(began);
+        if passed >= self.slow_start {
+            return 100;
+        }
+        let percent = passed.as_nanos() * 100 / self.slow_start.as_nanos().max(1);
+        u32::try_from(percent).unwrap_or(100).max(1)
+    }
+}
+
+/// `whole` at all of these percents; at least 1 where nothing is 0.
+fn scaled(whole: u32, percents: [u32; 4]) -> u32 {
+    if whole == 0 || percents.contains(&0) {
+        return 0;
+    }
+    let percents = percents.map(|percent| u128::from(percent.min(MOST_PERCENT)));
+    let product = percents.into_iter().fold(u128::from(whole), |product, percent| product * percent);
+    u32::try_from(product / 100_000_000).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests;
