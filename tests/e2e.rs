@@ -6,6 +6,7 @@ mod e2e {
     pub mod harness;
 
     mod affinity;
+    mod attempts;
     mod cli;
     mod examples;
     mod failures;

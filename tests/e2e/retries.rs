@@ -39,7 +39,7 @@ async fn a_refused_connection_is_tried_once_on_another_endpoint() {
     }
     let retried = weir.logged_where("a second attempt", |line| line["attempts"] == 2).await;
     assert_eq!((&retried["status"], &retried["endpoint"]), (&200.into(), &endpoint.address.to_string().into()));
-    assert!(weir.metric("weir_retries_total{cluster=\"web\"}").await >= 2.0);
+    assert!(weir.metric("weir_retries_total{cluster=\"web\",reason=\"connect\"}").await >= 2.0);
 }
 
 #[tokio::test]

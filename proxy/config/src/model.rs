@@ -135,8 +135,12 @@ pub struct Route {
     pub plugins: Vec<Binding>,
     /// What it does.
     pub action: Action,
-    /// Longest time of the whole exchange, tunnels excepted; none is unlimited.
+    /// Longest time of the whole exchange, tunnels excepted; none is what the cluster says.
     pub timeout: Option<Duration>,
+    /// Longest time of one attempt; none is what the cluster says.
+    pub attempt_timeout: Option<Duration>,
+    /// When a request is sent again; none is what the cluster says.
+    pub retries: Option<Retries>,
 }
 
 /// `match` of a route: every part that is given must fit.
@@ -225,6 +229,14 @@ pub struct Cluster {
     pub idle_timeout: Duration,
     /// Begin each connection with a PROXY header; none sends none.
     pub send_proxy_protocol: Option<ProxyVersion>,
+    /// Longest time of a whole exchange, where its route says nothing; none is unlimited.
+    pub timeout: Option<Duration>,
+    /// Longest time of one attempt, from its connection to the response's head; none is unlimited.
+    pub attempt_timeout: Option<Duration>,
+    /// When a request is sent again; none is once, after a connection that could not be made.
+    pub retries: Option<Retries>,
+    /// How many retries there may be for the requests there are.
+    pub retry_budget: RetryBudget,
 }
 
 /// `send-proxy-protocol`
@@ -234,6 +246,58 @@ pub enum ProxyVersion {
     V1,
     /// Binary, with TLVs.
     V2,
+}
+
+/// `retries`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    /// Attempts in all, the first included; 1 to 10. Default 2.
+    pub attempts: u32,
+    /// What a further attempt is made after.
+    pub on: RetryOn,
+    /// Methods that may be repeated here beside the idempotent ones.
+    pub methods: Vec<String>,
+    /// Most of a request's body that is kept to be sent again. Default 64 KiB.
+    pub buffer: ByteSize,
+    /// How long a further attempt waits.
+    pub backoff: Backoff,
+}
+
+/// `on` of `retries`. Default connect, reset and the statuses 502 to 504.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RetryOn {
+    /// No connection could be made, or the endpoint refused the request unseen.
+    pub connect: bool,
+    /// The connection ended before the response.
+    pub reset: bool,
+    /// The endpoint or the attempt took too long.
+    pub timeout: bool,
+    /// The response has one of these statuses, as inclusive ranges.
+    pub statuses: Vec<(u16, u16)>,
+}
+
+/// `backoff` of `retries`: a random time up to `base`, twice that, and so on up to `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// Most before the first further attempt. Default 25 ms.
+    pub base: Duration,
+    /// Most before any. Default 250 ms.
+    pub max: Duration,
+}
+
+/// `retry-budget`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Retries for each hundred requests. Default 20.
+    pub percent: u32,
+    /// Retries a second that are allowed however few requests there are. Default 3.
+    pub min_per_second: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { percent: 20, min_per_second: 3 }
+    }
 }
 
 /// One of `endpoints`.

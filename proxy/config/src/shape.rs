@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
+mod attempts;
 mod cluster;
 mod scalar;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use attempts::Retries;
 use cluster::Cluster;
 use scalar::{Address, Duration, Network, Settings, Size};
 
@@ -271,8 +273,12 @@ struct Route {
     cluster: Option<String>,
     /// Answer at once.
     respond: Option<Respond>,
-    /// Longest time of the whole exchange; without it there is no limit.
+    /// Longest time of the whole exchange; without it what the cluster says.
     timeout: Option<Duration>,
+    /// Longest time of one attempt; without it what the cluster says.
+    attempt_timeout: Option<Duration>,
+    /// When a request is sent again; without it what the cluster says.
+    retries: Option<Retries>,
 }
 
 /// Every part that is given must fit.

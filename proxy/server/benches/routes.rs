@@ -22,7 +22,15 @@ fn router(hosts: usize) -> Router {
     let matches = (0..hosts).flat_map(of_host).chain([Match::default()]);
     let route = |matcher| {
         let (name, action) = ("route".into(), Action::Cluster("cluster".into()));
-        let config = weir_config::Route { name, matcher, plugins: vec![], action, timeout: None };
+        let config = weir_config::Route {
+            name,
+            matcher,
+            plugins: vec![],
+            action,
+            timeout: None,
+            attempt_timeout: None,
+            retries: None,
+        };
         Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None) })
     };
     Router::new(matches.map(route).collect())

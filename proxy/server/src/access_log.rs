@@ -78,6 +78,8 @@ pub struct Record<'a> {
     pub endpoint: Option<&'a str>,
     /// How often an endpoint was tried.
     pub attempts: u32,
+    /// Why each further attempt was made, in order.
+    pub retries: &'a [Retried],
     /// The last attempt went over a connection that was open already.
     pub reused: bool,
     /// From the first byte of the request to the last of the response.
@@ -120,6 +122,38 @@ pub struct PluginUse<'a> {
     pub role: &'a str,
     /// Kind of failure when it did not decide.
     pub failed: Option<&'a str>,
+}
+
+/// What made a further attempt necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// No connection, or the endpoint refused the request unseen.
+    Connect,
+    /// A kept connection had been closed.
+    Stale,
+    /// The connection ended before the response.
+    Reset,
+    /// It took too long.
+    Timeout,
+    /// A response of this status.
+    Status(u16),
+}
+
+impl Retried {
+    /// Every reason, in the order of the metrics page; the status does not matter.
+    pub const ALL: [Retried; 5] =
+        [Retried::Connect, Retried::Stale, Retried::Reset, Retried::Timeout, Retried::Status(0)];
+
+    /// As in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Retried::Connect => "connect",
+            Retried::Stale => "stale",
+            Retried::Reset => "reset",
+            Retried::Timeout => "timeout",
+            Retried::Status(_) => "status",
+        }
+    }
 }
 
 /// What affinity found for an exchange.

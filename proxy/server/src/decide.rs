@@ -59,6 +59,12 @@ impl Decision<'_> {
         self.client.own_pools(&upstream.connector).unwrap_or(&self.worker.pools)
     }
 
+    /// When the exchange has to be over: as the route says, or else the cluster.
+    pub fn until(&self, upstream: &Upstream, trace: &Trace) -> Option<Instant> {
+        let timeout = self.route.config.timeout.or(upstream.cluster.config().timeout);
+        timeout.map(|timeout| trace.started + timeout)
+    }
+
     fn view<'v>(&'v self, request: &'v Request) -> View<'v> {
         View { request, client: self.client, route: &self.route.config.name }
     }

@@ -43,6 +43,9 @@ pub enum ProxyError {
     /// The endpoint took too long.
     #[error("endpoint timed out")]
     UpstreamTimeout,
+    /// The attempt took longer than it may.
+    #[error("attempt timed out")]
+    AttemptTimeout,
     /// The route's timeout passed.
     #[error("route timed out")]
     RouteTimeout,
@@ -60,9 +63,10 @@ impl ProxyError {
             Self::ClientSlow | Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoEndpoint | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream(ConnectionError::ConnectTimeout) | Self::UpstreamTimeout | Self::RouteTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::Upstream(ConnectionError::ConnectTimeout)
+            | Self::UpstreamTimeout
+            | Self::AttemptTimeout
+            | Self::RouteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::Switch => StatusCode::BAD_GATEWAY,
         }
     }

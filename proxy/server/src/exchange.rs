@@ -191,7 +191,11 @@ async fn fail(
     trace.status = status.as_u16();
     let in_order = matches!(
         error,
-        ProxyError::NoRoute | ProxyError::NoEndpoint | ProxyError::Plugin { .. } | ProxyError::Upstream(_)
+        ProxyError::NoRoute
+            | ProxyError::NoEndpoint
+            | ProxyError::Plugin { .. }
+            | ProxyError::Upstream(_)
+            | ProxyError::AttemptTimeout
     );
     if !in_order || !down.is_received() {
         down.close_after();

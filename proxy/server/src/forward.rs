@@ -1,7 +1,13 @@
-//! Attempts on endpoints: pick, connect, relay, and once more where nothing is lost by it.
+//! Attempts on endpoints: pick, connect, relay, and again where that is allowed and nothing is lost
+//! by it.
+
+mod retry;
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -9,36 +15,37 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CONNECTION, DATE, UPGRADE},
 };
+use weir_http1::Frame;
 use weir_upstream::{
     Endpoint,
-    connection::{ConnectionError, Lease, Outcome, Target},
+    connection::{ConnectionError, Lease, Outcome, Stream, Target},
 };
 
+use self::retry::Retry;
 use crate::{
-    access_log::Affinity,
+    access_log::{Affinity, Retried},
     decide::{Decision, Keeping, append_all},
     downstream::Downstream,
     error::ProxyError,
     relay::{Patience, Relay},
+    replay::Replay,
     request::Request,
     snapshot::Upstream,
     timer::Timer,
     trace::Trace,
 };
 
-/// The first, and one more.
-const ATTEMPTS: u32 = 2;
 /// How long a tunnel may be silent.
 const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+/// Most of a response that is read for the sake of its connection when another is asked for.
+const DISCARDED: usize = 16 * 1024;
 
 /// How an attempt failed.
 enum Failed {
     /// For good.
     Finally(ProxyError),
-    /// The connection could not be made, or not in time: another endpoint may do.
-    Endpoint(ConnectionError),
-    /// A kept connection had been closed: a fresh one may do.
-    Stale(ConnectionError),
+    /// Another attempt may do; the error is none where there was a response.
+    Again(Retried, Option<ProxyError>),
 }
 
 /// Forward a request to a cluster and its response to the client.
@@ -55,41 +62,51 @@ pub async fn run(
 ) -> Result<(), ProxyError> {
     trace.upstream = Some(Arc::clone(upstream));
     let (keeping, mut kept) = decision.session(upstream, request, trace)?;
-    let (mut failed, mut fresh) = (Vec::new(), false);
-    let mut last = None;
+    let mut retry = Retry::new(decision, upstream, request, trace);
+    let mut replay = retry.replay(request);
+    let (mut fresh, mut last) = (false, None);
     loop {
         let endpoint = match kept.take() {
             Some(endpoint) => Some(endpoint),
-            None => decision.pick(upstream, request, &failed, trace)?,
+            None => retry.pick(request, trace)?,
         };
         let Some(endpoint) = endpoint else {
-            return Err(last.map_or(ProxyError::NoEndpoint, ProxyError::Upstream));
+            return Err(last.unwrap_or(ProxyError::NoEndpoint));
         };
         trace.attempts += 1;
         let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
-        let error = match attempt.run(request, down, timer, trace).await {
+        let (why, error) = match attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await {
             Ok(()) => return Ok(()),
             Err(Failed::Finally(error)) => return Err(error),
-            Err(Failed::Endpoint(error)) => {
-                failed.push(endpoint.id());
-                trace.affinity =
-                    trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
-                error
-            }
-            Err(Failed::Stale(error)) => {
-                (kept, fresh) = (Some(endpoint), true);
-                error
-            }
+            Err(Failed::Again(why, error)) => (why, error),
         };
-        if trace.attempts >= ATTEMPTS {
-            return Err(ProxyError::Upstream(error));
+        tracing::debug!(cluster = &**upstream.cluster.name(), why = why.as_str(), "attempt failed, once more");
+        let wait = retry.follow(&endpoint, why, trace);
+        if why == Retried::Stale {
+            (kept, fresh) = (Some(endpoint), true);
+        } else {
+            trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
         }
-        tracing::debug!(cluster = &**upstream.cluster.name(), %error, "attempt failed, once more");
-        if let Some(figures) = trace.figures(decision.worker, decision.client).cluster() {
-            figures.retry(decision.worker.index());
+        if !wait.is_zero() {
+            Box::pin(pause(wait, decision.until(upstream, trace), down)).await?;
         }
-        last = Some(error);
+        last = error;
     }
+}
+
+/// Wait before another attempt, unless the client leaves or the exchange has to be over before.
+async fn pause(wait: Duration, until: Option<Instant>, down: &mut Downstream<'_>) -> Result<(), ProxyError> {
+    let due = Instant::now() + wait;
+    let late = until.filter(|until| *until < due);
+    let mut waited = pin!(tokio::time::sleep_until(late.unwrap_or(due).into()));
+    poll_fn(|cx| {
+        if down.is_received() && down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(ProxyError::ClientGone));
+        }
+        let over = || if late.is_some() { Err(ProxyError::RouteTimeout) } else { Ok(()) };
+        waited.as_mut().poll(cx).map(|()| over())
+    })
+    .await
 }
 
 struct Attempt<'a> {
@@ -104,35 +121,34 @@ impl Attempt<'_> {
     async fn run(
         &self,
         request: &Request,
+        retry: &mut Retry<'_>,
+        replay: Option<&mut Replay>,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         trace: &mut Trace,
     ) -> Result<(), Failed> {
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let _in_flight = self.endpoint.begin();
-        let mut lease = self.connect(trace).await?;
+        let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
+        let mut lease = match self.connect(answer_by, trace).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(retry.judge(error, false, true, trace)),
+        };
         let sent = Instant::now();
         let upgrade = request.upgrade.as_ref().filter(|_| !self.upstream.connector.is_http2());
-        start(&mut lease, request, self.decision.client.scheme(), upgrade).map_err(Failed::Endpoint)?;
-        let mut relay = Relay::new(down, &mut lease.stream, timer, self.patience(trace), sent);
+        if let Err(error) = start(&mut lease, request, self.decision.client.scheme(), upgrade) {
+            return Err(retry.judge(ProxyError::Upstream(error), lease.reused, true, trace));
+        }
+        let patience = self.patience(answer_by.map(|by| by.saturating_duration_since(sent)), trace);
+        let mut relay = Relay::new(down, &mut lease.stream, timer, patience, sent, replay);
         let response = loop {
             match relay.response().await {
                 Ok(head) if is_interim(&head) => relay.inform(&head),
                 Ok(head) => break head,
-                Err(ProxyError::Upstream(error)) => {
-                    let again = relay.is_replayable(&error, lease.reused, request.is_idempotent());
-                    return Err(match again {
-                        true if lease.reused => Failed::Stale(error),
-                        true => Failed::Endpoint(error),
-                        false => Failed::Finally(ProxyError::Upstream(error)),
-                    });
-                }
                 Err(error) => {
-                    match error {
-                        ProxyError::UpstreamTimeout => lease.stream.distrust(),
-                        _ => lease.stream.abort(),
-                    }
-                    return Err(Failed::Finally(error));
+                    let intact = relay.is_intact();
+                    give_up(&mut lease.stream, &error);
+                    return Err(retry.judge(error, lease.reused, intact, trace));
                 }
             }
         };
@@ -140,6 +156,10 @@ impl Attempt<'_> {
         trace.head_at = Some(now);
         trace.split.first_byte = now - sent;
         self.endpoint.observe(trace.split.first_byte);
+        if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
+            self.discard(lease.stream).await;
+            return Err(Failed::Again(why, None));
+        }
         let done = self.relay_response(relay, response, request, trace).await;
         match done {
             Ok(()) => self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, lease.stream),
@@ -148,14 +168,16 @@ impl Attempt<'_> {
         done.map_err(Failed::Finally)
     }
 
-    async fn connect(&self, trace: &mut Trace) -> Result<Lease, Failed> {
+    async fn connect(&self, answer_by: Option<Instant>, trace: &mut Trace) -> Result<Lease, ProxyError> {
         let worker = self.decision.worker;
         let acquire = self.decision.pools(self.upstream).acquire(&self.upstream.connector, self.endpoint, self.fresh);
-        let lease = match self.until(trace) {
+        let until = self.decision.until(self.upstream, trace);
+        let lease = match [until, answer_by].into_iter().flatten().min() {
             None => acquire.await,
-            Some(until) => match tokio::time::timeout_at(until.into(), acquire).await {
+            Some(limit) => match tokio::time::timeout_at(limit.into(), acquire).await {
                 Ok(lease) => lease,
-                Err(_) => return Err(Failed::Finally(ProxyError::RouteTimeout)),
+                Err(_) if until == Some(limit) => return Err(ProxyError::RouteTimeout),
+                Err(_) => Err(ConnectionError::ConnectTimeout),
             },
         };
         let failed = lease.is_err();
@@ -166,25 +188,39 @@ impl Attempt<'_> {
                 false => figures.connect(worker.index()),
             }
         }
-        let lease = lease.map_err(Failed::Endpoint)?;
+        let lease = lease.map_err(ProxyError::Upstream)?;
         trace.reused = lease.reused;
         trace.split.connect += lease.connect;
         trace.split.tls += lease.tls;
         Ok(lease)
     }
 
-    fn patience(&self, trace: &Trace) -> Patience {
+    /// Longest time of an attempt: as the route says, or else the cluster.
+    fn timeout(&self) -> Option<Duration> {
+        self.decision.route.config.attempt_timeout.or(self.upstream.cluster.config().attempt_timeout)
+    }
+
+    fn patience(&self, answer: Option<Duration>, trace: &Trace) -> Patience {
         let limits = self.decision.client.listener.settings().config.limits;
         Patience {
             client: limits.body_timeout,
             endpoint: self.upstream.cluster.config().response_timeout,
-            until: self.until(trace),
+            answer,
+            until: self.decision.until(self.upstream, trace),
         }
     }
 
-    /// When the route's timeout has passed.
-    fn until(&self, trace: &Trace) -> Option<Instant> {
-        self.decision.route.config.timeout.map(|timeout| trace.started + timeout)
+    /// Let go of a response; its connection is kept when what has come is all of it.
+    async fn discard(&self, mut stream: Stream) {
+        let mut left = DISCARDED;
+        while !stream.is_received() {
+            match poll_fn(|cx| Poll::Ready(stream.poll_frame(cx))).await {
+                Poll::Ready(Ok(Some(Frame::Data(data)))) if data.len() <= left => left -= data.len(),
+                Poll::Ready(Ok(Some(Frame::Trailers(_)) | None)) => break,
+                _ => return stream.abort(),
+            }
+        }
+        self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, stream);
     }
 
     async fn relay_response(
@@ -215,6 +251,15 @@ impl Attempt<'_> {
 
 fn is_interim(head: &Outcome) -> bool {
     head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Whoever is at fault, the endpoint is told that its response is not waited for.
+fn give_up(stream: &mut Stream, error: &ProxyError) {
+    match error {
+        ProxyError::Upstream(_) => {}
+        ProxyError::UpstreamTimeout => stream.distrust(),
+        _ => stream.abort(),
+    }
 }
 
 fn start(

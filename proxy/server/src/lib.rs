@@ -34,6 +34,8 @@ mod trace;
 mod decide;
 mod downstream;
 mod forwarded;
+mod replay;
+
 mod relay;
 
 mod forward;

@@ -28,7 +28,7 @@ pub use self::{
 };
 use weir_upstream::State;
 
-use crate::access_log::Affinity;
+use crate::access_log::{Affinity, Retried};
 
 /// One endpoint at the moment of a scrape.
 #[derive(Debug, Clone, Copy)]
@@ -262,12 +262,19 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
             "Connections to endpoints that could not be opened.",
             Count::ConnectFailure,
         ),
-        ("weir_retries_total", "Further attempts after a first one failed.", Count::Retry),
+        ("weir_retries_denied_total", "Retries that the budget did not allow.", Count::Denied),
     ];
     for (name, help, count) in counters {
         text.family(name, "counter", help);
         for cluster in clusters {
             text.sample(name, &[("cluster", cluster.name())], cluster.total(count));
+        }
+    }
+    text.family("weir_retries_total", "counter", "Further attempts, by what became of the one before.");
+    for cluster in clusters {
+        for why in Retried::ALL {
+            let labels = [("cluster", cluster.name()), ("reason", why.as_str())];
+            text.sample("weir_retries_total", &labels, cluster.total(Count::Retry(why)));
         }
     }
     text.family(

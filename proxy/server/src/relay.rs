@@ -8,9 +8,10 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use weir_upstream::connection::{ConnectionError, Outcome, Stream};
+use weir_http1::Frame;
+use weir_upstream::connection::{Outcome, Stream};
 
-use crate::{downstream::Downstream, error::ProxyError, timer::Timer};
+use crate::{downstream::Downstream, error::ProxyError, replay::Replay, timer::Timer};
 
 /// How long a relay waits.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,8 @@ pub struct Patience {
     pub client: Duration,
     /// For the endpoint to send or take the next octets.
     pub endpoint: Duration,
+    /// For the endpoint to answer once the request is sent.
+    pub answer: Option<Duration>,
     /// End of the whole exchange.
     pub until: Option<Instant>,
 }
@@ -30,6 +33,8 @@ pub struct Relay<'a, 'c> {
     timer: &'a mut Timer,
     patience: Patience,
     progress: Instant,
+    /// When the request had been sent.
+    asked: Option<Instant>,
     /// Something has passed since `progress`: the clock is read only where we have to wait.
     moved: bool,
     waits_for: Party,
@@ -37,8 +42,12 @@ pub struct Relay<'a, 'c> {
     upload_sent: bool,
     downloaded: bool,
     informed: usize,
-    /// Whether any of the request's body was taken from the client, so that it cannot be sent again.
-    pub body_taken: bool,
+    /// Whether any of the request's body was taken from the client.
+    body_taken: bool,
+    /// Where the request's body is kept.
+    replay: Option<&'a mut Replay>,
+    /// What an earlier attempt took of it.
+    again: std::vec::IntoIter<Frame>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +60,17 @@ enum Party {
 type Step = Poll<Result<(), ProxyError>>;
 
 impl<'a, 'c> Relay<'a, 'c> {
-    /// For a request whose head was handed to `up`.
+    /// For a request whose head was handed to `up`. What `replay` has of its body goes up first.
     pub fn new(
         down: &'a mut Downstream<'c>,
         up: &'a mut Stream,
         timer: &'a mut Timer,
         patience: Patience,
         now: Instant,
+        replay: Option<&'a mut Replay>,
     ) -> Self {
-        let uploaded = down.is_received();
+        let again = replay.as_ref().map_or_else(Vec::new, |replay| replay.frames());
+        let uploaded = again.is_empty() && down.is_received();
         if uploaded {
             // A body that was empty after all is to be ended all the same; whatever is wrong with the
             // endpoint shows when its response is waited for.
@@ -71,6 +82,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             timer,
             patience,
             progress: now,
+            asked: None,
             moved: false,
             waits_for: Party::Endpoint,
             uploaded,
@@ -78,6 +90,8 @@ impl<'a, 'c> Relay<'a, 'c> {
             downloaded: false,
             informed: 0,
             body_taken: false,
+            replay,
+            again: again.into_iter(),
         }
     }
 
@@ -129,6 +143,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// # Errors
     /// The client left.
     pub fn start(&mut self, status: StatusCode, headers: HeaderMap, length: Option<u64>) -> Result<(), ProxyError> {
+        self.patience.answer = None;
         self.down.start(status, headers, length)
     }
 
@@ -169,7 +184,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// # Errors
     /// Of either side.
     pub async fn tunnel(&mut self, idle: Duration) -> Result<(), ProxyError> {
-        self.patience = Patience { client: idle, endpoint: idle, until: None };
+        self.patience = Patience { client: idle, endpoint: idle, answer: None, until: None };
         (self.uploaded, self.upload_sent, self.downloaded) = (false, false, false);
         let (mut up_closed, mut down_closed) = (false, false);
         poll_fn(|cx| {
@@ -200,7 +215,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 self.upload_sent = self.uploaded;
                 continue;
             }
-            let Poll::Ready(frame) = self.down.poll_frame(cx)? else {
+            let Poll::Ready(frame) = self.poll_piece(cx)? else {
                 self.waits_for = Party::Client;
                 if let Poll::Ready(flushed) = self.poll_flush_up(cx) {
                     flushed?;
@@ -214,11 +229,23 @@ impl<'a, 'c> Relay<'a, 'c> {
                 self.up.send(frame).map_err(ProxyError::Upstream)?;
             }
             // Often known with the last piece already: then nothing has to be asked for once more.
-            if ended || self.down.is_received() {
+            if ended || (self.again.len() == 0 && self.down.is_received()) {
                 self.uploaded = true;
                 self.up.finish().map_err(ProxyError::Upstream)?;
             }
         }
+    }
+
+    /// The next piece of the request's body: of what was taken before, then of what the client sends.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, ProxyError>> {
+        if let Some(frame) = self.again.next() {
+            return Poll::Ready(Ok(Some(frame)));
+        }
+        let frame = ready!(self.down.poll_frame(cx))?;
+        if let (Some(replay), Some(frame)) = (&mut self.replay, &frame) {
+            replay.keep(frame);
+        }
+        Poll::Ready(Ok(frame))
     }
 
     fn poll_download(&mut self, cx: &mut Context<'_>) -> Step {
@@ -293,19 +320,27 @@ impl<'a, 'c> Relay<'a, 'c> {
             Party::Endpoint => self.patience.endpoint,
         };
         let silence = self.progress + patience;
-        let deadline = self.patience.until.map_or(silence, |until| until.min(silence));
-        ready!(self.timer.poll(cx, deadline));
+        let until = self.patience.until.unwrap_or(silence);
+        let answer = self.answer_by().unwrap_or(silence);
+        ready!(self.timer.poll(cx, silence.min(until).min(answer)));
         Poll::Ready(match self.waits_for {
-            _ if deadline < silence => ProxyError::RouteTimeout,
+            _ if until < silence.min(answer) => ProxyError::RouteTimeout,
+            _ if answer < silence => ProxyError::AttemptTimeout,
             Party::Endpoint => ProxyError::UpstreamTimeout,
             Party::Client if self.down.is_started() => ProxyError::ClientStalled,
             Party::Client => ProxyError::ClientSlow,
         })
     }
 
-    /// Whether a failure leaves the request as it was, so that it may be sent again.
-    pub fn is_replayable(&self, error: &ConnectionError, reused: bool, idempotent: bool) -> bool {
-        !self.body_taken && (error.is_unsent() || (reused && idempotent && error.is_closed()))
+    /// When the endpoint must have answered, once the request is sent.
+    fn answer_by(&mut self) -> Option<Instant> {
+        let answer = self.patience.answer.filter(|_| self.uploaded)?;
+        Some(*self.asked.get_or_insert(self.progress) + answer)
+    }
+
+    /// Whether all of the request is there to be sent again.
+    pub fn is_intact(&self) -> bool {
+        !self.body_taken || self.replay.as_ref().is_some_and(|replay| replay.is_whole())
     }
 }
 

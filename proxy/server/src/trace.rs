@@ -9,7 +9,7 @@ use weir_plugin::{Bound, Failure, Role};
 use weir_upstream::Endpoint;
 
 use crate::{
-    access_log::{Affinity, PluginUse, Record, Split},
+    access_log::{Affinity, PluginUse, Record, Retried, Split},
     metrics::RouteMetrics,
     request::Client,
     snapshot::{Route, Upstream},
@@ -34,6 +34,8 @@ pub struct Trace {
     pub endpoint: Option<Arc<Endpoint>>,
     /// How often an endpoint was tried.
     pub attempts: u32,
+    /// Why each further one was made.
+    pub retries: Vec<Retried>,
     /// The last attempt went over a connection that was open already.
     pub reused: bool,
     /// What affinity found.
@@ -75,6 +77,7 @@ impl Trace {
             upstream: None,
             endpoint: None,
             attempts: 0,
+            retries: Vec::new(),
             reused: false,
             affinity: None,
             status: 0,
@@ -146,6 +149,7 @@ impl Trace {
             cluster,
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.name()),
             attempts: self.attempts,
+            retries: &self.retries,
             reused: self.reused,
             total,
             split: self.split,

@@ -140,6 +140,11 @@ impl Worker {
         native.pick(candidates, &mut self.rng.borrow_mut())
     }
 
+    /// Something that depends on chance.
+    pub fn by_chance<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.borrow_mut())
+    }
+
     /// Value for a Date field.
     pub fn date(&self, now: SystemTime) -> HeaderValue {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -28,6 +28,10 @@ fn cluster(len: u32, weight: impl Fn(u32) -> u32) -> Arc<Cluster> {
         idle_connections: 64,
         idle_timeout: Duration::from_secs(30),
         send_proxy_protocol: None,
+        timeout: None,
+        attempt_timeout: None,
+        retries: None,
+        retry_budget: weir_config::RetryBudget::default(),
     };
     Cluster::build(&config, None)
 }

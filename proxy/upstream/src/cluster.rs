@@ -16,6 +16,7 @@ use crate::{
     affinity::{self, Affinity},
     candidates::{Candidates, Serving},
     endpoint::Endpoint,
+    retry::RetryBudget,
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
 };
 
@@ -30,6 +31,7 @@ pub struct Cluster {
     membership: Mutex<watch::Sender<()>>,
     candidates: ArcSwap<Candidates>,
     affinity: Option<Arc<Affinity>>,
+    retry_budget: RetryBudget,
 }
 
 impl Cluster {
@@ -55,6 +57,10 @@ impl Cluster {
             candidates: ArcSwap::from_pointee(Candidates::of(&members)),
             members: ArcSwap::from_pointee(members),
             membership: Mutex::default(),
+            retry_budget: match previous {
+                Some(previous) => previous.retry_budget.succeed(config.retry_budget),
+                None => RetryBudget::new(config.retry_budget, Instant::now()),
+            },
             config: config.clone(),
         })
     }
@@ -99,6 +105,11 @@ impl Cluster {
     /// What keeps sessions.
     pub fn affinity(&self) -> Option<&Affinity> {
         self.affinity.as_deref()
+    }
+
+    /// How many retries there may be.
+    pub fn retry_budget(&self) -> &RetryBudget {
+        &self.retry_budget
     }
 
     /// What the active check says of an endpoint from now on.

@@ -46,6 +46,15 @@ impl ConnectionError {
         }
     }
 
+    /// Whether the endpoint ended the connection or the stream before its response.
+    pub fn is_reset(&self) -> bool {
+        match self {
+            Self::Http1(weir_http1::Error::Truncated) => true,
+            Self::Http2(error) => error.is_io() || (error.is_remote() && (error.is_go_away() || error.is_reset())),
+            _ => self.is_closed(),
+        }
+    }
+
     /// Whether the transport ended under us, as an idle connection does that the endpoint had closed.
     pub fn is_closed(&self) -> bool {
         match self {

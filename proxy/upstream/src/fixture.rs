@@ -29,6 +29,10 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         idle_connections: 64,
         idle_timeout: Duration::from_secs(30),
         send_proxy_protocol: None,
+        timeout: None,
+        attempt_timeout: None,
+        retries: None,
+        retry_budget: weir_config::RetryBudget::default(),
     }
 }
 

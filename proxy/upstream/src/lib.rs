@@ -12,6 +12,8 @@
 mod rng;
 mod tls;
 
+pub mod retry;
+
 #[cfg(test)]
 mod fixture;
 
@@ -37,6 +39,7 @@ pub use balance::{Balancer, balancer};
 pub use candidates::Candidates;
 pub use cluster::{Cluster, Members};
 pub use endpoint::{Endpoint, InFlight, OwnedInFlight};
+pub use retry::RetryBudget;
 pub use rng::Rng;
 pub use standing::{Moment, Order, Report, Standing, State, Status, Verdict, Word};
 pub use tls::client_tls;

@@ -12,7 +12,10 @@ use super::{Names, WAIT, checked, count, health::health, named, text};
 use crate::{
     model::{Affinity, AffinityKind, Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::Node,
-    read::bindings::{beside, exactly_one},
+    read::{
+        attempts::{retries, retry_budget},
+        bindings::{beside, exactly_one},
+    },
     syntax::{self, Wrong},
 };
 
@@ -48,6 +51,10 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         idle_timeout: wait("idle-timeout", 30),
         send_proxy_protocol: table
             .read("send-proxy-protocol", |node| node.choice(&[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)])),
+        timeout: table.read("timeout", |node| node.duration(WAIT)),
+        attempt_timeout: table.read("attempt-timeout", |node| node.duration(WAIT)),
+        retries: table.read("retries", retries),
+        retry_budget: table.read("retry-budget", retry_budget).unwrap_or_default(),
     };
     table.done();
     Some(cluster)

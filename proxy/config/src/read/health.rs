@@ -70,7 +70,7 @@ fn expect(node: &Node<'_>) -> Option<Vec<(u16, u16)>> {
 }
 
 /// `302` or `"200-299"`
-fn statuses(node: &Node<'_>) -> Option<(u16, u16)> {
+pub(super) fn statuses(node: &Node<'_>) -> Option<(u16, u16)> {
     if node.is_integer() {
         let status = u16::try_from(node.integer(200..=599)?).ok()?;
         return Some((status, status));

@@ -7,6 +7,7 @@ use crate::{
     model::{Action, Respond, Route},
     node::{Node, Table},
     read::{
+        attempts::retries,
         bindings::{binding, exactly_one},
         matching::{header, matcher, pairs},
     },
@@ -35,9 +36,12 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let plugins = table.read("plugins", |node| node.each("`[\"NAME\"]`", |node| binding(node, names)));
     let action = action(&table, names);
     let timeout = table.read("timeout", |node| node.duration(WAIT));
+    let attempt_timeout = table.read("attempt-timeout", |node| node.duration(WAIT));
+    let retries = table.read("retries", retries);
     table.done();
     let plugins = plugins.unwrap_or_default();
-    Some((Route { name: checked?, matcher, plugins, action: action?, timeout }, name?))
+    let (checked, action) = (checked?, action?);
+    Some((Route { name: checked, matcher, plugins, action, timeout, attempt_timeout, retries }, name?))
 }
 
 /// A name that no earlier route has.

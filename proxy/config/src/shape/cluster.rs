@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::scalar::{Address, Duration, Settings, Statuses};
+use super::{
+    attempts::{Retries, RetryBudget},
+    scalar::{Address, Duration, Settings, Statuses},
+};
 
 /// Endpoints that do the same, and how requests are spread over them.
 #[derive(JsonSchema)]
@@ -45,6 +48,14 @@ pub(super) struct Cluster {
     idle_timeout: Option<Duration>,
     /// Begin each connection with a PROXY header of this version; without it none is sent.
     send_proxy_protocol: Option<ProxyVersion>,
+    /// Longest time of the whole exchange; without it there is no limit.
+    timeout: Option<Duration>,
+    /// Longest time of one attempt; without it there is no limit.
+    attempt_timeout: Option<Duration>,
+    /// When a request is sent again; without it once, after a connection that could not be made.
+    retries: Option<Retries>,
+    /// How many retries there may be.
+    retry_budget: Option<RetryBudget>,
 }
 
 #[derive(JsonSchema)]

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Config, Grant, HealthKind, HostMatch, LogFormat, OnFailure, PathMatch,
-    load,
+    RetryOn, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -62,6 +62,11 @@ fn routes() {
     assert_eq!((respond.status, respond.body.as_str()), (200, "pong"));
     assert_eq!(respond.headers, [("content-type".into(), "text/plain".into())]);
     assert_eq!(rest.timeout, Some(Duration::from_secs(15)));
+    let retries = rest.retries.as_ref().unwrap();
+    let on = RetryOn { reset: true, statuses: vec![(500, 599), (429, 429)], ..RetryOn::default() };
+    assert_eq!((retries.attempts, &retries.on, retries.buffer), (3, &on, ByteSize(1 << 20)));
+    assert_eq!(retries.backoff.base, Duration::from_millis(25));
+    assert!(api.retries.is_none());
 }
 
 #[test]

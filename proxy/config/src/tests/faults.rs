@@ -137,6 +137,11 @@ fn routes() {
         ("api.example.com", "api.example.com:80", "routes[0].match.host", "has a port", "`api.example.com`"),
         ("[\"GET\"]", "[\"get\"]", "routes[0].match.methods[0]", "case-sensitive", "did you mean `GET`?"),
         ("[\"GET\"]", "[]", "routes[0].match.methods", "no method", "leave out"),
+        ("\"5xx\"", "\"5x\"", "routes[2].retries.on[1]", "not possible", "did you mean `5xx`?"),
+        ("429", "200", "routes[2].retries.on[2]", "no failure", "400 to 599"),
+        ("429", "\"504-500\"", "routes[2].retries.on[2]", "not a range", "the lower first"),
+        ("attempts = 3", "attempts = 0", "routes[2].retries.attempts", "out of range", "1 to 10"),
+        ("\"1MiB\"", "\"1GiB\"", "routes[2].retries.buffer", "out of range", "16MiB"),
         ("timeout = \"15s\"", "timeout = \"15s\"\nrespond = {}", "routes[2].respond", "exclude each other", "keep"),
     ]);
 }

@@ -81,6 +81,9 @@ fn readers_and_schema_know_the_same_keys() {
         ("Cookie", cluster(&format!("affinity.cookie = {{ {odd} }}"))),
         ("Health", cluster(&format!("health = {{ {odd} }}"))),
         ("HttpCheck", cluster(&format!("health.http = {{ {odd} }}"))),
+        ("Retries", cluster(&format!("retries = {{ {odd} }}"))),
+        ("Backoff", cluster(&format!("retries.backoff = {{ {odd} }}"))),
+        ("RetryBudget", cluster(&format!("retry-budget = {{ {odd} }}"))),
         ("UpstreamTls", cluster(&format!("tls = {{ {odd} }}"))),
     ] {
         let wanted = name.split(' ').flat_map(|name| keys(&all[name])).collect();
@@ -104,6 +107,7 @@ fn terse() -> Value {
             "a": {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "tls": {},
                 "affinity": { "cookie": {} }, "health": { "http": {} },
+                "retries": { "backoff": {} }, "retry-budget": {},
             },
             "b": {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-request": {} },
@@ -114,7 +118,7 @@ fn terse() -> Value {
 }
 
 /// The tables of [`terse`] with their names in the schema.
-const PLACES: [(&str, &str); 18] = [
+const PLACES: [(&str, &str); 21] = [
     ("/process", "Process"),
     ("/access-log", "AccessLog"),
     ("/listeners/l/limits", "Limits"),
@@ -131,6 +135,9 @@ const PLACES: [(&str, &str); 18] = [
     ("/clusters/a/affinity/cookie", "Cookie"),
     ("/clusters/a/health", "Health"),
     ("/clusters/a/health/http", "HttpCheck"),
+    ("/clusters/a/retries", "Retries"),
+    ("/clusters/a/retries/backoff", "Backoff"),
+    ("/clusters/a/retry-budget", "RetryBudget"),
     ("/clusters/b/balance/least-request", "Choices"),
     ("/clusters/b/affinity", "PluginAffinity"),
 ];

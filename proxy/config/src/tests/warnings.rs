@@ -87,6 +87,8 @@ fn times_that_cannot_be_meant() {
     assert_eq!(only("idle = \"30m\"", "idle = \"9h\"").key, "clusters.api.affinity.idle");
     let fault = only("timeout = \"1s\", fall", "timeout = \"2s\", fall");
     assert_eq!(fault.key, "clusters.web.health.timeout");
+    let backoff = "buffer = \"1MiB\", backoff = { base = \"1s\", max = \"10ms\" }";
+    assert_eq!(only("buffer = \"1MiB\"", backoff).key, "routes[2].retries.backoff.max");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use std::{io::Write, net::SocketAddr, time::Duration};
 
+use super::Retried;
+
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
@@ -63,6 +65,19 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 pub(super) fn micros(out: &mut Vec<u8>, duration: Duration) {
     let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()));
     number(out, micros);
+}
+
+/// Appends reasons, apart by commas; a status stands for itself.
+pub(super) fn retries(out: &mut Vec<u8>, retries: &[Retried]) {
+    let mut before = None;
+    for why in retries {
+        out.extend(before);
+        before = Some(b',');
+        match why {
+            Retried::Status(status) => number(out, u64::from(*status)),
+            other => out.extend_from_slice(other.as_str().as_bytes()),
+        }
+    }
 }
 
 /// Appends an address with its port.

@@ -3,7 +3,7 @@
 use super::{
     Record,
     clock::Clock,
-    escape::{address, micros, number, text},
+    escape::{address, micros, number, retries, text},
 };
 
 /// Appends the line of one exchange, newline included.
@@ -40,6 +40,11 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
     optional(out, b",\"cluster\":\"", record.cluster);
     optional(out, b",\"endpoint\":\"", record.endpoint);
     integer(out, b",\"attempts\":", u64::from(record.attempts));
+    if !record.retries.is_empty() {
+        out.extend_from_slice(b",\"retries\":\"");
+        retries(out, record.retries);
+        out.push(b'"');
+    }
     out.extend_from_slice(if record.reused { b",\"reused\":true" } else { b",\"reused\":false" });
 }
 

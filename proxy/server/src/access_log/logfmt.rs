@@ -4,7 +4,7 @@
 use super::{
     Record,
     clock::Clock,
-    escape::{address, is_plain, micros, number, text},
+    escape::{address, is_plain, micros, number, retries, text},
 };
 
 /// Appends the line of one exchange, newline included.
@@ -39,6 +39,10 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
     optional(out, b" cluster=", record.cluster);
     optional(out, b" endpoint=", record.endpoint);
     integer(out, b" attempts=", u64::from(record.attempts));
+    if !record.retries.is_empty() {
+        out.extend_from_slice(b" retries=");
+        retries(out, record.retries);
+    }
     out.extend_from_slice(if record.reused { b" reused=true" } else { b" reused=false" });
 }
 

@@ -1,5 +1,7 @@
 //! A configuration in sentences: what `weir check` prints.
 
+mod attempts;
+
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
@@ -88,6 +90,7 @@ fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
         Action::Respond(respond) => format!("answers {} with {}", respond.status, count(respond.body.len(), "byte")),
     };
     lines.push(format!("-> {asks}{does}{within}"));
+    lines.extend(attempts::of_route(route));
     (format!("{number}. {}", route.name), lines)
 }
 
@@ -131,6 +134,7 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
     lines.push(format!("balance: {}", of_balance(&cluster.balance)));
     lines.extend(cluster.affinity.as_ref().map(of_affinity));
     lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));
+    lines.extend(attempts::of_cluster(cluster));
     lines
 }
 

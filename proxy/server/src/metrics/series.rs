@@ -13,7 +13,7 @@ use super::{
     histogram::{Histogram, Sum},
     text::Text,
 };
-use crate::access_log::Affinity;
+use crate::access_log::{Affinity, Retried};
 
 /// Adds to a figure that only this thread writes: a plain load and store, which costs a fifth of an
 /// atomic addition.
@@ -133,7 +133,8 @@ struct ClusterBlock {
     times: Histogram,
     connects: AtomicU64,
     connect_failures: AtomicU64,
-    retries: AtomicU64,
+    retries: [AtomicU64; Retried::ALL.len()],
+    denied: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     moves: AtomicU64,
@@ -144,7 +145,8 @@ struct ClusterBlock {
 pub(super) enum Count {
     Connect,
     ConnectFailure,
-    Retry,
+    Retry(Retried),
+    Denied,
     Hit,
     Miss,
     Moved,
@@ -162,10 +164,16 @@ impl From<Affinity> for Count {
 
 impl ClusterBlock {
     fn of(&self, count: Count) -> &AtomicU64 {
+        let [connect, stale, reset, timeout, status] = &self.retries;
         match count {
             Count::Connect => &self.connects,
             Count::ConnectFailure => &self.connect_failures,
-            Count::Retry => &self.retries,
+            Count::Retry(Retried::Connect) => connect,
+            Count::Retry(Retried::Stale) => stale,
+            Count::Retry(Retried::Reset) => reset,
+            Count::Retry(Retried::Timeout) => timeout,
+            Count::Retry(Retried::Status(_)) => status,
+            Count::Denied => &self.denied,
             Count::Hit => &self.hits,
             Count::Miss => &self.misses,
             Count::Moved => &self.moves,
@@ -189,8 +197,13 @@ impl ClusterMetrics {
     }
 
     /// A further attempt was made.
-    pub fn retry(&self, worker: usize) {
-        self.count(worker, Count::Retry);
+    pub fn retry(&self, worker: usize, why: Retried) {
+        self.count(worker, Count::Retry(why));
+    }
+
+    /// The retry budget did not allow one.
+    pub fn retry_denied(&self, worker: usize) {
+        self.count(worker, Count::Denied);
     }
 
     /// Affinity was asked.

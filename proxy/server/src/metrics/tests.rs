@@ -117,13 +117,15 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     cluster.connect(0);
     cluster.connect(0);
     cluster.connect_failed(0);
-    cluster.retry(0);
+    cluster.retry(0, Retried::Reset);
+    cluster.retry_denied(0);
     cluster.affinity(0, Affinity::Hit);
     let page = page(&metrics, &none());
     let blue = ("cluster", "blue");
     assert_eq!(find(&page, "weir_upstream_connect_total", &[blue]), Some(2.0));
     assert_eq!(find(&page, "weir_upstream_connect_failures_total", &[blue]), Some(1.0));
-    assert_eq!(find(&page, "weir_retries_total", &[blue]), Some(1.0));
+    assert_eq!(find(&page, "weir_retries_total", &[blue, ("reason", "reset")]), Some(1.0));
+    assert_eq!(find(&page, "weir_retries_denied_total", &[blue]), Some(1.0));
     assert_eq!(find(&page, "weir_affinity_total", &[blue, ("result", "hit")]), Some(1.0));
     assert_eq!(find(&page, "weir_affinity_total", &[blue, ("result", "moved")]), Some(0.0));
 }

@@ -12,6 +12,8 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         plugins: vec![],
         action: Action::Respond(respond),
         timeout: None,
+        attempt_timeout: None,
+        retries: None,
     };
     Arc::new(Route { config, plugins: vec![], target: crate::snapshot::Target::Cluster(None) })
 }

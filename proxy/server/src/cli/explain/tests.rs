@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    AccessLog, Admin, Certificate, Forwarded, ForwardedMode, Limits, ListenerTls, LogFormat, Process, Respond,
+    AccessLog, Admin, Backoff, Certificate, Forwarded, ForwardedMode, Limits, ListenerTls, LogFormat, Process, Respond,
+    Retries, RetryOn,
 };
 
 use super::*;
@@ -45,6 +46,10 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         idle_connections: 64,
         idle_timeout: Duration::from_secs(30),
         send_proxy_protocol: None,
+        timeout: None,
+        attempt_timeout: None,
+        retries: None,
+        retry_budget: weir_config::RetryBudget::default(),
     }
 }
 
@@ -85,6 +90,15 @@ fn api() -> Cluster {
             fall: 3,
             rise: 1,
         }),
+        timeout: Some(Duration::from_secs(30)),
+        attempt_timeout: Some(Duration::from_secs(2)),
+        retries: Some(Retries {
+            attempts: 3,
+            on: RetryOn { connect: true, reset: false, timeout: true, statuses: vec![(502, 504), (429, 429)] },
+            methods: vec!["POST".into()],
+            buffer: ByteSize(64 << 10),
+            backoff: Backoff { base: Duration::ZERO, max: Duration::ZERO },
+        }),
         ..cluster("api", vec![endpoint(1), endpoint(3)])
     }
 }
@@ -99,8 +113,15 @@ fn config() -> Config {
         ..Match::default()
     };
     let pong = Respond { status: 200, body: "pong".into(), headers: Vec::new() };
-    let route =
-        |name: &str, matcher, plugins, action, timeout| Route { name: name.into(), matcher, plugins, action, timeout };
+    let route = |name: &str, matcher, plugins, action, timeout| Route {
+        name: name.into(),
+        matcher,
+        plugins,
+        action,
+        timeout,
+        attempt_timeout: None,
+        retries: None,
+    };
     Config {
         process: Process { workers: None, shutdown_grace: Duration::ZERO, watch: false, plugin_cache: None },
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
@@ -135,6 +156,9 @@ Clusters
        balance: plugin picker, else round robin
        affinity: plugin tenant-affinity, ends 30m after the last request or 8h after the first
        health: GET /healthz every 1500ms, down after 3 failures, up after 1 success
+       timeout: 30s for a whole exchange
+       attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
+       retry budget: 20 % of the requests, and 3 a second
   big  10 endpoints: {many} and 2 more; http/1.1
        balance: round robin by weight
        health: not checked

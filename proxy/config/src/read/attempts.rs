@@ -1,0 +1,102 @@
+//! What routes and clusters say about attempts: `retries` and `retry-budget`.
+
+use std::time::Duration;
+
+use super::{WAIT, checked, health::statuses};
+use crate::{
+    model::{Backoff, ByteSize, Retries, RetryBudget, RetryOn},
+    node::Node,
+    syntax,
+};
+
+const BASE: Duration = Duration::from_millis(25);
+const MAX: Duration = Duration::from_millis(250);
+/// Most of a body that one exchange may hold.
+const BUFFER: u64 = 16 << 20;
+
+pub(super) fn retries(node: &Node<'_>) -> Option<Retries> {
+    let table = node.table("`{ attempts = 2, on = [\"connect\", \"5xx\"] }`")?;
+    let retries = Retries {
+        attempts: table.read("attempts", |node| node.integer(1..=10)).unwrap_or(2),
+        on: table.read("on", conditions).unwrap_or_else(usual),
+        methods: table
+            .read("methods", |node| node.each("`[\"POST\"]`", |node| checked(node, "`\"POST\"`", syntax::method)))
+            .unwrap_or_default(),
+        buffer: table.read("buffer", |node| node.size(0..=BUFFER)).unwrap_or(ByteSize(64 << 10)),
+        backoff: table.read("backoff", backoff).unwrap_or(Backoff { base: BASE, max: MAX }),
+    };
+    table.done();
+    Some(retries)
+}
+
+fn usual() -> RetryOn {
+    RetryOn { connect: true, reset: true, timeout: false, statuses: vec![GATEWAY] }
+}
+
+const GATEWAY: (u16, u16) = (502, 504);
+
+/// One of the words of `on`.
+#[derive(Clone, Copy)]
+enum Word {
+    Connect,
+    Reset,
+    Timeout,
+    Statuses((u16, u16)),
+}
+
+const WORDS: [(&str, Word); 5] = [
+    ("connect", Word::Connect),
+    ("reset", Word::Reset),
+    ("timeout", Word::Timeout),
+    ("gateway-error", Word::Statuses(GATEWAY)),
+    ("5xx", Word::Statuses((500, 599))),
+];
+
+fn conditions(node: &Node<'_>) -> Option<RetryOn> {
+    let mut on = RetryOn::default();
+    for word in node.each("`[\"connect\", \"5xx\", 429]`", condition)? {
+        match word {
+            Word::Connect => on.connect = true,
+            Word::Reset => on.reset = true,
+            Word::Timeout => on.timeout = true,
+            Word::Statuses(range) => on.statuses.push(range),
+        }
+    }
+    Some(on)
+}
+
+/// A word, `429` or `\"500-503\"`
+fn condition(node: &Node<'_>) -> Option<Word> {
+    let numeric = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == '-');
+    if !node.is_integer() && !node.as_string().is_some_and(numeric) {
+        return node.choice(&WORDS);
+    }
+    match statuses(node)? {
+        (low, _) if low < 400 => node.fault("a response below 400 is no failure", "name statuses from 400 to 599"),
+        range => Some(Word::Statuses(range)),
+    }
+}
+
+fn backoff(node: &Node<'_>) -> Option<Backoff> {
+    let table = node.table("`{ base = \"25ms\", max = \"250ms\" }`")?;
+    let wait = Duration::ZERO..=*WAIT.end();
+    let base = table.read("base", |node| node.duration(wait.clone())).unwrap_or(BASE);
+    let max = table.get("max");
+    let most = max.as_ref().and_then(|node| node.duration(wait)).unwrap_or(MAX.max(base));
+    table.done();
+    if let (Some(node), true) = (&max, most < base) {
+        node.warn("`max` is below `base`: every wait is as short as `max` says", "make `max` the longer");
+    }
+    Some(Backoff { base, max: most })
+}
+
+pub(super) fn retry_budget(node: &Node<'_>) -> Option<RetryBudget> {
+    let table = node.table("`{ percent = 20, min-per-second = 3 }`")?;
+    let usual = RetryBudget::default();
+    let budget = RetryBudget {
+        percent: table.read("percent", |node| node.integer(0..=100)).unwrap_or(usual.percent),
+        min_per_second: table.read("min-per-second", |node| node.integer(0..=10_000)).unwrap_or(usual.min_per_second),
+    };
+    table.done();
+    Some(budget)
+}

@@ -1,0 +1,74 @@
+//! The shape of what routes and clusters say about attempts.
+
+use schemars::JsonSchema;
+
+use super::scalar::{Duration, Size, Statuses};
+
+/// When a request is sent again.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Retries {
+    /// Attempts in all, the first included.
+    #[schemars(range(min = 1, max = 10), extend("default" = 2))]
+    attempts: Option<u32>,
+    /// What a further attempt is made after.
+    #[schemars(extend("default" = ["connect", "reset", "gateway-error"]))]
+    on: Option<Vec<Condition>>,
+    /// Methods that may be repeated beside the idempotent ones.
+    #[schemars(extend("default" = []))]
+    methods: Option<Vec<String>>,
+    /// Most of a request's body that is kept to be sent again.
+    #[schemars(extend("default" = "64KiB"))]
+    buffer: Option<Size>,
+    /// How long a further attempt waits.
+    backoff: Option<Backoff>,
+}
+
+/// What a further attempt is made after.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Condition {
+    /// A kind of failure.
+    Word(ConditionWord),
+    /// A status, or a range of them.
+    Statuses(Statuses),
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+enum ConditionWord {
+    #[schemars(rename = "connect")]
+    Connect,
+    #[schemars(rename = "reset")]
+    Reset,
+    #[schemars(rename = "timeout")]
+    Timeout,
+    #[schemars(rename = "gateway-error")]
+    GatewayError,
+    #[schemars(rename = "5xx")]
+    ServerError,
+}
+
+/// A random time that grows with every attempt.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Backoff {
+    /// Most before the first further attempt; doubled before each next one.
+    #[schemars(extend("default" = "25ms"))]
+    base: Option<Duration>,
+    /// Most before any.
+    #[schemars(extend("default" = "250ms"))]
+    max: Option<Duration>,
+}
+
+/// How many retries there may be.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RetryBudget {
+    /// Retries for each hundred requests.
+    #[schemars(range(min = 0, max = 100), extend("default" = 20))]
+    percent: Option<u32>,
+    /// Retries a second that are allowed however few requests there are.
+    #[schemars(range(min = 0, max = 10_000), extend("default" = 3))]
+    min_per_second: Option<u32>,
+}

@@ -1,0 +1,54 @@
+//! What is said of attempts: how long, how often, after what.
+
+use std::time::Duration;
+
+use weir_config::{Cluster, Retries, RetryOn, Route};
+
+use super::{size, time};
+
+/// What a route says otherwise than its cluster.
+pub fn of_route(route: &Route) -> Option<String> {
+    sentence(route.attempt_timeout, route.retries.as_ref())
+}
+
+/// What a cluster says, where it says anything.
+pub fn of_cluster(cluster: &Cluster) -> Vec<String> {
+    let within = cluster.timeout.map(|limit| format!("timeout: {} for a whole exchange", time(limit)));
+    let attempts = sentence(cluster.attempt_timeout, cluster.retries.as_ref());
+    let budget = cluster.retry_budget;
+    let retried = cluster
+        .retries
+        .is_some()
+        .then(|| format!("retry budget: {} % of the requests, and {} a second", budget.percent, budget.min_per_second));
+    [within, attempts, retried].into_iter().flatten().collect()
+}
+
+fn sentence(timeout: Option<Duration>, retries: Option<&Retries>) -> Option<String> {
+    let timeout = timeout.map(|limit| format!("{} each", time(limit)));
+    let retries = retries.map(of_retries);
+    let parts: Vec<String> = retries.into_iter().chain(timeout).collect();
+    (!parts.is_empty()).then(|| format!("attempts: {}", parts.join(", ")))
+}
+
+fn of_retries(retries: &Retries) -> String {
+    let kept = match retries.buffer.0 {
+        0 => "bodies are not kept".to_owned(),
+        _ => format!("bodies kept up to {}", size(retries.buffer)),
+    };
+    let also = match retries.methods.is_empty() {
+        true => String::new(),
+        false => format!(", also of {}", retries.methods.join(", ")),
+    };
+    format!("up to {} on {}{also}, {kept}", retries.attempts, causes(&retries.on))
+}
+
+fn causes(on: &RetryOn) -> String {
+    let words = [(on.connect, "connect"), (on.reset, "reset"), (on.timeout, "timeout")];
+    let words = words.iter().filter(|(is_on, _)| *is_on).map(|(_, word)| (*word).to_owned());
+    let statuses = on.statuses.iter().map(|(low, high)| match low == high {
+        true => low.to_string(),
+        false => format!("{low}-{high}"),
+    });
+    let causes: Vec<String> = words.chain(statuses).collect();
+    if causes.is_empty() { "nothing".to_owned() } else { causes.join(", ") }
+}

@@ -1,0 +1,178 @@
+//! Which further attempts an exchange may have.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderName, StatusCode};
+use weir_config::Retries;
+use weir_http1::Length;
+use weir_upstream::{Endpoint, RetryBudget, retry};
+
+use crate::{
+    access_log::Retried, decide::Decision, error::ProxyError, replay::Replay, request::Request, snapshot::Upstream,
+    trace::Trace,
+};
+
+use super::Failed;
+
+/// Attempts where nothing is configured: the first, and one more after a connection that failed.
+const ATTEMPTS: u32 = 2;
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What an exchange may still try.
+pub struct Retry<'a> {
+    decision: &'a Decision<'a>,
+    upstream: &'a Upstream,
+    policy: Option<&'a Retries>,
+    budget: &'a RetryBudget,
+    /// Doing it twice is the same as doing it once.
+    repeatable: bool,
+    /// Further attempts that there may be.
+    left: u32,
+    /// Those that there were.
+    made: u32,
+    /// A kept connection that had closed was replaced already.
+    replaced: bool,
+    /// When the exchange has to be over.
+    until: Option<Instant>,
+    failed: Vec<u64>,
+}
+
+impl<'a> Retry<'a> {
+    /// As the route says, or else the cluster.
+    pub fn new(decision: &'a Decision<'a>, upstream: &'a Upstream, request: &Request, trace: &Trace) -> Self {
+        let policy = decision.route.config.retries.as_ref().or(upstream.cluster.config().retries.as_ref());
+        let budget = upstream.cluster.retry_budget();
+        if policy.is_some() {
+            budget.deposit(trace.started);
+        }
+        let allowed = |policy: &Retries| policy.methods.iter().any(|method| method == request.method.as_str());
+        Self {
+            decision,
+            upstream,
+            policy,
+            budget,
+            repeatable: request.is_idempotent()
+                || request.headers.contains_key(&IDEMPOTENCY_KEY)
+                || policy.is_some_and(allowed),
+            left: policy.map_or(ATTEMPTS, |policy| policy.attempts) - 1,
+            made: 0,
+            replaced: false,
+            until: decision.until(upstream, trace),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Where the request's body is to be kept, if that can be of use.
+    pub fn replay(&self, request: &Request) -> Option<Replay> {
+        let policy = self.policy.filter(|policy| {
+            let on = &policy.on;
+            self.repeatable && (on.reset || on.timeout || !on.statuses.is_empty())
+        })?;
+        let fits = match request.length {
+            Length::Empty => false,
+            Length::Known(length) => length <= policy.buffer.0,
+            Length::Chunked | Length::UntilClose => policy.buffer.0 > 0,
+        };
+        fits.then(|| Replay::new(usize::try_from(policy.buffer.0).unwrap_or(usize::MAX)))
+    }
+
+    /// An endpoint that has not failed this request; any other only where retries are configured and
+    /// none is left.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn pick(&self, request: &Request, trace: &mut Trace) -> Result<Option<Arc<Endpoint>>, ProxyError> {
+        let picked = self.decision.pick(self.upstream, request, &self.failed, trace)?;
+        match picked.is_none() && self.policy.is_some() && !self.failed.is_empty() {
+            true => self.decision.pick(self.upstream, request, &[], trace),
+            false => Ok(picked),
+        }
+    }
+
+    /// What follows from an attempt that failed before its response; `intact` says whether all of the
+    /// request is there to be sent again.
+    pub fn judge(&mut self, error: ProxyError, reused: bool, intact: bool, trace: &Trace) -> Failed {
+        match self.cause(&error, reused) {
+            Some(why) if intact && self.allows(why, trace) => Failed::Again(why, Some(error)),
+            _ => Failed::Finally(error),
+        }
+    }
+
+    /// Whether a response of this status is to be followed by another attempt.
+    pub fn is_again(&mut self, status: StatusCode, intact: bool, trace: &Trace) -> Option<Retried> {
+        let why = Retried::Status(status.as_u16());
+        (self.policy.is_some() && intact && self.allows(why, trace)).then_some(why)
+    }
+
+    fn cause(&self, error: &ProxyError, reused: bool) -> Option<Retried> {
+        match error {
+            ProxyError::Upstream(error) if error.is_unsent() => Some(Retried::Connect),
+            ProxyError::Upstream(error) if reused && error.is_closed() && self.repeatable && !self.replaced => {
+                Some(Retried::Stale)
+            }
+            ProxyError::Upstream(error) if error.is_reset() => Some(Retried::Reset),
+            ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Retried::Timeout),
+            _ => None,
+        }
+    }
+
+    fn allows(&mut self, why: Retried, trace: &Trace) -> bool {
+        if why == Retried::Stale {
+            self.replaced = true;
+            return true;
+        }
+        let late = || self.until.is_some_and(|until| Instant::now() >= until);
+        if self.left == 0 || !self.is_wanted(why) || late() || !self.is_paid(why, trace) {
+            return false;
+        }
+        self.left -= 1;
+        true
+    }
+
+    /// What costs no endpoint any work is always wanted where nothing else is said.
+    fn is_wanted(&self, why: Retried) -> bool {
+        let Some(Retries { on, .. }) = self.policy else { return why == Retried::Connect };
+        match why {
+            Retried::Stale => true,
+            Retried::Connect => on.connect,
+            Retried::Reset => self.repeatable && on.reset,
+            Retried::Timeout => self.repeatable && on.timeout,
+            Retried::Status(status) => {
+                self.repeatable && on.statuses.iter().any(|(low, high)| (*low..=*high).contains(&status))
+            }
+        }
+    }
+
+    /// Whether the budget has room. A request that no endpoint has seen costs nothing.
+    fn is_paid(&self, why: Retried, trace: &Trace) -> bool {
+        if why == Retried::Connect || self.budget.withdraw(Instant::now()) {
+            return true;
+        }
+        let worker = self.decision.worker;
+        tracing::debug!(cluster = &**self.upstream.cluster.name(), "retry budget is used up");
+        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
+            figures.retry_denied(worker.index());
+        }
+        false
+    }
+
+    /// Note that another attempt follows one on this endpoint, and give the time to wait before it.
+    pub fn follow(&mut self, endpoint: &Endpoint, why: Retried, trace: &mut Trace) -> Duration {
+        let worker = self.decision.worker;
+        trace.retries.push(why);
+        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
+            figures.retry(worker.index(), why);
+        }
+        if why == Retried::Stale {
+            return Duration::ZERO;
+        }
+        self.failed.push(endpoint.id());
+        self.made += 1;
+        let drawn = |policy: &Retries| worker.by_chance(|rng| retry::backoff(policy.backoff, self.made, rng));
+        self.policy.map_or(Duration::ZERO, drawn)
+    }
+}

@@ -1,0 +1,3 @@
+//! Retries as they are configured: on what, of which requests, how many.
+
+mod retried;
