@@ -9,6 +9,7 @@ mod e2e {
     mod attempts;
     mod cli;
     mod examples;
+    mod failover;
     mod failures;
     mod forwarded;
     mod h1_rfc9112;

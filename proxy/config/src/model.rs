@@ -43,6 +43,8 @@ pub struct Process {
     pub watch: bool,
     /// Where compiled plugins are kept; none is `weir` below the system's cache folder.
     pub plugin_cache: Option<PathBuf>,
+    /// The zone it runs in.
+    pub zone: Option<Arc<str>>,
 }
 
 /// `[admin]`
@@ -215,6 +217,12 @@ pub struct Cluster {
     pub drain: Duration,
     /// How long an endpoint that comes or returns takes to grow to its weight; none is at once.
     pub slow_start: Option<Duration>,
+    /// Percent of a level's endpoints that must be healthy for it to take everything. Default 50.
+    pub min_healthy: u32,
+    /// Percent of endpoints below which all are picked, healthy or not; 0 is never. Default 0.
+    pub panic_threshold: u32,
+    /// The zone of the process, whose endpoints are preferred.
+    pub zone: Option<Arc<str>>,
     /// Speak HTTP/2 to endpoints (prior knowledge, or ALPN under TLS). Default false.
     pub http2: bool,
     /// Present when connections to endpoints are TLS.
@@ -309,6 +317,19 @@ pub struct Endpoint {
     pub weight: u32,
     /// What plugins and routes may ask for.
     pub labels: BTreeMap<String, String>,
+    /// Those of the lowest number serve first. 0 to 65,535, default 0.
+    pub priority: u32,
+    /// The zone it is in.
+    pub zone: Option<String>,
+    /// Serves only when no other may be picked. Default false.
+    pub backup: bool,
+}
+
+impl Endpoint {
+    /// Of this address, with nothing else said of it.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false }
+    }
 }
 
 /// `balance`

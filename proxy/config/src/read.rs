@@ -31,6 +31,8 @@ struct Names<'a> {
     clusters: Vec<&'a str>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
+    /// Of the process.
+    zone: Option<Arc<str>>,
     /// Plugins that were read, for their settings.
     read: Vec<Plugin>,
 }
@@ -48,6 +50,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         clusters: clusters.iter().map(Node::name).collect(),
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),
+        zone: process.zone.clone(),
         read: plugins.iter().filter_map(plugins::plugin).collect(),
     };
     let routes = routes::routes(root, &names);
@@ -102,6 +105,11 @@ fn checked<T>(node: &Node<'_>, example: &str, check: impl FnOnce(&str) -> Result
 /// A string that must pass `check`.
 fn text(node: &Node<'_>, example: &str, check: impl FnOnce(&str) -> Result<(), Wrong>) -> Option<String> {
     checked(node, example, |text| check(text).map(|()| text.to_owned()))
+}
+
+/// The name of a zone.
+fn zone(node: &Node<'_>) -> Option<String> {
+    text(node, "`\"eu-west-1a\"`", syntax::name)
 }
 
 /// A number that fits `usize`.

@@ -50,6 +50,8 @@ struct Process {
     watch: Option<bool>,
     /// Folder for compiled plugins; without it `weir` below the system's cache folder.
     plugin_cache: Option<String>,
+    /// The zone it runs in: endpoints of the same zone are preferred.
+    zone: Option<String>,
 }
 
 /// The admin interface.

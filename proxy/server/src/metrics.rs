@@ -26,7 +26,7 @@ pub use self::{
     series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics},
     worker::{WorkerGuard, WorkerMetrics},
 };
-use weir_upstream::State;
+use weir_upstream::{Serving, State};
 
 use crate::access_log::{Affinity, Retried};
 
@@ -57,6 +57,8 @@ pub struct Present<'a> {
 
 /// What is not counted here but read from its owner at a scrape.
 pub trait Source {
+    /// Calls `each` for every cluster of the snapshot, with what it is served by.
+    fn clusters(&self, each: &mut dyn FnMut(&str, Serving));
     /// Calls `each` for every endpoint of the snapshot.
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>));
     /// Access log lines lost.
@@ -327,6 +329,10 @@ fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
         let [cluster, endpoint] = labels;
         state.sample("weir_endpoint_state", &[cluster, endpoint, ("state", sample.state.as_str())], 1);
         weight.sample("weir_endpoint_weight", &labels, f64::from(sample.weight) / 100.0);
+    });
+    text.family("weir_cluster_serving", "gauge", "1 for the kind of endpoints the cluster is served by.");
+    source.clusters(&mut |cluster, serving| {
+        text.sample("weir_cluster_serving", &[("cluster", cluster), ("by", serving.as_str())], 1);
     });
     [ups, states, weights].iter().for_each(|page| text.append(page));
 }

@@ -1,18 +1,15 @@
 //! What a pick costs: `cargo bench -p weir-upstream --bench picks`.
 #![allow(missing_docs, reason = "the macros make public functions")]
 
-use std::{collections::BTreeMap, hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
+use std::{hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use weir_config::{Balance, Endpoint};
 use weir_upstream::{Cluster, Rng, balancer};
 
 fn cluster(len: u32, weight: impl Fn(u32) -> u32) -> Arc<Cluster> {
-    let endpoint = |index: u32| Endpoint {
-        address: SocketAddr::from((index.to_be_bytes(), 80)),
-        weight: weight(index),
-        labels: BTreeMap::new(),
-    };
+    let endpoint =
+        |index: u32| Endpoint { weight: weight(index), ..Endpoint::at(SocketAddr::from((index.to_be_bytes(), 80))) };
     let config = weir_config::Cluster {
         name: Arc::from("bench"),
         endpoints: (0..len).map(endpoint).collect(),
@@ -21,6 +18,9 @@ fn cluster(len: u32, weight: impl Fn(u32) -> u32) -> Arc<Cluster> {
         health: None,
         drain: Duration::from_secs(30),
         slow_start: None,
+        min_healthy: 50,
+        panic_threshold: 0,
+        zone: None,
         http2: false,
         tls: None,
         connect_timeout: Duration::from_secs(5),

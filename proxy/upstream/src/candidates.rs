@@ -8,11 +8,16 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use crate::{endpoint::Endpoint, rng::Rng, standing::State};
+use crate::{endpoint::Endpoint, rng::Rng};
 
 mod alias;
+mod selection;
 
 use alias::Alias;
+use selection::{Entry, select};
+
+pub use selection::Serving;
+pub(crate) use selection::Thresholds;
 
 /// Most label subsets a set remembers; further ones are made anew for every request.
 const MOST_SUBSETS: usize = 64;
@@ -21,23 +26,15 @@ const MOST_SUBSETS: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Candidates(Arc<Set>);
 
-/// What kind of endpoints a cluster is served by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Serving {
-    /// Healthy ones, as usual.
-    Healthy,
-    /// Degraded ones, for want of healthy ones.
-    Degraded,
-    /// None.
-    Nothing,
-}
-
 #[derive(Debug)]
 struct Set {
     epoch: u64,
     endpoints: Box<[Arc<Endpoint>]>,
     weights: Box<[u32]>,
     kind: Kind,
+    serving: Serving,
+    /// Who may stand in when all have failed: the first group that is left.
+    reserve: Box<[Group]>,
     subsets: ArcSwap<Vec<Subset>>,
 }
 
@@ -52,6 +49,9 @@ enum Kind {
     Passing,
 }
 
+/// Endpoints with their weights.
+type Group = Vec<(Arc<Endpoint>, u32)>;
+
 #[derive(Debug, Clone)]
 struct Subset {
     labels: Box<[(String, String)]>,
@@ -59,46 +59,49 @@ struct Subset {
 }
 
 impl Candidates {
-    /// Those of `endpoints` that may be picked now: the healthy and warming ones of some weight, or the
-    /// degraded ones where there is none.
-    pub(crate) fn of(endpoints: &[Arc<Endpoint>]) -> Self {
-        let healthy = Self::in_state(endpoints, &[State::Healthy, State::Warming]);
-        if healthy.is_empty() { Self::in_state(endpoints, &[State::Degraded]) } else { healthy }
+    /// Those of `endpoints` that may be picked now, by their levels, in a process of this zone.
+    pub(crate) fn of(endpoints: &[Arc<Endpoint>], zone: Option<&str>, thresholds: Thresholds) -> Self {
+        let listed: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.standing().leaving().is_none()).collect();
+        let entries: Vec<_> = listed.iter().map(|endpoint| entry(endpoint, zone)).collect();
+        let selection = select(&entries, thresholds);
+        let group = |weighed: Vec<(usize, u32)>| -> Group {
+            let named =
+                weighed.into_iter().filter_map(|(index, weight)| Some((Arc::clone(listed.get(index)?), weight)));
+            named.collect()
+        };
+        let reserve = selection.reserve.into_iter().map(group).collect();
+        Self::lasting(group(selection.chosen), selection.serving, reserve)
     }
 
-    fn in_state(endpoints: &[Arc<Endpoint>], states: &[State]) -> Self {
-        let weighed = endpoints.iter().filter_map(|endpoint| {
-            let standing = endpoint.standing();
-            let status = standing.status();
-            (status.effective > 0 && states.contains(&status.state)).then(|| (Arc::clone(endpoint), status.effective))
-        });
-        Self::lasting(weighed.collect())
-    }
-
-    fn lasting(members: Vec<(Arc<Endpoint>, u32)>) -> Self {
+    fn lasting(members: Group, serving: Serving, reserve: Box<[Group]>) -> Self {
         let (endpoints, weights): (Vec<_>, Vec<_>) = members.into_iter().unzip();
         let weights = reduced(weights);
         let kind = if all_equal(&weights) { Kind::Equal } else { Kind::Weighted(Alias::new(&weights)) };
-        Self::with(endpoints, weights, kind)
+        Self::with(endpoints, weights, kind, serving, reserve)
     }
 
-    fn with(endpoints: Vec<Arc<Endpoint>>, weights: Vec<u32>, kind: Kind) -> Self {
+    fn with(
+        endpoints: Vec<Arc<Endpoint>>,
+        weights: Vec<u32>,
+        kind: Kind,
+        serving: Serving,
+        reserve: Box<[Group]>,
+    ) -> Self {
         static EPOCHS: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Set {
             epoch: EPOCHS.fetch_add(1, Relaxed),
             endpoints: endpoints.into(),
             weights: weights.into(),
             kind,
+            serving,
+            reserve,
             subsets: ArcSwap::default(),
         }))
     }
 
-    pub(crate) fn serving(&self) -> Serving {
-        match self.get(0).map(|endpoint| endpoint.state()) {
-            None => Serving::Nothing,
-            Some(State::Degraded) => Serving::Degraded,
-            Some(_) => Serving::Healthy,
-        }
+    /// What kind of endpoints these are.
+    pub fn serving(&self) -> Serving {
+        self.0.serving
     }
 
     /// Differs from the epoch of any other set in the process.
@@ -150,14 +153,28 @@ impl Candidates {
         matches!(self.0.kind, Kind::Passing)
     }
 
-    /// The same without the endpoints of these ids: for an attempt after others have failed.
+    /// The same without the endpoints of these ids: for an attempt after others have failed. Where none
+    /// is left, those that stand in for them: of lower priority, degraded, backups.
     pub fn without(&self, ids: &[u64]) -> Self {
-        self.passing(|endpoint| !ids.contains(&endpoint.id()))
+        let keep = |endpoint: &Endpoint| !ids.contains(&endpoint.id());
+        let rest = self.passing(keep);
+        if !rest.is_empty() {
+            return rest;
+        }
+        let groups = self.0.reserve.iter().map(|group| {
+            let left = group.iter().filter(|(endpoint, _)| keep(endpoint));
+            left.cloned().collect::<Group>()
+        });
+        groups.into_iter().find(|group| !group.is_empty()).map_or(rest, |group| self.made_of(group))
     }
 
     fn passing(&self, keep: impl Fn(&Endpoint) -> bool) -> Self {
-        let (endpoints, weights) = self.members(keep).into_iter().unzip();
-        Self::with(endpoints, weights, Kind::Passing)
+        self.made_of(self.members(keep))
+    }
+
+    fn made_of(&self, members: Group) -> Self {
+        let (endpoints, weights) = members.into_iter().unzip();
+        Self::with(endpoints, weights, Kind::Passing, self.0.serving, Box::default())
     }
 
     /// Those that carry all of these labels.
@@ -174,12 +191,13 @@ impl Candidates {
         if known.len() >= MOST_SUBSETS {
             return self.passing(|endpoint| carries(endpoint, labels));
         }
-        let candidates = Self::lasting(self.members(|endpoint| carries(endpoint, labels)));
+        let carrying = self.members(|endpoint| carries(endpoint, labels));
+        let candidates = Self::lasting(carrying, self.0.serving, Box::default());
         self.remember(labels, &candidates);
         candidates
     }
 
-    fn members(&self, keep: impl Fn(&Endpoint) -> bool) -> Vec<(Arc<Endpoint>, u32)> {
+    fn members(&self, keep: impl Fn(&Endpoint) -> bool) -> Group {
         let weighed = self.0.endpoints.iter().zip(&self.0.weights);
         weighed
             .filter(|(endpoint, _)| keep(endpoint))
@@ -219,6 +237,13 @@ impl Candidates {
             here
         })
     }
+}
+
+fn entry(endpoint: &Endpoint, zone: Option<&str>) -> Entry {
+    let (standing, config) = (endpoint.standing(), endpoint.config());
+    let status = standing.status();
+    let is_far = zone.is_some() && config.zone.as_deref() != zone;
+    Entry { state: status.state, weight: status.effective, level: (config.priority, is_far), backup: config.backup }
 }
 
 fn carries(endpoint: &Endpoint, labels: &[(String, String)]) -> bool {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use self::members::Rules;
 use crate::{
     affinity::{self, Affinity},
-    candidates::{Candidates, Serving},
+    candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
     retry::RetryBudget,
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
@@ -54,7 +54,7 @@ impl Cluster {
                 previous.map(|previous| &previous.config),
                 previous.and_then(|previous| previous.affinity.as_ref()),
             ),
-            candidates: ArcSwap::from_pointee(Candidates::of(&members)),
+            candidates: ArcSwap::from_pointee(candidates(&members, config)),
             members: ArcSwap::from_pointee(members),
             membership: Mutex::default(),
             retry_budget: match previous {
@@ -85,8 +85,7 @@ impl Cluster {
         self.membership.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
     }
 
-    /// Those that may be picked now: the healthy and warming ones of some weight, the degraded ones where
-    /// there is none, and possibly none at all.
+    /// Those that may be picked now, and possibly none at all: by their state, weight, priority and zone.
     #[inline]
     pub fn candidates(&self) -> Guard<Arc<Candidates>> {
         self.candidates.load()
@@ -125,11 +124,6 @@ impl Cluster {
     /// What the operator wants of an endpoint from now on; none is to go by the other authorities.
     pub fn order(&self, endpoint: &Endpoint, order: Option<Order>) {
         self.say(endpoint, |standing| standing.obey(order));
-    }
-
-    /// The operator's weight in the place of the configured one; none is the configured one again.
-    pub fn set_weight(&self, endpoint: &Endpoint, weight: Option<u32>) {
-        self.say(endpoint, |standing| standing.weigh(weight));
     }
 
     /// Take an endpoint out until then: outlier detection has met too many failures.
@@ -208,13 +202,24 @@ impl Cluster {
     /// Compute the candidates until nobody else has published meanwhile: the last to publish has
     /// seen everything said before.
     fn publish(&self) {
-        let before = self.candidates.rcu(|_| Arc::new(Candidates::of(&self.members.load())));
+        let before = self.candidates.rcu(|_| Arc::new(candidates(&self.members.load(), &self.config)));
         let (cluster, after) = (&*self.config.name, self.candidates());
-        match (before.serving(), after.serving()) {
-            (before, after) if before == after => {}
-            (_, Serving::Nothing) => tracing::warn!(cluster, "cluster has no endpoint left"),
-            (_, Serving::Degraded) => tracing::warn!(cluster, "cluster has degraded endpoints only"),
-            (_, Serving::Healthy) => tracing::info!(cluster, "cluster has healthy endpoints again"),
+        if before.serving() == after.serving() {
+            return;
+        }
+        let (min_healthy, panic_threshold) = (self.config.min_healthy, self.config.panic_threshold);
+        match after.serving() {
+            Serving::Healthy => tracing::info!(cluster, "cluster has healthy endpoints again"),
+            Serving::SpillOver => {
+                tracing::warn!(cluster, min_healthy, "cluster spills over to lower priorities or zones")
+            }
+            Serving::Degraded => tracing::warn!(cluster, "cluster has degraded endpoints only"),
+            Serving::Backup => tracing::warn!(cluster, "cluster has backup endpoints only"),
+            Serving::Panic => tracing::warn!(cluster, panic_threshold, "cluster is in panic: all endpoints are picked"),
+            Serving::Nothing => tracing::warn!(cluster, "cluster has no endpoint left"),
+        }
+        if before.serving() == Serving::Panic {
+            tracing::info!(cluster, panic_threshold, "cluster is no longer in panic");
         }
     }
 
@@ -228,6 +233,11 @@ impl Cluster {
             _ => tracing::warn!(cluster, endpoint, %from, %to, why, "endpoint down"),
         }
     }
+}
+
+fn candidates(members: &Members, config: &weir_config::Cluster) -> Candidates {
+    let thresholds = Thresholds { min_healthy: config.min_healthy, panic: config.panic_threshold };
+    Candidates::of(members, config.zone.as_deref(), thresholds)
 }
 
 fn rules(config: &weir_config::Cluster) -> Rules {

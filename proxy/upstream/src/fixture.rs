@@ -1,6 +1,6 @@
 //! Configurations that the tests of this crate start from.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use weir_config::{Affinity, AffinityKind, Balance, Binding, Cluster, Endpoint};
 
@@ -9,11 +9,9 @@ use crate::standing::{State, Verdict};
 /// A cluster named `web` with an endpoint at 127.0.0.1, ports from 9000 up, for every weight.
 pub(crate) fn cluster(weights: &[u32]) -> Cluster {
     let ports = 9_000_u16..;
-    let endpoints = ports.zip(weights).map(|(port, &weight)| Endpoint {
-        address: SocketAddr::from(([127, 0, 0, 1], port)),
-        weight,
-        labels: BTreeMap::new(),
-    });
+    let endpoints = ports
+        .zip(weights)
+        .map(|(port, &weight)| Endpoint { weight, ..Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port))) });
     Cluster {
         name: Arc::from("web"),
         endpoints: endpoints.collect(),
@@ -22,6 +20,9 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         health: None,
         drain: Duration::from_secs(30),
         slow_start: None,
+        min_healthy: 50,
+        panic_threshold: 0,
+        zone: None,
         http2: false,
         tls: None,
         connect_timeout: Duration::from_secs(5),

@@ -36,7 +36,7 @@ pub mod h2_body;
 
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, balancer};
-pub use candidates::Candidates;
+pub use candidates::{Candidates, Serving};
 pub use cluster::{Cluster, Members};
 pub use endpoint::{Endpoint, InFlight, OwnedInFlight};
 pub use retry::RetryBudget;

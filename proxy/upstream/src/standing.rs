@@ -165,7 +165,6 @@ pub struct Standing {
     checked: Option<Verdict>,
     agent: Option<Report>,
     order: Option<Order>,
-    ordered_weight: Option<u32>,
     leaving: Option<Instant>,
     ejected: Option<Ejection>,
     load_percent: u32,
@@ -193,7 +192,6 @@ impl Standing {
             checked: None,
             agent: None,
             order: None,
-            ordered_weight: None,
             leaving: None,
             ejected: None,
             load_percent: 100,
@@ -233,14 +231,9 @@ impl Standing {
         self.order
     }
 
-    /// The weight before percents: the operator's, or else the configured one.
+    /// The weight before percents.
     pub fn weight(&self) -> u32 {
-        self.ordered_weight.unwrap_or(self.weight)
-    }
-
-    /// Whether the operator ordered the weight.
-    pub fn is_weight_ordered(&self) -> bool {
-        self.ordered_weight.is_some()
+        self.weight
     }
 
     /// Whether it is no longer listed, and since when it may be forgotten.
@@ -266,10 +259,6 @@ impl Standing {
 
     pub(crate) fn obey(&mut self, order: Option<Order>) {
         self.order = order;
-    }
-
-    pub(crate) fn weigh(&mut self, weight: Option<u32>) {
-        self.ordered_weight = weight;
     }
 
     /// Listed no longer; an earlier end counts.
@@ -314,7 +303,7 @@ impl Standing {
             since,
             why,
             weight_percent: scaled(100, percents),
-            effective: scaled(self.weight().saturating_mul(100), percents),
+            effective: scaled(self.weight.saturating_mul(100), percents),
             keeps_sessions: self.keeps_sessions(state),
             is_passing: self.ejected.is_some() || self.warming.is_some(),
         };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Names, WAIT, checked, count, health::health, named, text};
+use super::{Names, WAIT, checked, count, health::health, named, text, zone};
 use crate::{
     model::{Affinity, AffinityKind, Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::Node,
@@ -43,6 +43,9 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         health: table.read("health", |node| health(node, names)),
         drain: table.read("drain", |node| node.duration(ANY)).unwrap_or(DRAIN),
         slow_start: table.read("slow-start", |node| node.duration(ANY)).filter(|over| !over.is_zero()),
+        min_healthy: table.read("min-healthy", percent).unwrap_or(50),
+        panic_threshold: table.read("panic-threshold", percent).unwrap_or(0),
+        zone: names.zone.clone(),
         http2: table.read("http2", Node::boolean).unwrap_or(false),
         tls: table.read("tls", tls),
         connect_timeout: wait("connect-timeout", 5),
@@ -71,20 +74,30 @@ fn endpoints(node: &Node<'_>) -> Option<Vec<Endpoint>> {
     if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
         node.warn("every endpoint has weight 0: none takes requests", "raise the weight of one");
     }
+    if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.backup) {
+        node.warn("every endpoint is a backup: there is none they stand in for", "leave out `backup`");
+    }
     Some(endpoints)
+}
+
+fn percent(node: &Node<'_>) -> Option<u32> {
+    node.integer(0..=100)
 }
 
 fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<Endpoint> {
     if node.as_string().is_some() {
         let address = endpoint_address(node, lines)?;
-        return Some(Endpoint { address, weight: 1, labels: BTreeMap::new() });
+        return Some(Endpoint::at(address));
     }
     let table = node.table("`\"127.0.0.1:9001\"` or `{ address = \"127.0.0.1:9001\" }`")?;
     let address = table.require("address", "\"127.0.0.1:9001\"");
     let weight = table.read("weight", |node| node.integer(0..=1_000)).unwrap_or(1);
     let labels = table.read("labels", labels).unwrap_or_default();
+    let priority = table.read("priority", |node| node.integer(0..=65_535)).unwrap_or(0);
+    let zone = table.read("zone", zone);
+    let backup = table.read("backup", Node::boolean).unwrap_or(false);
     table.done();
-    Some(Endpoint { address: endpoint_address(&address?, lines)?, weight, labels })
+    Some(Endpoint { address: endpoint_address(&address?, lines)?, weight, labels, priority, zone, backup })
 }
 
 /// An address that can be connected to and that the cluster does not have yet.

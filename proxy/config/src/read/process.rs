@@ -1,18 +1,18 @@
 //! `[process]`, `[admin]` and `[access-log]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     model::{AccessLog, Admin, LogFormat, Process},
     node::{Node, Table},
-    read::count,
+    read::{count, zone},
 };
 
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(super) fn process(root: &Table<'_>) -> Process {
     root.read("process", |node| node.table("`[process]` above its keys").map(|table| filled(&table)))
-        .unwrap_or(Process { workers: None, shutdown_grace: GRACE, watch: true, plugin_cache: None })
+        .unwrap_or(Process { workers: None, shutdown_grace: GRACE, watch: true, plugin_cache: None, zone: None })
 }
 
 fn filled(table: &Table<'_>) -> Process {
@@ -22,6 +22,7 @@ fn filled(table: &Table<'_>) -> Process {
         shutdown_grace: table.read("shutdown-grace", |node| node.duration(grace)).unwrap_or(GRACE),
         watch: table.read("watch", Node::boolean).unwrap_or(true),
         plugin_cache: table.read("plugin-cache", Node::path),
+        zone: table.read("zone", zone).map(Arc::from),
     };
     table.done();
     process

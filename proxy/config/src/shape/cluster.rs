@@ -29,6 +29,12 @@ pub(super) struct Cluster {
     /// How long an endpoint that comes or returns takes to grow to its weight.
     #[schemars(extend("default" = "0s"))]
     slow_start: Option<Duration>,
+    /// Percent of a level's endpoints that must be healthy for it to take everything.
+    #[schemars(range(min = 0, max = 100), extend("default" = 50))]
+    min_healthy: Option<u32>,
+    /// Percent of endpoints below which all are picked, healthy or not; 0 is never.
+    #[schemars(range(min = 0, max = 100), extend("default" = 0))]
+    panic_threshold: Option<u32>,
     /// Speak HTTP/2 to endpoints.
     #[schemars(extend("default" = false))]
     http2: Option<bool>,
@@ -87,6 +93,14 @@ struct FullEndpoint {
     /// What plugins may ask for.
     #[schemars(extend("default" = {}))]
     labels: Option<BTreeMap<String, String>>,
+    /// Those of the lowest number serve first.
+    #[schemars(range(min = 0, max = 65_535), extend("default" = 0))]
+    priority: Option<u32>,
+    /// The zone it is in.
+    zone: Option<String>,
+    /// Serves only when no other may be picked.
+    #[schemars(extend("default" = false))]
+    backup: Option<bool>,
 }
 
 /// Which endpoint a request goes to.

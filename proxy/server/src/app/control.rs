@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, Cluster, Endpoint};
+use weir_upstream::{Affinity, Cluster, Endpoint, Serving};
 
 use super::App;
 use crate::{
@@ -105,6 +105,12 @@ impl Admin {
 }
 
 impl Source for Admin {
+    fn clusters(&self, each: &mut dyn FnMut(&str, Serving)) {
+        for upstream in self.0.shared.snapshot.load().clusters.values() {
+            each(upstream.cluster.name(), upstream.cluster.candidates().serving());
+        }
+    }
+
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for upstream in self.0.shared.snapshot.load().clusters.values() {
             for endpoint in upstream.cluster.endpoints().iter() {
@@ -129,6 +135,7 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
     json!({
         "name": &**cluster.name(),
         "eligible": cluster.candidates().len(),
+        "serving": cluster.candidates().serving().as_str(),
         "sessions": match cluster.affinity() {
             Some(Affinity::Table(table)) => Some(table.len()),
             _ => None,
@@ -155,5 +162,8 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "in_flight": endpoint.in_flight(),
         "latency_us": endpoint.latency(),
         "labels": endpoint.labels(),
+        "priority": endpoint.config().priority,
+        "zone": endpoint.config().zone,
+        "backup": endpoint.config().backup,
     })
 }

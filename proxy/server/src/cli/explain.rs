@@ -132,9 +132,28 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
         ProxyVersion::V2 => "connections begin with a PROXY header, version 2".to_owned(),
     }));
     lines.push(format!("balance: {}", of_balance(&cluster.balance)));
+    lines.extend(of_levels(cluster));
     lines.extend(cluster.affinity.as_ref().map(of_affinity));
     lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));
     lines.extend(attempts::of_cluster(cluster));
+    lines
+}
+
+/// What is said on standing in for one another, where it matters.
+fn of_levels(cluster: &Cluster) -> Vec<String> {
+    let first = cluster.endpoints.first();
+    let differ =
+        cluster.endpoints.iter().any(|endpoint| first.is_some_and(|first| first.priority != endpoint.priority));
+    let zones = cluster.zone.as_ref().filter(|_| cluster.endpoints.iter().any(|endpoint| endpoint.zone.is_some()));
+    let mut lines = Vec::new();
+    if differ || zones.is_some() {
+        let order = zones.map_or("by priority".to_owned(), |zone| format!("by priority, zone {zone} first"));
+        lines.push(format!("levels: {order}; one spills over below {} percent healthy", cluster.min_healthy));
+    }
+    if cluster.panic_threshold > 0 {
+        lines.push(format!("panic: below {} percent all endpoints are picked", cluster.panic_threshold));
+    }
+    lines.extend(cluster.slow_start.map(|over| format!("slow start: over {}", time(over))));
     lines
 }
 
@@ -151,6 +170,9 @@ fn of_endpoint(endpoint: &Endpoint) -> String {
         notes.push(format!("weight {}", endpoint.weight));
     }
     notes.extend(labels(&endpoint.labels));
+    notes.extend((endpoint.priority > 0).then(|| format!("priority {}", endpoint.priority)));
+    notes.extend(endpoint.zone.as_ref().map(|zone| format!("zone {zone}")));
+    notes.extend(endpoint.backup.then(|| "backup".to_owned()));
     if notes.is_empty() { endpoint.address.to_string() } else { format!("{} ({})", endpoint.address, notes.join(", ")) }
 }
 

@@ -9,6 +9,10 @@ use super::*;
 struct Endpoints(Vec<(String, String)>);
 
 impl Source for Endpoints {
+    fn clusters(&self, each: &mut dyn FnMut(&str, Serving)) {
+        each("blue", Serving::Backup);
+    }
+
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for (cluster, endpoint) in &self.0 {
             each(EndpointSample { cluster, endpoint, in_flight: 2, state: State::Healthy, weight: 150 });
@@ -160,6 +164,7 @@ fn endpoints_reloads_and_the_log_are_read_from_their_owners() {
     assert_eq!(find(&page, "weir_endpoint_in_flight", &endpoint), Some(2.0));
     assert_eq!(find(&page, "weir_endpoint_up", &endpoint), Some(1.0));
     assert_eq!(find(&page, "weir_endpoint_weight", &endpoint), Some(1.5));
+    assert_eq!(find(&page, "weir_cluster_serving", &[("cluster", "blue"), ("by", "backup")]), Some(1.0));
     let [cluster, name] = endpoint;
     assert_eq!(find(&page, "weir_endpoint_state", &[cluster, name, ("state", "healthy")]), Some(1.0));
     assert_eq!(find(&page, "weir_reloads_total", &[("result", "refused")]), Some(2.0));

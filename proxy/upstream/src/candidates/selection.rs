@@ -86,7 +86,8 @@ pub(super) struct Selection {
 
 /// Choose among these.
 pub(super) fn select(entries: &[Entry], thresholds: Thresholds) -> Selection {
-    let heavy: Vec<(usize, Entry)> = entries.iter().copied().enumerate().filter(|(_, entry)| entry.weight > 0).collect();
+    let heavy: Vec<(usize, Entry)> =
+        entries.iter().copied().enumerate().filter(|(_, entry)| entry.weight > 0).collect();
     let (backups, main): (Vec<_>, Vec<_>) = heavy.into_iter().partition(|(_, entry)| entry.backup);
     let able = |group: &[(usize, Entry)]| group.iter().any(|(_, entry)| entry.state.is_able());
     if is_panic(&main, thresholds.panic) && (able(&main) || !able(&backups)) {

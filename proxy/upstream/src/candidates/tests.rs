@@ -51,3 +51,18 @@ fn a_common_divisor_is_taken_out() {
     let candidates = cluster.candidates();
     assert_eq!((candidates.weight(0), candidates.weight(1)), (2, 3));
 }
+
+#[test]
+fn without_all_of_them_those_that_stand_in_are_left() {
+    let mut config = fixture::cluster(&[1, 1, 1]);
+    config.endpoints[1].priority = 1;
+    config.endpoints[2].backup = true;
+    let cluster = Cluster::build(&config, None);
+    let (candidates, mut failed) = (cluster.candidates(), Vec::new());
+    for name in ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9002"] {
+        let left = candidates.without(&failed);
+        assert_eq!(left.iter().map(|endpoint| endpoint.name()).collect::<Vec<_>>(), [name]);
+        failed.push(left.get(0).unwrap().id());
+    }
+    assert!(candidates.without(&failed).is_empty());
+}

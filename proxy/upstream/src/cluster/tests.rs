@@ -256,15 +256,15 @@ fn what_is_said_of_an_endpoint_survives_a_reload() {
     let first = Cluster::build(&config, None);
     let endpoints = first.endpoints();
     first.order(&endpoints[0], Some(Order::Drain));
-    first.set_weight(&endpoints[1], Some(7));
+    first.order(&endpoints[1], Some(Order::Maintenance));
     first.eject(&endpoints[2], now.instant + Duration::from_secs(60), "failures");
     first.set_load_percent(&endpoints[3], 50);
     let second = Cluster::build(&fixture::cluster(&[2, 2, 2, 2]), Some(&first));
     let found: Vec<_> = second.endpoints().iter().map(|one| (one.state(), one.status().effective)).collect();
-    use State::{Draining, Ejected, Healthy};
-    assert_eq!(found, [(Draining, 200), (Healthy, 700), (Ejected, 200), (Healthy, 100)]);
+    use State::{Draining, Ejected, Healthy, Maintenance};
+    assert_eq!(found, [(Draining, 200), (Maintenance, 200), (Ejected, 200), (Healthy, 100)]);
     second.order(&second.endpoints()[0], None);
-    second.set_weight(&second.endpoints()[1], None);
+    second.order(&second.endpoints()[1], None);
     assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9003"]);
     assert_eq!(second.candidates().weight(0), second.candidates().weight(1));
 }

@@ -116,7 +116,7 @@ fn a_degraded_endpoint_is_degraded_while_it_warms() {
 }
 
 #[test]
-fn percents_multiply_and_the_operators_weight_takes_the_place_of_the_configured_one() {
+fn percents_multiply() {
     let now = Moment::now();
     let standing = plain(now).after(now, |standing| {
         standing.check(Some(Verdict { state: State::Healthy, weight_percent: 50, why: String::new() }));
@@ -129,9 +129,8 @@ fn percents_multiply_and_the_operators_weight_takes_the_place_of_the_configured_
         standing.load(200);
     });
     assert_eq!((standing.status().weight_percent, standing.status().effective), (50, 150));
-    let heavy = standing.after(now, |standing| standing.weigh(Some(10)));
+    let heavy = standing.after(now, |standing| standing.configure(10));
     assert_eq!((heavy.weight(), heavy.status().effective), (10, 500));
-    assert_eq!(heavy.after(now, |standing| standing.weigh(None)).status().effective, 150);
     let none = heavy.after(now, |standing| standing.load(0));
     assert_eq!((none.status().weight_percent, none.status().effective), (0, 0));
 }

@@ -39,6 +39,9 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         health: None,
         drain: Duration::from_secs(30),
         slow_start: None,
+        min_healthy: 50,
+        panic_threshold: 0,
+        zone: None,
         http2: false,
         tls: None,
         connect_timeout: Duration::from_secs(5),
@@ -55,7 +58,7 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
 
 fn endpoint(weight: u32) -> Endpoint {
     let labels = if weight == 1 { BTreeMap::new() } else { [("version".into(), "v2".into())].into() };
-    Endpoint { address: "127.0.0.1:9001".parse().unwrap(), weight, labels }
+    Endpoint { weight, labels, ..Endpoint::at("127.0.0.1:9001".parse().unwrap()) }
 }
 
 fn binding(plugin: &str) -> Binding {
@@ -123,7 +126,13 @@ fn config() -> Config {
         retries: None,
     };
     Config {
-        process: Process { workers: None, shutdown_grace: Duration::ZERO, watch: false, plugin_cache: None },
+        process: Process {
+            workers: None,
+            shutdown_grace: Duration::ZERO,
+            watch: false,
+            plugin_cache: None,
+            zone: None,
+        },
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
         access_log: AccessLog { format: LogFormat::Off, path: None },
         listeners: vec![listener("web", None), listener("secure", Some(tls))],
@@ -172,6 +181,30 @@ Admin
 "
     );
     assert_eq!(explain(&config()), wanted);
+}
+
+#[test]
+fn who_stands_in_for_whom_is_told_where_it_matters() {
+    let backup = Endpoint { backup: true, zone: Some("west".into()), ..endpoint(1) };
+    let layered = Cluster {
+        slow_start: Some(Duration::from_secs(60)),
+        panic_threshold: 20,
+        zone: Some("east".into()),
+        ..cluster("layered", vec![endpoint(1), Endpoint { priority: 1, ..endpoint(1) }, backup])
+    };
+    let lines = of_cluster(&layered);
+    assert!(
+        lines[0].ends_with("127.0.0.1:9001 (priority 1), 127.0.0.1:9001 (zone west, backup); http/1.1"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        lines[2..5],
+        [
+            "levels: by priority, zone east first; one spills over below 50 percent healthy",
+            "panic: below 20 percent all endpoints are picked",
+            "slow start: over 1m",
+        ]
+    );
 }
 
 #[test]

@@ -58,7 +58,8 @@ fn levels_that_cannot_take_everything_together_take_it_in_proportion() {
 #[test]
 fn weights_hold_within_a_level_that_spills_over() {
     let heavy = Entry { weight: 300, ..entry(Healthy, 0) };
-    let entries = [heavy, entry(Healthy, 0), entry(Unhealthy, 0), entry(Unhealthy, 0), entry(Unhealthy, 0), entry(Healthy, 1)];
+    let entries =
+        [heavy, entry(Healthy, 0), entry(Unhealthy, 0), entry(Unhealthy, 0), entry(Unhealthy, 0), entry(Healthy, 1)];
     assert_eq!(shares(&entries, Thresholds { min_healthy: 100, ..USUAL }), [30, 10, 0, 0, 0, 60]);
 }
 
@@ -67,7 +68,10 @@ fn the_own_zone_comes_first_as_long_as_it_suffices() {
     let near = |state| Entry { level: (0, false), ..entry(state, 0) };
     let far = Entry { level: (0, true), ..entry(Healthy, 0) };
     assert_eq!(chosen(&[far, near(Healthy), near(Healthy)], USUAL), (vec![1, 2], Serving::Healthy));
-    assert_eq!(shares(&[far, near(Healthy), near(Unhealthy), near(Unhealthy), near(Unhealthy)], USUAL), [50, 50, 0, 0, 0]);
+    assert_eq!(
+        shares(&[far, near(Healthy), near(Unhealthy), near(Unhealthy), near(Unhealthy)], USUAL),
+        [50, 50, 0, 0, 0]
+    );
     assert_eq!(chosen(&[far, near(Unhealthy)], USUAL), (vec![0], Serving::SpillOver));
     assert_eq!(chosen(&[far, far], USUAL), (vec![0, 1], Serving::Healthy));
 }
@@ -85,25 +89,32 @@ fn degraded_endpoints_serve_before_backups_and_these_before_nothing() {
 #[test]
 fn panic_takes_all_that_nobody_wants_out() {
     let panic = Thresholds { panic: 50, ..USUAL };
-    let entries = [entry(Healthy, 0), entry(Unhealthy, 0), entry(Unhealthy, 1), entry(Maintenance, 0), entry(Draining, 0)];
+    let entries =
+        [entry(Healthy, 0), entry(Unhealthy, 0), entry(Unhealthy, 1), entry(Maintenance, 0), entry(Draining, 0)];
     assert_eq!(chosen(&entries, panic), (vec![0, 1, 2], Serving::Panic));
     assert_eq!(chosen(&entries, USUAL), (vec![0], Serving::Healthy), "it is off unless it is asked for");
     assert_eq!(chosen(&[entry(Healthy, 0), entry(Unhealthy, 0)], panic).1, Serving::Healthy, "half is not below half");
     assert_eq!(chosen(&[entry(Healthy, 0), entry(Maintenance, 0), entry(Maintenance, 0)], panic).1, Serving::Healthy);
-    assert_eq!(chosen(&[entry(Unhealthy, 0), backup(Healthy)], panic), (vec![1], Serving::Backup), "backups are better");
+    assert_eq!(
+        chosen(&[entry(Unhealthy, 0), backup(Healthy)], panic),
+        (vec![1], Serving::Backup),
+        "backups are better"
+    );
     assert_eq!(chosen(&[entry(Unhealthy, 0), backup(Unhealthy)], panic), (vec![0], Serving::Panic));
 }
 
 #[test]
 fn the_reserve_is_what_else_may_be_picked_in_order() {
-    let entries = [entry(Healthy, 1), entry(Healthy, 0), backup(Healthy), entry(Degraded, 0), entry(Unhealthy, 0)];
+    let entries = [entry(Healthy, 1), entry(Healthy, 0), backup(Healthy), entry(Degraded, 0)];
     let selection = select(&entries, USUAL);
-    let reserve: Vec<Vec<usize>> = selection.reserve.iter().map(|group| group.iter().map(|(index, _)| *index).collect()).collect();
+    let reserve: Vec<Vec<usize>> =
+        selection.reserve.iter().map(|group| group.iter().map(|(index, _)| *index).collect()).collect();
     assert_eq!((selection.chosen.len(), reserve), (1, vec![vec![0], vec![3], vec![2]]));
 }
 
 fn any_entry() -> impl Strategy<Value = Entry> {
-    let states = prop::sample::select(vec![Healthy, State::Warming, Degraded, State::Ejected, Unhealthy, Draining, Maintenance]);
+    let states =
+        prop::sample::select(vec![Healthy, State::Warming, Degraded, State::Ejected, Unhealthy, Draining, Maintenance]);
     (states, 0_u32..300, 0_u32..3, any::<bool>(), any::<bool>())
         .prop_map(|(state, weight, priority, far, backup)| Entry { state, weight, level: (priority, far), backup })
 }
