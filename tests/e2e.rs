@@ -26,6 +26,7 @@ mod e2e {
     mod reload;
     mod retries;
     mod routes;
+    mod sessions;
     mod shutdown;
     mod smoke;
     mod streaming;

@@ -1,11 +1,13 @@
 //! The checked configuration: what the operator meant, with every reference resolved to a name that
 //! exists, every duration and size typed and every default filled in.
 
+mod affinity;
 mod listener;
 mod network;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+pub use affinity::*;
 pub use listener::*;
 pub use network::Network;
 
@@ -345,36 +347,6 @@ pub enum Balance {
         choices: u32,
     },
     /// A plugin with the balancer role; round robin where it leaves the choice.
-    Plugin(Binding),
-}
-
-/// `affinity`: which endpoint a session meets again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Affinity {
-    /// How a session is known.
-    pub kind: AffinityKind,
-    /// Ends this long after the last request. Default 30 min.
-    pub idle: Duration,
-    /// Ends this long after the first request. Default 8 h.
-    pub max: Duration,
-    /// Most sessions remembered, for kinds that remember. Default 100,000.
-    pub capacity: usize,
-}
-
-/// How a session is known.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AffinityKind {
-    /// By a cookie of ours.
-    Cookie {
-        /// The cookie's name.
-        name: String,
-        /// Path attribute. Default `/`.
-        path: String,
-        /// File with the secret that authenticates cookies (at least 32 bytes), so that several
-        /// processes accept each other's; none makes one for this process's life.
-        secret: Option<PathBuf>,
-    },
-    /// By a plugin with the affinity role.
     Plugin(Binding),
 }
 

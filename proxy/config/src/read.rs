@@ -3,6 +3,7 @@
 //! A reader goes on after a fault, with a default in the place of what it could not use, so that one
 //! run tells everything. What it gives then is thrown away.
 
+mod affinity;
 mod attempts;
 mod bindings;
 mod clusters;

@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
+mod affinity;
 mod attempts;
 mod cluster;
 mod scalar;

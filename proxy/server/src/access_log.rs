@@ -165,11 +165,13 @@ pub enum Affinity {
     Miss,
     /// The session's endpoint could not be used: another one took over.
     Moved,
+    /// The session's endpoint could not be used, and no other may take over.
+    Lost,
 }
 
 impl Affinity {
     /// Every result, in the order of the metrics page.
-    pub const ALL: [Affinity; 3] = [Affinity::Hit, Affinity::Miss, Affinity::Moved];
+    pub const ALL: [Affinity; 4] = [Affinity::Hit, Affinity::Miss, Affinity::Moved, Affinity::Lost];
 
     /// As in log and metrics.
     pub fn as_str(self) -> &'static str {
@@ -177,6 +179,7 @@ impl Affinity {
             Affinity::Hit => "hit",
             Affinity::Miss => "miss",
             Affinity::Moved => "moved",
+            Affinity::Lost => "lost",
         }
     }
 }

@@ -258,7 +258,7 @@ impl App {
         loop {
             let now = tick.tick().await.into_std();
             for upstream in self.shared.snapshot.load_full().clusters.values() {
-                if let Some(Affinity::Table(table)) = upstream.cluster.affinity() {
+                if let Some(table) = upstream.cluster.affinity().and_then(Affinity::table) {
                     table.sweep(now);
                 }
             }

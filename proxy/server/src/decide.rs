@@ -1,21 +1,14 @@
 //! Decisions on a request, each by a plugin where one is bound and natively otherwise: what the
-//! router plugins say, which session it belongs to, which endpoint takes it.
+//! router plugins say, which endpoint takes it.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{sync::Arc, time::Instant};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{HOST, SET_COOKIE},
-};
+use http::{HeaderMap, HeaderName, Uri, header::HOST};
 use weir_config::OnFailure;
-use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision, Session};
-use weir_upstream::{Affinity as Kind, Candidates, CookieSession, Endpoint, connection::Pools};
+use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision};
+use weir_upstream::{Candidates, Endpoint, connection::Pools};
 
 use crate::{
-    access_log::Affinity,
     error::ProxyError,
     request::{Client, Eligible, Request, View},
     snapshot::{Prepared, Route, Snapshot, Target, Upstream, header_map},
@@ -43,16 +36,6 @@ pub enum Destination {
     Answer(Prepared),
 }
 
-/// What affinity knows of a request, before and after the pick.
-pub enum Keeping {
-    /// The cluster keeps no sessions.
-    Nothing,
-    /// By a cookie of ours: as it was sent.
-    Cookie(Option<CookieSession>),
-    /// By a plugin's key.
-    Plugin(Option<Session>),
-}
-
 impl Decision<'_> {
     /// Where connections to a cluster are kept: with the client where each names its client.
     pub fn pools(&self, upstream: &Upstream) -> &Pools {
@@ -65,7 +48,8 @@ impl Decision<'_> {
         timeout.map(|timeout| trace.started + timeout)
     }
 
-    fn view<'v>(&'v self, request: &'v Request) -> View<'v> {
+    /// The request as plugins see it.
+    pub fn view<'v>(&'v self, request: &'v Request) -> View<'v> {
         View { request, client: self.client, route: &self.route.config.name }
     }
 
@@ -96,7 +80,11 @@ impl Decision<'_> {
         Ok(chosen.or_else(configured).map(Destination::Upstream))
     }
 
-    fn retract(&self, bound: &Bound, why: &str, trace: &mut Trace) -> Result<(), ProxyError> {
+    /// An answer cannot be carried out.
+    ///
+    /// # Errors
+    /// The plugin's failure is to be felt.
+    pub fn retract(&self, bound: &Bound, why: &str, trace: &mut Trace) -> Result<(), ProxyError> {
         let failure = self.worker.guests.reject(bound, why);
         trace.retract(failure.kind());
         native_after(bound, Err::<(), _>(failure)).map(drop)
@@ -130,41 +118,6 @@ impl Decision<'_> {
             request.labels = forward.labels;
         }
         Ok(cluster)
-    }
-
-    /// The session of a request, and the endpoint it is kept on where that may take it.
-    ///
-    /// # Errors
-    /// A plugin failed whose failure is to be felt.
-    pub fn session(
-        &self,
-        upstream: &Upstream,
-        request: &Request,
-        trace: &mut Trace,
-    ) -> Result<(Keeping, Option<Arc<Endpoint>>), ProxyError> {
-        let (keeping, endpoint) = match (upstream.cluster.affinity(), &upstream.affinity) {
-            (Some(Kind::Cookie(cookie)), _) => {
-                let now = SystemTime::now();
-                let session = request.cookie(cookie.name()).and_then(|value| cookie.open(value, now));
-                let endpoint = session.and_then(|session| upstream.cluster.find_address(session.endpoint));
-                (Keeping::Cookie(session), endpoint)
-            }
-            (Some(Kind::Table(table)), Some(bound)) => {
-                let answer =
-                    trace.ask(bound, Role::Affinity, || self.worker.guests.session(bound, &self.view(request)));
-                let Some(session) = native_after(bound, answer)? else { return Ok((Keeping::Nothing, None)) };
-                let endpoint = session.as_ref().and_then(|session| table.get(&session.key, Instant::now()));
-                (Keeping::Plugin(session), endpoint.and_then(|id| upstream.cluster.find(id)))
-            }
-            _ => return Ok((Keeping::Nothing, None)),
-        };
-        let usable = endpoint.as_ref().filter(|endpoint| endpoint.keeps_sessions()).cloned();
-        trace.affinity = Some(match (&endpoint, &usable) {
-            (_, Some(_)) => Affinity::Hit,
-            (Some(_), None) => Affinity::Moved,
-            (None, None) => Affinity::Miss,
-        });
-        Ok((keeping, usable))
     }
 
     /// An endpoint for the next attempt; none when none may be picked.
@@ -212,69 +165,13 @@ impl Decision<'_> {
         };
         Ok(index.and_then(|index| candidates.get(index)).cloned())
     }
-
-    /// Response fields that keep the client's session where it was served.
-    ///
-    /// # Errors
-    /// A plugin failed whose failure is to be felt.
-    pub fn keep(
-        &self,
-        upstream: &Upstream,
-        request: &Request,
-        keeping: &Keeping,
-        endpoint: &Endpoint,
-        trace: &mut Trace,
-    ) -> Result<HeaderMap, ProxyError> {
-        match (keeping, upstream.cluster.affinity()) {
-            (Keeping::Cookie(session), Some(Kind::Cookie(cookie))) => {
-                let stays = session.filter(|session| session.endpoint == endpoint.address());
-                if stays.is_some_and(|session| !session.refresh) {
-                    return Ok(HeaderMap::new());
-                }
-                let now = SystemTime::now();
-                let mut value = cookie.seal(endpoint, stays.map_or(now, |session| session.first), now);
-                if self.client.tls.is_some() {
-                    value.push_str("; Secure");
-                }
-                Ok(HeaderValue::try_from(value)
-                    .map(|value| HeaderMap::from_iter([(SET_COOKIE, value)]))
-                    .unwrap_or_default())
-            }
-            (Keeping::Plugin(session), Some(Kind::Table(_))) if trace.affinity != Some(Affinity::Hit) => {
-                self.bind(upstream, request, session.as_ref(), endpoint, trace)
-            }
-            _ => Ok(HeaderMap::new()),
-        }
-    }
-
-    fn bind(
-        &self,
-        upstream: &Upstream,
-        request: &Request,
-        session: Option<&Session>,
-        endpoint: &Endpoint,
-        trace: &mut Trace,
-    ) -> Result<HeaderMap, ProxyError> {
-        let (Some(bound), Some(Kind::Table(table))) = (&upstream.affinity, upstream.cluster.affinity()) else {
-            return Ok(HeaderMap::new());
-        };
-        let key = session.map(|session| session.key.as_str());
-        let ask = || self.worker.guests.bound(bound, &self.view(request), key, endpoint.name());
-        let mark = native_after(bound, trace.ask(bound, Role::Affinity, ask))?.unwrap_or_default();
-        if let (Some(session), Some(config)) = (session.or(mark.session.as_ref()), &upstream.cluster.config().affinity)
-        {
-            let (idle, max) = (session.idle.unwrap_or(config.idle), session.max.unwrap_or(config.max));
-            table.put(&session.key, endpoint.id(), idle, max, Instant::now());
-        }
-        match marks(&mark.headers) {
-            Ok(headers) => Ok(headers),
-            Err(why) => self.retract(bound, &why, trace).map(|()| HeaderMap::new()),
-        }
-    }
 }
 
 /// What to do with an answer: none is to go on natively.
-fn native_after<T>(bound: &Bound, answer: Result<T, Failure>) -> Result<Option<T>, ProxyError> {
+///
+/// # Errors
+/// The plugin's failure is to be felt.
+pub fn native_after<T>(bound: &Bound, answer: Result<T, Failure>) -> Result<Option<T>, ProxyError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(_) if bound.program.on_failure() == OnFailure::Native => Ok(None),
@@ -290,7 +187,11 @@ fn prepared(response: weir_plugin::Response) -> Result<Prepared, String> {
     Ok(Prepared { status, headers, body: response.body.into() })
 }
 
-fn marks(fields: &[(String, String)]) -> Result<HeaderMap, String> {
+/// Fields that a plugin marks a client with.
+///
+/// # Errors
+/// Which of them is none, or not a plugin's to set.
+pub fn marks(fields: &[(String, String)]) -> Result<HeaderMap, String> {
     let headers = header_map(fields)?;
     match headers.keys().find(|name| is_ours(name)) {
         Some(name) => Err(format!("header {name} is not a plugin's to set")),

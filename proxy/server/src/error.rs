@@ -29,6 +29,9 @@ pub enum ProxyError {
     /// No endpoint may be picked.
     #[error("no eligible endpoint")]
     NoEndpoint,
+    /// The endpoint that a session may not leave cannot take it.
+    #[error("session lost: {0}")]
+    SessionLost(String),
     /// A plugin failed whose failure is to be felt.
     #[error("plugin {plugin} failed: {kind}")]
     Plugin {
@@ -62,7 +65,7 @@ impl ProxyError {
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::ClientSlow | Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::SessionLost(_) | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(ConnectionError::ConnectTimeout)
             | Self::UpstreamTimeout
             | Self::AttemptTimeout

@@ -193,6 +193,7 @@ async fn fail(
         error,
         ProxyError::NoRoute
             | ProxyError::NoEndpoint
+            | ProxyError::SessionLost(_)
             | ProxyError::Plugin { .. }
             | ProxyError::Upstream(_)
             | ProxyError::AttemptTimeout

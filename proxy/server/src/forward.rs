@@ -24,12 +24,13 @@ use weir_upstream::{
 use self::retry::Retry;
 use crate::{
     access_log::{Affinity, Retried},
-    decide::{Decision, Keeping, append_all},
+    decide::Decision,
     downstream::Downstream,
     error::ProxyError,
     relay::{Patience, Relay},
     replay::Replay,
     request::Request,
+    sessions::Keeping,
     snapshot::Upstream,
     timer::Timer,
     trace::Trace,
@@ -77,7 +78,7 @@ pub async fn run(
         let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
         let (why, error) = match attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await {
             Ok(()) => return Ok(()),
-            Err(Failed::Finally(error)) => return Err(error),
+            Err(Failed::Finally(error)) => return Err(decision.judge(upstream, &endpoint, error, trace)),
             Err(Failed::Again(why, error)) => (why, error),
         };
         tracing::debug!(cluster = &**upstream.cluster.name(), why = why.as_str(), "attempt failed, once more");
@@ -231,8 +232,7 @@ impl Attempt<'_> {
         trace: &mut Trace,
     ) -> Result<(), ProxyError> {
         let mut headers = response.headers;
-        let marks = self.decision.keep(self.upstream, request, self.keeping, self.endpoint, trace)?;
-        append_all(&mut headers, marks);
+        self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
         trace.status = response.status.as_u16();
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = response.upgrade.filter(|_| request.upgrade.is_some()).ok_or(ProxyError::Switch)?;

@@ -38,6 +38,8 @@ mod replay;
 
 mod relay;
 
+mod sessions;
+
 mod forward;
 
 mod exchange;

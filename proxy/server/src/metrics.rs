@@ -45,6 +45,19 @@ pub struct EndpointSample<'a> {
     pub weight: u32,
 }
 
+/// A table of sessions at the moment of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionsSample<'a> {
+    /// Name of its cluster; empty where it is a tenant's.
+    pub cluster: &'a str,
+    /// Name of its tenant; empty where it is a cluster's.
+    pub tenant: &'a str,
+    /// How many it holds.
+    pub sessions: usize,
+    /// How many it has given up alive because it was full.
+    pub evicted: u64,
+}
+
 /// Which names are configured.
 pub struct Present<'a> {
     /// Of listeners.
@@ -61,6 +74,8 @@ pub trait Source {
     fn clusters(&self, each: &mut dyn FnMut(&str, Serving));
     /// Calls `each` for every endpoint of the snapshot.
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>));
+    /// Calls `each` for every table of sessions.
+    fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>));
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
 }
@@ -180,6 +195,7 @@ impl Metrics {
         render_listeners(&mut text, &handles.listeners);
         self.render_workers(&mut text);
         render_endpoints(&mut text, source);
+        render_sessions(&mut text, source);
         self.render_process(&mut text, source);
     }
 
@@ -282,7 +298,7 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
     text.family(
         "weir_affinity_total",
         "counter",
-        "What affinity found: hit, miss, or moved when the session's endpoint could not be used.",
+        "What affinity found: hit, miss, moved or lost when the session's endpoint could not be used.",
     );
     for cluster in clusters.iter().filter(|cluster| cluster.has_affinity()) {
         for result in Affinity::ALL {
@@ -335,4 +351,18 @@ fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
         text.sample("weir_cluster_serving", &[("cluster", cluster), ("by", serving.as_str())], 1);
     });
     [ups, states, weights].iter().for_each(|page| text.append(page));
+}
+
+fn render_sessions(text: &mut Text<'_>, source: &dyn Source) {
+    let mut gone = String::new();
+    let mut evicted = Text::new(&mut gone);
+    let help = "Sessions given up before their end because their table was full.";
+    evicted.family("weir_affinity_evicted_total", "counter", help);
+    text.family("weir_affinity_sessions", "gauge", "Sessions remembered.");
+    source.sessions(&mut |sample| {
+        let labels = [("cluster", sample.cluster), ("tenant", sample.tenant)];
+        text.sample("weir_affinity_sessions", &labels, sample.sessions);
+        evicted.sample("weir_affinity_evicted_total", &labels, sample.evicted);
+    });
+    text.append(&gone);
 }

@@ -82,6 +82,11 @@ impl Client {
         origin::header(version, Transport::Stream, self.address, destination, told, tls)
     }
 
+    /// Its address without port; an IPv4 address in the clothes of IPv6 is an IPv4 address.
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
@@ -125,12 +130,36 @@ impl Request {
         self.method.is_idempotent()
     }
 
+    /// First value of a query parameter, decoded.
+    pub fn parameter(&self, name: &str) -> Option<Vec<u8>> {
+        let mut pairs = self.uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.find(|(key, _)| decoded(key).eq(name.bytes()))?;
+        Some(decoded(value).collect())
+    }
+
     /// First value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find_map(|(key, value)| (key == name).then_some(value))
     }
+}
+
+/// A part of a query, with `+` and percent encoding undone.
+pub fn decoded(encoded: &str) -> impl Iterator<Item = u8> {
+    let mut octets = encoded.bytes();
+    std::iter::from_fn(move || match octets.next()? {
+        b'+' => Some(b' '),
+        b'%' => {
+            let (high, low) = (hex(octets.next()), hex(octets.next()));
+            Some(high.zip(low).map_or(b'%', |(high, low)| high * 16 + low))
+        }
+        octet => Some(octet),
+    })
+}
+
+fn hex(digit: Option<u8>) -> Option<u8> {
+    char::from(digit?).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// What plugins see of a request.
@@ -182,7 +211,7 @@ impl RequestView for View<'_> {
     }
 
     fn client(&self) -> IpAddr {
-        self.client.address.ip()
+        self.client.ip()
     }
 
     fn tls(&self) -> Option<TlsFacts> {

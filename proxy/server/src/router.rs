@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use http::HeaderName;
 use weir_config::{HostMatch, Match, PathMatch};
 
-use crate::{request::Request, snapshot::Route};
+use crate::{
+    request::{Request, decoded},
+    snapshot::Route,
+};
 
 /// All routes, filed.
 #[derive(Debug, Default)]
@@ -139,26 +142,8 @@ fn has_header(request: &Request, name: &HeaderName, value: &str) -> bool {
 fn has_parameter(query: &str, name: &str, value: &str) -> bool {
     query.split('&').any(|pair| {
         let (key, found) = pair.split_once('=').unwrap_or((pair, ""));
-        decodes_to(key, name) && decodes_to(found, value)
+        decoded(key).eq(name.bytes()) && decoded(found).eq(value.bytes())
     })
-}
-
-/// Whether a part of a query says this, with `+` and percent encoding undone.
-fn decodes_to(encoded: &str, plain: &str) -> bool {
-    let mut octets = encoded.bytes();
-    let decoded = std::iter::from_fn(|| match octets.next()? {
-        b'+' => Some(b' '),
-        b'%' => {
-            let (high, low) = (hex(octets.next()), hex(octets.next()));
-            Some(high.zip(low).map_or(b'%', |(high, low)| high * 16 + low))
-        }
-        octet => Some(octet),
-    });
-    decoded.eq(plain.bytes())
-}
-
-fn hex(digit: Option<u8>) -> Option<u8> {
-    char::from(digit?).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

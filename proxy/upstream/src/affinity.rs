@@ -1,48 +1,74 @@
-//! What keeps a session on its endpoint: a cookie that carries the answer itself, or a table from
-//! session key to endpoint for keys that a plugin finds in the request.
+//! What keeps a session on its endpoint: a mark in a cookie that carries the answer itself, or a table
+//! from the key of a session to its endpoint.
+//!
+//! Both know sessions within a *scope*, which whoever asks gives along: what was kept under one scope
+//! means nothing under another. So the sessions of tenants stay apart even where they share an affinity.
 
 mod cookie;
 mod table;
 
-pub(crate) use cookie::check_secret;
-pub use cookie::{CookieAffinity, CookieSession};
-pub use table::AffinityTable;
+pub use cookie::{CookieAffinity, CookieSession, prefixed, unprefixed};
+pub use table::{AffinityTable, Key};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use weir_config::AffinityKind;
 
-/// Affinity of a cluster.
+/// Longest time a session is given, so that no moment overflows: a hundred years.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Whose sessions are kept; their marks are sealed with a key of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// A cluster of this name.
+    Cluster(&'a str),
+    /// A tenant of this name, over all clusters.
+    Tenant(&'a str),
+}
+
+/// What keeps sessions.
 #[derive(Debug)]
 pub enum Affinity {
-    /// By a cookie of ours.
+    /// By a mark of ours.
     Cookie(CookieAffinity),
-    /// By keys that a plugin names.
+    /// By keys.
     Table(AffinityTable),
 }
 
 impl Affinity {
-    /// The affinity of a cluster, with the sessions of the previous one wherever they still mean
+    /// Whether everything outside the configuration that [`Affinity::build`] reads is there: the secret.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn check(config: &weir_config::Affinity) -> Result<(), String> {
+        cookie::check_secret(config)
+    }
+
+    /// The affinity of a configuration, with the sessions of the previous one wherever they still mean
     /// the same.
-    pub(crate) fn build(
-        cluster: &weir_config::Cluster,
-        previous: Option<&weir_config::Cluster>,
-        present: Option<&Arc<Self>>,
-    ) -> Option<Arc<Self>> {
-        let config = cluster.affinity.as_ref()?;
-        let before = previous.and_then(|previous| previous.affinity.as_ref());
-        if let (Some(before), Some(present)) = (before, present)
+    pub fn build(
+        owner: Owner<'_>,
+        config: &weir_config::Affinity,
+        before: Option<(&weir_config::Affinity, &Arc<Self>)>,
+    ) -> Arc<Self> {
+        if let Some((before, present)) = before
             && continues(before, config)
         {
-            return Some(Arc::clone(present));
+            return Arc::clone(present);
         }
-        Some(Arc::new(match &config.kind {
-            AffinityKind::Plugin(_) => Self::Table(AffinityTable::new(config.capacity)),
-            AffinityKind::Cookie { .. } => {
-                let kept = present.and_then(|present| present.as_cookie());
-                Self::Cookie(CookieAffinity::build(cluster, config, kept))
-            }
-        }))
+        let present = before.and_then(|(_, present)| present.as_cookie());
+        Arc::new(match &config.kind {
+            AffinityKind::Cookie(cookie) => Self::Cookie(CookieAffinity::build(owner, config, cookie, present)),
+            AffinityKind::Key { .. } | AffinityKind::Plugin(_) => Self::Table(AffinityTable::new(config.capacity)),
+        })
+    }
+
+    /// Its table, where it has one.
+    pub fn table(&self) -> Option<&AffinityTable> {
+        match self {
+            Self::Cookie(_) => None,
+            Self::Table(table) => Some(table),
+        }
     }
 
     fn as_cookie(&self) -> Option<&CookieAffinity> {
@@ -53,14 +79,13 @@ impl Affinity {
     }
 }
 
-/// Whether sessions of a table known under `before` are the same sessions under `now`: keys of the
-/// same plugin with the same settings, in a table of the same size.
+/// Whether sessions of a table known under `before` are the same sessions under `now`: known by the
+/// same values, or named by the same plugin with the same settings, in a table of the same size.
 fn continues(before: &weir_config::Affinity, now: &weir_config::Affinity) -> bool {
-    let plugins = (&before.kind, &now.kind);
-    match plugins {
-        (AffinityKind::Plugin(before_binding), AffinityKind::Plugin(binding)) => {
-            before_binding == binding && before.capacity == now.capacity
-        }
+    let same = match (&before.kind, &now.kind) {
+        (AffinityKind::Key { by: before, .. }, AffinityKind::Key { by, .. }) => before == by,
+        (AffinityKind::Plugin(before), AffinityKind::Plugin(binding)) => before == binding,
         _ => false,
-    }
+    };
+    same && before.capacity == now.capacity
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::members::Rules;
 use crate::{
-    affinity::{self, Affinity},
+    affinity::{Affinity, Owner},
     candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
     retry::RetryBudget,
@@ -38,7 +38,7 @@ impl Cluster {
     /// Whether everything outside the configuration that `build` reads is there: the affinity
     /// secret. To be asked before a configuration is taken.
     pub fn check(config: &weir_config::Cluster) -> Result<(), String> {
-        config.affinity.as_ref().map_or(Ok(()), affinity::check_secret)
+        config.affinity.as_ref().map_or(Ok(()), Affinity::check)
     }
 
     /// The cluster of a configuration. An address that `previous` has goes on with its id, its load and
@@ -49,11 +49,7 @@ impl Cluster {
         let before = previous.map(|previous| previous.endpoints().parted(rules, now)).unwrap_or_default();
         let members = before.listed(&config.endpoints, rules, now);
         Arc::new(Self {
-            affinity: Affinity::build(
-                config,
-                previous.map(|previous| &previous.config),
-                previous.and_then(|previous| previous.affinity.as_ref()),
-            ),
+            affinity: affinity(config, previous),
             candidates: ArcSwap::from_pointee(candidates(&members, config)),
             members: ArcSwap::from_pointee(members),
             membership: Mutex::default(),
@@ -238,6 +234,11 @@ impl Cluster {
 fn candidates(members: &Members, config: &weir_config::Cluster) -> Candidates {
     let thresholds = Thresholds { min_healthy: config.min_healthy, panic: config.panic_threshold };
     Candidates::of(members, config.zone.as_deref(), thresholds)
+}
+
+fn affinity(config: &weir_config::Cluster, previous: Option<&Cluster>) -> Option<Arc<Affinity>> {
+    let before = previous.and_then(|previous| previous.config.affinity.as_ref().zip(previous.affinity.as_ref()));
+    Some(Affinity::build(Owner::Cluster(&config.name), config.affinity.as_ref()?, before))
 }
 
 fn rules(config: &weir_config::Cluster) -> Rules {

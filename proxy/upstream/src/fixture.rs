@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use weir_config::{Affinity, AffinityKind, Balance, Binding, Cluster, Endpoint};
+use weir_config::{Affinity, AffinityKind, Balance, Binding, Cluster, Endpoint, MarkCookie, MarkMode, OnLost};
 
 use crate::standing::{State, Verdict};
 
@@ -39,7 +39,8 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
 
 /// Sessions by a cookie `weir`, 30 minutes idle and 8 hours in all.
 pub(crate) fn cookie() -> Affinity {
-    sessions(AffinityKind::Cookie { name: "weir".to_owned(), path: "/".to_owned(), secret: None })
+    let mode = MarkMode::Insert { path: "/".to_owned() };
+    sessions(AffinityKind::Cookie(MarkCookie { name: "weir".to_owned(), mode, secret: None }))
 }
 
 /// Sessions by a plugin, with the same times.
@@ -48,7 +49,8 @@ pub(crate) fn by_plugin() -> Affinity {
 }
 
 fn sessions(kind: AffinityKind) -> Affinity {
-    Affinity { kind, idle: Duration::from_secs(30 * 60), max: Duration::from_secs(8 * 60 * 60), capacity: 100 }
+    let (idle, max) = (Duration::from_secs(30 * 60), Duration::from_secs(8 * 60 * 60));
+    Affinity { kind, idle: Some(idle), max: Some(max), capacity: 100, on_lost: OnLost::Rebind }
 }
 
 /// What a check says.

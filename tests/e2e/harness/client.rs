@@ -1,6 +1,9 @@
 //! Clients by hyper: HTTP/1.1, HTTP/2, and either over TLS.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header::HOST};
@@ -13,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -94,6 +97,13 @@ async fn connect(address: SocketAddr) -> TcpStream {
 impl Client {
     pub async fn http1(address: SocketAddr) -> Client {
         Client::over_http1(connect(address).await, "http").await
+    }
+
+    /// From this address of the machine.
+    pub async fn http1_from(local: IpAddr, address: SocketAddr) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(local, 0)).unwrap();
+        Client::over_http1(socket.connect(address).await.unwrap(), "http").await
     }
 
     /// With prior knowledge.

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, TRAILER},
+    header::{CONTENT_LENGTH, SET_COOKIE, TRAILER},
 };
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
@@ -85,6 +85,7 @@ impl Reserved {
 /// | `/half` | `first ` at once, `last` once the gate is open |
 /// | `/late` | answers once the gate is open |
 /// | `/hang` | never answers |
+/// | `/session/N` | its name, and N as the cookie `SID` and the field `x-session` |
 /// | `/health` | 200, or 503 after [`Endpoint::set_healthy`]`(false)` |
 /// | `/seen` | method, uri, version and fields of the request as JSON |
 /// | other | its name |
@@ -289,6 +290,7 @@ impl Shared {
             }
             "hang" => std::future::pending().await,
             "seen" => ok(full(describe(&seen))),
+            "session" => session(ok(full(self.name)), number),
             _ => ok(full(self.name)),
         }
     }
@@ -351,6 +353,13 @@ fn response(status: StatusCode, body: Body) -> Response<Body> {
 fn status(status: StatusCode) -> Response<Body> {
     let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     response(status, if bodyless { empty() } else { full(status.to_string()) })
+}
+
+fn session(mut response: Response<Body>, number: u64) -> Response<Body> {
+    let cookie = format!("SID={number}; Path=/; HttpOnly");
+    response.headers_mut().insert(SET_COOKIE, cookie.parse().unwrap());
+    response.headers_mut().insert("x-session", number.into());
+    response
 }
 
 fn describe(seen: &Seen) -> String {

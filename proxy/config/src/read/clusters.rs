@@ -1,32 +1,26 @@
-//! `[clusters.NAME]`: endpoints, balancing, affinity and connections; health has its own file.
+//! `[clusters.NAME]`: endpoints, balancing and connections; affinity and health have their own files.
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     ops::RangeInclusive,
-    path::PathBuf,
     time::Duration,
 };
 
-use super::{Names, WAIT, checked, count, health::health, named, text, zone};
+use super::{Names, WAIT, affinity::affinity, checked, count, health::health, named, zone};
 use crate::{
-    model::{Affinity, AffinityKind, Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
+    model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::Node,
     read::{
         attempts::{retries, retry_budget},
         bindings::{beside, exactly_one},
     },
-    syntax::{self, Wrong},
+    syntax,
 };
 
 const DRAIN: Duration = Duration::from_secs(30);
 /// Any time that may pass, or none.
 const ANY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
-const IDLE: Duration = Duration::from_secs(30 * 60);
-const MAX: Duration = Duration::from_secs(8 * 3_600);
-/// Sessions may last as long as a browser keeps cookies.
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
-const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster> {
     let table = node.table("`[clusters.NAME]` above its keys")?;
@@ -167,93 +161,6 @@ fn balance_table<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance> {
         Some(Balance::LeastRequest { choices })
     });
     choices.or(beside(plugin.as_ref(), own.as_ref(), names).map(Balance::Plugin))
-}
-
-fn affinity<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Affinity> {
-    let table = node.table("`{ cookie = { name = \"weir\" } }`")?;
-    let cookie = table.get("cookie");
-    let plugin = table.get("plugin");
-    let own = table.get("settings");
-    let outer = [table.get("idle"), table.get("max")];
-    let capacity = table.get("capacity");
-    exactly_one(&table, ("cookie", cookie.as_ref()), ("plugin", plugin.as_ref()));
-    table.done();
-    if let (Some(_), Some(node)) = (&cookie, &capacity) {
-        node.key_fault("the cookie kind remembers no sessions", "leave out `capacity`");
-    }
-    let capacity = capacity.and_then(|node| count(&node, 1..=100_000_000)).unwrap_or(100_000);
-    let bound = beside(plugin.as_ref(), own.as_ref(), names);
-    let (kind, inner) = match cookie {
-        Some(node) => kept(&node)?,
-        None => (AffinityKind::Plugin(bound?), [None, None]),
-    };
-    let [idle, max] = times(outer, inner);
-    Some(Affinity { kind, idle, max, capacity })
-}
-
-/// `idle` and `max` with their nodes.
-type Times<'a> = [Option<Node<'a>>; 2];
-
-fn kept<'a>(node: &Node<'a>) -> Option<(AffinityKind, Times<'a>)> {
-    let table = node.table("`{ name = \"weir\" }`")?;
-    let name = table.read("name", |node| text(node, "`\"weir\"`", cookie_name));
-    let path = table.read("path", |node| text(node, "`\"/\"`", cookie_path));
-    let secret = table.read("secret", secret);
-    let times = [table.get("idle"), table.get("max")];
-    table.done();
-    let name = name.unwrap_or_else(|| "weir".to_owned());
-    let path = path.unwrap_or_else(|| "/".to_owned());
-    Some((AffinityKind::Cookie { name, path, secret }, times))
-}
-
-/// What holds of times that may stand in two places.
-fn times(outer: Times<'_>, inner: Times<'_>) -> [Duration; 2] {
-    let [outer_idle, outer_max] = outer;
-    let [inner_idle, inner_max] = inner;
-    let (idle_node, idle) = time(outer_idle, inner_idle, IDLE);
-    let (max_node, max) = time(outer_max, inner_max, MAX);
-    if let Some(node) = idle_node.or(max_node)
-        && idle > max
-    {
-        node.warn("`idle` is longer than `max`: it never ends a session", "make `idle` the shorter");
-    }
-    [idle, max]
-}
-
-fn time<'a>(outer: Option<Node<'a>>, inner: Option<Node<'a>>, default: Duration) -> (Option<Node<'a>>, Duration) {
-    if let (Some(outer), Some(_)) = (&outer, &inner) {
-        outer.key_fault(format!("`{}` is also inside `cookie`", outer.name()), "write it once");
-    }
-    let node = inner.or(outer);
-    let time = node.as_ref().and_then(|node| node.duration(SECOND..=YEAR)).unwrap_or(default);
-    (node, time)
-}
-
-fn cookie_name(name: &str) -> Result<(), Wrong> {
-    match syntax::is_token(name) {
-        true => Ok(()),
-        false => Err((format!("`{name}` is not a cookie name"), "use letters, digits, `-` and `_`".to_owned())),
-    }
-}
-
-fn cookie_path(path: &str) -> Result<(), Wrong> {
-    syntax::path(path)?;
-    match path.contains(';') {
-        true => Err((format!("`{path}` has a `;`"), "leave it out".to_owned())),
-        false => Ok(()),
-    }
-}
-
-/// A file that is long enough to be a secret.
-fn secret(node: &Node<'_>) -> Option<PathBuf> {
-    let path = node.file()?;
-    match path.metadata().map(|metadata| metadata.len()) {
-        Ok(bytes @ 0..32) => node.fault(
-            format!("{} has {bytes} bytes: too few for a secret", path.display()),
-            "write at least 32 random bytes, as from `head -c 32 /dev/urandom`",
-        ),
-        _ => Some(path),
-    }
 }
 
 fn tls(node: &Node<'_>) -> Option<UpstreamTls> {

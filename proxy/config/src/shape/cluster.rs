@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::{
+    affinity::Affinity,
     attempts::{Retries, RetryBudget},
     scalar::{Address, Duration, Settings, Statuses},
 };
@@ -138,69 +139,6 @@ struct Choices {
     /// How many are drawn.
     #[schemars(range(min = 2, max = 16), extend("default" = 2))]
     choices: Option<u32>,
-}
-
-/// What keeps a session on its endpoint.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Affinity {
-    /// A cookie of ours.
-    Cookie(CookieAffinity),
-    /// A plugin with the affinity role.
-    Plugin(PluginAffinity),
-}
-
-/// Sessions known by a cookie of ours.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct CookieAffinity {
-    /// The cookie.
-    cookie: Cookie,
-    /// Ends this long after the last request.
-    #[schemars(extend("default" = "30m"))]
-    idle: Option<Duration>,
-    /// Ends this long after the first request.
-    #[schemars(extend("default" = "8h"))]
-    max: Option<Duration>,
-}
-
-/// The cookie; `idle` and `max` may stand here or beside it.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct Cookie {
-    /// Its name.
-    #[schemars(extend("default" = "weir"))]
-    name: Option<String>,
-    /// Its path attribute.
-    #[schemars(extend("default" = "/"))]
-    path: Option<String>,
-    /// File with at least 32 secret bytes; without it the secret lasts as long as the process.
-    secret: Option<String>,
-    /// Ends this long after the last request.
-    #[schemars(extend("default" = "30m"))]
-    idle: Option<Duration>,
-    /// Ends this long after the first request.
-    #[schemars(extend("default" = "8h"))]
-    max: Option<Duration>,
-}
-
-/// Sessions known by a plugin.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct PluginAffinity {
-    /// A plugin with the affinity role.
-    plugin: String,
-    /// Laid over the plugin's settings.
-    settings: Option<Settings>,
-    /// Ends this long after the last request.
-    #[schemars(extend("default" = "30m"))]
-    idle: Option<Duration>,
-    /// Ends this long after the first request.
-    #[schemars(extend("default" = "8h"))]
-    max: Option<Duration>,
-    /// Most sessions remembered.
-    #[schemars(range(min = 1, max = 100_000_000), extend("default" = 100_000))]
-    capacity: Option<u32>,
 }
 
 /// Active health check.

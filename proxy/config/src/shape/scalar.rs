@@ -25,6 +25,23 @@ impl JsonSchema for Duration {
     }
 }
 
+/// `30m`, or `unlimited`
+pub(super) struct Time;
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(unlimited|([0-9]+(d|h|m|s|ms|us|ns))+)$" })
+    }
+}
+
 /// `16MiB`, or a number of bytes
 pub(super) struct Size;
 

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{EXAMPLE, Folder};
 use crate::{
-    Action, AffinityKind, Balance, ByteSize, Config, Grant, HealthKind, HostMatch, LogFormat, OnFailure, PathMatch,
-    RetryOn, load,
+    Action, AffinityKind, Balance, ByteSize, Config, Grant, HealthKind, HostMatch, LogFormat, MarkCookie, MarkMode,
+    OnFailure, OnLost, PathMatch, RequestKey, ResponseKey, RetryOn, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -79,8 +79,8 @@ fn clusters() {
     assert_eq!(picker.settings, json!({ "header": "x-user" }));
     let affinity = api.affinity.as_ref().unwrap();
     assert!(matches!(&affinity.kind, AffinityKind::Plugin(binding) if &*binding.plugin == "tenant-affinity"));
-    assert_eq!(affinity.idle, Duration::from_secs(1_800));
-    assert_eq!(affinity.max, Duration::from_secs(28_800));
+    assert_eq!(affinity.idle, Some(Duration::from_secs(1_800)));
+    assert_eq!(affinity.max, Some(Duration::from_secs(28_800)));
     assert_eq!(web.balance, Balance::RoundRobin);
     let health = web.health.as_ref().unwrap();
     assert_eq!((health.fall, health.rise), (3, 2));
@@ -123,10 +123,39 @@ fn cookie_times_stand_in_the_cookie_or_beside_it() {
     let inside = read(r#"{ cookie = { name = "s", idle = "1m", max = "1h", path = "/a", secret = "secret" } }"#);
     let beside = read(r#"{ cookie = { name = "s", path = "/a", secret = "secret" }, idle = "1m", max = "1h" }"#);
     assert_eq!(inside, beside);
-    assert_eq!((inside.idle, inside.max), (Duration::from_secs(60), Duration::from_secs(3_600)));
+    assert_eq!((inside.idle, inside.max), (Some(Duration::from_secs(60)), Some(Duration::from_secs(3_600))));
     let secret = Some(folder.path("secret"));
-    let kind = AffinityKind::Cookie { name: "s".into(), path: "/a".into(), secret };
-    assert_eq!(inside.kind, kind);
+    let mode = MarkMode::Insert { path: "/a".into() };
+    assert_eq!(inside.kind, AffinityKind::Cookie(MarkCookie { name: "s".into(), mode, secret }));
+}
+
+#[test]
+fn sessions_are_known_in_several_ways() {
+    let folder = Folder::new();
+    let read = |affinity: &str| {
+        let text = format!("{EXAMPLE}affinity = {affinity}\n");
+        folder.parse(&text).unwrap_or_else(|faults| panic!("{affinity}\n{faults}")).config.clusters[1]
+            .affinity
+            .clone()
+            .unwrap()
+    };
+    let key = |by, learn| AffinityKind::Key { by, learn };
+    let [header, cookie, query] =
+        [RequestKey::Header("x-s".into()), RequestKey::Cookie("S".into()), RequestKey::Query("s".into())];
+    let sets = || Some(ResponseKey::Cookie("S".into()));
+    for (written, meant) in [
+        (r#"{ header = "X-S" }"#, key(header.clone(), None)),
+        (r#"{ query = "s" }"#, key(query.clone(), None)),
+        ("{ source-ip = true }", key(RequestKey::SourceIp, None)),
+        (r#"{ cookie = { name = "S", mode = "passive" } }"#, key(cookie.clone(), sets())),
+        (r#"{ learn = { cookie = "S" } }"#, key(cookie, sets())),
+        (r#"{ learn = { header = "X-S" } }"#, key(header, Some(ResponseKey::Header("x-s".into())))),
+        (r#"{ learn = { cookie = "S", match = { query = "s" } } }"#, key(query, sets())),
+    ] {
+        assert_eq!(read(written).kind, meant, "{written}");
+    }
+    let prefix = read(r#"{ cookie = { name = "S", mode = "prefix" }, on-lost = "reject" }"#);
+    assert_eq!((prefix.idle, prefix.on_lost), (None, OnLost::Reject));
 }
 
 #[test]

@@ -214,10 +214,33 @@ fn clusters() {
             "plugin = \"tenant-affinity\", ",
             "cookie = {}, capacity = 3, ",
             "clusters.api.affinity.capacity",
-            "remembers no",
+            "remember no",
             "leave out",
         ),
     ]);
+}
+
+#[test]
+fn affinity() {
+    let from = "plugin = \"tenant-affinity\", idle = \"30m\", ";
+    let at = |key: &str| format!("clusters.api.affinity{key}");
+    for (to, key, problem, remedy) in [
+        ("", "", "one of `cookie`, `header`,", "add"),
+        ("query = \"a\", header = \"b\", ", ".query", "exclude", "keep"),
+        ("query = \"\", ", ".query", "has a name", "write"),
+        ("header = \"a b\", ", ".header", "not a header name", "letters"),
+        ("source-ip = false, ", ".source-ip", "only be on", "true"),
+        ("learn = {}, ", ".learn", "one of `header` and `cookie`", "add"),
+        ("learn = { cookie = \"a\", match = {} }, ", ".learn.match", "exactly one", "query"),
+        ("cookie = { mode = \"prefix\", path = \"/\" }, ", ".cookie.path", "application", "leave out"),
+        ("cookie = { mode = \"passive\", secret = \"secret\" }, ", ".cookie.secret", "no mark", "leave out"),
+        ("cookie = { mode = \"prefix\", idle = \"1m\" }, ", ".cookie.idle", "knows no `idle`", "`max`"),
+        ("cookie = { mode = \"infix\" }, ", ".cookie.mode", "not possible", "prefix"),
+        ("header = \"a\", on-lost = \"rejekt\", ", ".on-lost", "not possible", "did you mean `reject`?"),
+        ("header = \"a\", idle = \"for ever\", ", ".idle", "not a duration", "units"),
+    ] {
+        each(&[(from, to, &at(key), problem, remedy)]);
+    }
 }
 
 #[test]

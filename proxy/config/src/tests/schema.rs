@@ -77,8 +77,10 @@ fn readers_and_schema_know_the_same_keys() {
         ("FullEndpoint", cluster(&format!("endpoints = [{{ {odd} }}]"))),
         ("LeastRequest OwnBinding", cluster(&format!("balance = {{ {odd} }}"))),
         ("Choices", cluster(&format!("balance = {{ least-request = {{ {odd} }} }}"))),
-        ("CookieAffinity PluginAffinity", cluster(&format!("affinity = {{ {odd} }}"))),
+        ("Affinity", cluster(&format!("affinity = {{ {odd} }}"))),
         ("Cookie", cluster(&format!("affinity.cookie = {{ {odd} }}"))),
+        ("Learn", cluster(&format!("affinity.learn = {{ {odd} }}"))),
+        ("LearnMatch", cluster(&format!("affinity.learn.match = {{ {odd} }}"))),
         ("Health", cluster(&format!("health = {{ {odd} }}"))),
         ("HttpCheck", cluster(&format!("health.http = {{ {odd} }}"))),
         ("Retries", cluster(&format!("retries = {{ {odd} }}"))),
@@ -139,7 +141,7 @@ const PLACES: [(&str, &str); 21] = [
     ("/clusters/a/retries/backoff", "Backoff"),
     ("/clusters/a/retry-budget", "RetryBudget"),
     ("/clusters/b/balance/least-request", "Choices"),
-    ("/clusters/b/affinity", "PluginAffinity"),
+    ("/clusters/b/affinity", "Affinity"),
 ];
 
 fn meaning(folder: &Folder, file: &Value) -> Config {

@@ -85,6 +85,8 @@ fn a_router_plugin_may_forward_to_a_cluster_that_no_route_names() {
 #[test]
 fn times_that_cannot_be_meant() {
     assert_eq!(only("idle = \"30m\"", "idle = \"9h\"").key, "clusters.api.affinity.idle");
+    assert_eq!(only("idle = \"30m\"", "idle = \"unlimited\"").key, "clusters.api.affinity.idle");
+    assert_eq!(only("max = \"8h\"", "max = \"unlimited\"").key, "clusters.api.affinity.max");
     let fault = only("timeout = \"1s\", fall", "timeout = \"2s\", fall");
     assert_eq!(fault.key, "clusters.web.health.timeout");
     let backoff = "buffer = \"1MiB\", backoff = { base = \"1s\", max = \"10ms\" }";

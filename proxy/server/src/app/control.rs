@@ -5,13 +5,13 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, Cluster, Endpoint, Serving};
+use weir_upstream::{Affinity, AffinityTable, Cluster, Endpoint, Serving};
 
 use super::App;
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control},
-    metrics::{EndpointSample, Source},
+    metrics::{EndpointSample, SessionsSample, Source},
     versions::Fault,
 };
 
@@ -126,6 +126,19 @@ impl Source for Admin {
         }
     }
 
+    fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>)) {
+        for upstream in self.0.shared.snapshot.load().clusters.values() {
+            if let Some(table) = upstream.cluster.affinity().and_then(Affinity::table) {
+                each(SessionsSample {
+                    cluster: upstream.cluster.name(),
+                    tenant: "",
+                    sessions: table.len(),
+                    evicted: table.evicted(),
+                });
+            }
+        }
+    }
+
     fn access_log_dropped(&self) -> u64 {
         self.0.shared.log.dropped()
     }
@@ -136,12 +149,21 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
         "name": &**cluster.name(),
         "eligible": cluster.candidates().len(),
         "serving": cluster.candidates().serving().as_str(),
-        "sessions": match cluster.affinity() {
-            Some(Affinity::Table(table)) => Some(table.len()),
-            _ => None,
-        },
+        "sessions": cluster.affinity().and_then(Affinity::table).map(AffinityTable::len),
+        "affinity": cluster.affinity().map(affinity),
         "endpoints": cluster.endpoints().iter().map(|endpoint| self::endpoint(endpoint)).collect::<Vec<_>>(),
     })
+}
+
+fn affinity(affinity: &Affinity) -> Value {
+    match affinity {
+        Affinity::Cookie(cookie) => json!({ "cookie": cookie.name() }),
+        Affinity::Table(table) => json!({
+            "sessions": table.len(),
+            "capacity": table.capacity(),
+            "evicted": table.evicted(),
+        }),
+    }
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
     Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Cluster, Config, Endpoint, Health, HealthKind,
-    HostMatch, Listener, Match, Network, OnFailure, PathMatch, Plugin, ProxyProtocol, ProxyVersion, Route,
+    HostMatch, Listener, MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, PathMatch, Plugin, ProxyProtocol,
+    ProxyVersion, RequestKey, ResponseKey, Route,
 };
 
 use super::check::count;
@@ -191,14 +192,45 @@ fn of_balance(balance: &Balance) -> String {
 
 fn of_affinity(affinity: &Affinity) -> String {
     let kind = match &affinity.kind {
-        AffinityKind::Cookie { name, .. } => format!("cookie {name}"),
+        AffinityKind::Cookie(MarkCookie { name, mode: MarkMode::Insert { .. }, .. }) => format!("cookie {name}"),
+        AffinityKind::Cookie(MarkCookie { name, mode: MarkMode::Prefix, .. }) => {
+            format!("a mark before the application's cookie {name}")
+        }
+        AffinityKind::Key { by, learn: None } => of_request_key(by),
+        AffinityKind::Key { by, learn: Some(learn) } => {
+            format!("{}, as responses give it in {}", of_request_key(by), of_response_key(learn))
+        }
         AffinityKind::Plugin(binding) => of_binding(binding),
     };
-    format!(
-        "affinity: {kind}, ends {} after the last request or {} after the first",
-        time(affinity.idle),
-        time(affinity.max)
-    )
+    let end = match (affinity.idle, affinity.max) {
+        (Some(idle), Some(max)) => {
+            format!("ends {} after the last request or {} after the first", time(idle), time(max))
+        }
+        (Some(idle), None) => format!("ends {} after the last request", time(idle)),
+        (None, Some(max)) => format!("ends {} after the first request", time(max)),
+        (None, None) => "never ends".to_owned(),
+    };
+    let lost = match affinity.on_lost {
+        OnLost::Rebind => "",
+        OnLost::Reject => "; 503 while its endpoint cannot be used",
+    };
+    format!("affinity: {kind}, {end}{lost}")
+}
+
+fn of_request_key(key: &RequestKey) -> String {
+    match key {
+        RequestKey::Header(name) => format!("header {name}"),
+        RequestKey::Cookie(name) => format!("cookie {name}"),
+        RequestKey::Query(name) => format!("query parameter {name}"),
+        RequestKey::SourceIp => "the client's address".to_owned(),
+    }
+}
+
+fn of_response_key(key: &ResponseKey) -> String {
+    match key {
+        ResponseKey::Header(name) => format!("header {name}"),
+        ResponseKey::Cookie(name) => format!("cookie {name}"),
+    }
 }
 
 fn of_health(health: &Health) -> String {

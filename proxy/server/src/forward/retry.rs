@@ -126,7 +126,8 @@ impl<'a> Retry<'a> {
             return true;
         }
         let late = || self.until.is_some_and(|until| Instant::now() >= until);
-        if self.left == 0 || !self.is_wanted(why) || late() || !self.is_paid(why, trace) {
+        let bound = || self.decision.is_bound(self.upstream, trace);
+        if self.left == 0 || bound() || !self.is_wanted(why) || late() || !self.is_paid(why, trace) {
             return false;
         }
         self.left -= 1;

@@ -138,6 +138,7 @@ struct ClusterBlock {
     hits: AtomicU64,
     misses: AtomicU64,
     moves: AtomicU64,
+    losses: AtomicU64,
 }
 
 /// What is counted for a cluster.
@@ -150,6 +151,7 @@ pub(super) enum Count {
     Hit,
     Miss,
     Moved,
+    Lost,
 }
 
 impl From<Affinity> for Count {
@@ -158,6 +160,7 @@ impl From<Affinity> for Count {
             Affinity::Hit => Count::Hit,
             Affinity::Miss => Count::Miss,
             Affinity::Moved => Count::Moved,
+            Affinity::Lost => Count::Lost,
         }
     }
 }
@@ -177,6 +180,7 @@ impl ClusterBlock {
             Count::Hit => &self.hits,
             Count::Miss => &self.misses,
             Count::Moved => &self.moves,
+            Count::Lost => &self.losses,
         }
     }
 }

@@ -18,6 +18,9 @@ impl Source for Endpoints {
             each(EndpointSample { cluster, endpoint, in_flight: 2, state: State::Healthy, weight: 150 });
         }
     }
+    fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>)) {
+        each(SessionsSample { cluster: "blue", tenant: "acme", sessions: 3, evicted: 4 });
+    }
     fn access_log_dropped(&self) -> u64 {
         5
     }

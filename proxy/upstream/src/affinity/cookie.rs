@@ -1,8 +1,8 @@
-//! Affinity by a cookie of ours: sealed, so that a client can neither read nor forge which endpoint
-//! it names, and dated, so that it ends by itself whatever the client keeps.
+//! Affinity by a mark that the client keeps in a cookie: sealed, so that a client can neither read nor
+//! forge which endpoint it names, and dated, so that it ends by itself whatever the client keeps.
 //!
-//! The key of a cluster is derived from the secret and the cluster's name: what one cluster sealed
-//! means nothing to another.
+//! The key of an owner is derived from the secret and the owner's name, and the scope is authenticated
+//! beside the mark: what was sealed for one owner or scope means nothing to another.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
@@ -17,33 +17,40 @@ use aws_lc_rs::{
     rand,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use weir_config::AffinityKind;
+use weir_config::{AffinityKind, MarkCookie, MarkMode};
 
+use super::{FOREVER, Owner};
 use crate::endpoint::Endpoint;
 
 /// Fewest bytes of a secret.
 const SHORTEST_SECRET: usize = 32;
 /// Family, address, port, scope, first and last seen.
 const PLAIN_LEN: usize = 1 + 16 + 2 + 4 + 8 + 8;
+/// Nonce, ciphertext and tag in base64.
+const MARK_LEN: usize = ((NONCE_LEN + PLAIN_LEN + 16) * 4).div_ceil(3);
+/// Between a mark and the application's value; no character of a mark.
+const SEPARATOR: u8 = b'~';
+/// Browsers keep a cookie for 400 days at most (RFC 6265bis section 5.5).
+const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// The cookie kind of affinity, for one cluster.
+/// The cookie kind of affinity, for one owner.
 #[derive(Debug)]
 pub struct CookieAffinity {
     name: Box<str>,
-    path: Box<str>,
+    mode: MarkMode,
     idle: Duration,
     max: Duration,
-    key: Key,
+    key: SealingKey,
 }
 
-/// What a valid cookie says.
+/// What a valid mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CookieSession {
     /// Address of the session's endpoint; it may be gone by now.
     pub endpoint: SocketAddr,
     /// When the session began, to the second.
     pub first: SystemTime,
-    /// When the cookie was sealed, to the second.
+    /// When the mark was sealed, to the second.
     pub last: SystemTime,
     /// More than a quarter of the idle time has passed: seal it again.
     pub refresh: bool,
@@ -51,47 +58,60 @@ pub struct CookieSession {
 
 /// A key with where it came from: one that was drawn at random is kept across reloads.
 #[derive(Debug, Clone)]
-struct Key {
+struct SealingKey {
     sealing: Arc<LessSafeKey>,
     drawn: bool,
 }
 
 impl CookieAffinity {
-    /// With an explicit secret; `cluster` binds the cookies to a cluster.
-    pub fn with_secret(cluster: &str, config: &weir_config::Affinity, secret: &[u8]) -> Result<Self, String> {
-        Ok(Self::with(config, Key::derive(secret, cluster, false)?))
+    /// With an explicit secret.
+    ///
+    /// # Errors
+    /// The secret gives no key.
+    pub fn with_secret(
+        owner: Owner<'_>,
+        config: &weir_config::Affinity,
+        cookie: &MarkCookie,
+        secret: &[u8],
+    ) -> Result<Self, String> {
+        Ok(Self::with(config, cookie, SealingKey::derive(secret, owner)?))
     }
 
     /// With the secret of the configuration, or the key of `previous`, or one for this process.
     ///
-    /// A secret that cannot be read leaves cookies that hold for this process only, with a warning:
+    /// A secret that cannot be read leaves marks that hold for this process only, with a warning:
     /// [`read_secret`] tells beforehand.
     pub(super) fn build(
-        cluster: &weir_config::Cluster,
+        owner: Owner<'_>,
         config: &weir_config::Affinity,
+        cookie: &MarkCookie,
         previous: Option<&Self>,
     ) -> Self {
-        let key = secret_path(config)
-            .map(|path| read_secret(path).and_then(|secret| Key::derive(&secret, &cluster.name, false)));
+        let key = cookie
+            .secret
+            .as_deref()
+            .map(|path| read_secret(path).and_then(|secret| SealingKey::derive(&secret, owner)));
         let key = match key {
             Some(Ok(key)) => Some(key),
             Some(Err(why)) => {
-                tracing::warn!(cluster = %cluster.name, why, "affinity secret unusable");
+                tracing::warn!(?owner, why, "affinity secret unusable");
                 None
             }
             None => None,
         };
         let kept = || previous.map(|previous| &previous.key).filter(|key| key.drawn);
         let key = key.or_else(|| kept().cloned());
-        Self::with(config, key.unwrap_or_else(Key::draw))
+        Self::with(config, cookie, key.unwrap_or_else(SealingKey::draw))
     }
 
-    fn with(config: &weir_config::Affinity, key: Key) -> Self {
-        let (name, path) = match &config.kind {
-            AffinityKind::Cookie { name, path, .. } => (name.as_str(), path.as_str()),
-            AffinityKind::Plugin(_) => ("weir", "/"),
-        };
-        Self { name: name.into(), path: path.into(), idle: config.idle, max: config.max, key }
+    fn with(config: &weir_config::Affinity, cookie: &MarkCookie, key: SealingKey) -> Self {
+        Self {
+            name: cookie.name.as_str().into(),
+            mode: cookie.mode.clone(),
+            idle: config.idle.unwrap_or(FOREVER),
+            max: config.max.unwrap_or(FOREVER),
+            key,
+        }
     }
 
     /// The cookie's name.
@@ -99,12 +119,17 @@ impl CookieAffinity {
         &self.name
     }
 
-    /// What a cookie's value says; none when it was not sealed here or the session has ended.
-    pub fn open(&self, value: &str, now: SystemTime) -> Option<CookieSession> {
-        let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(value).ok()?;
+    /// Whether the mark stands before the value of the application's own cookie.
+    pub fn is_prefix(&self) -> bool {
+        self.mode == MarkMode::Prefix
+    }
+
+    /// What a mark says; none when it was not sealed here under this scope or the session has ended.
+    pub fn open(&self, mark: &str, scope: &str, now: SystemTime) -> Option<CookieSession> {
+        let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(mark).ok()?;
         let (nonce, rest) = sealed.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = self.key.sealing.open_in_place(nonce, Aad::empty(), rest).ok()?;
+        let plain = self.key.sealing.open_in_place(nonce, Aad::from(scope.as_bytes()), rest).ok()?;
         self.judge(Plain::read(plain)?, now)
     }
 
@@ -119,31 +144,49 @@ impl CookieAffinity {
         })
     }
 
-    /// The whole `Set-Cookie` value that keeps a session which began at `first` at this endpoint.
+    /// The mark that keeps a session which began at `first` at this endpoint.
+    pub fn mark(&self, endpoint: &Endpoint, first: SystemTime, scope: &str, now: SystemTime) -> String {
+        let plain = Plain { endpoint: endpoint.address(), first, last: now };
+        self.key.seal(&plain.write(), scope)
+    }
+
+    /// The whole `Set-Cookie` value of a cookie of ours with the mark.
     ///
     /// Without `Secure`, which only the listener knows about: append `; Secure` under TLS.
-    pub fn seal(&self, endpoint: &Endpoint, first: SystemTime, now: SystemTime) -> String {
-        let plain = Plain { endpoint: endpoint.address(), first, last: now };
-        let value = self.key.seal(&plain.write());
-        let left = self.max.saturating_sub(age(first, now)).min(self.idle);
-        format!("{}={value}; Path={}; Max-Age={}; HttpOnly; SameSite=Lax", self.name, self.path, left.as_secs())
+    pub fn seal(&self, endpoint: &Endpoint, first: SystemTime, scope: &str, now: SystemTime) -> String {
+        let mark = self.mark(endpoint, first, scope, now);
+        let path = match &self.mode {
+            MarkMode::Insert { path } => path,
+            MarkMode::Prefix => "/",
+        };
+        let left = self.max.saturating_sub(age(first, now)).min(self.idle).min(LONGEST_COOKIE);
+        format!("{}={mark}; Path={path}; Max-Age={}; HttpOnly; SameSite=Lax", self.name, left.as_secs())
     }
+}
+
+/// A mark before the value of the application's cookie.
+pub fn prefixed(mark: &str, value: &[u8]) -> Vec<u8> {
+    [mark.as_bytes(), &[SEPARATOR], value].concat()
+}
+
+/// Takes apart what [`prefixed`] put together: what looks like a mark, and the application's value.
+pub fn unprefixed(value: &[u8]) -> Option<(&str, &[u8])> {
+    let (mark, rest) = value.split_at_checked(MARK_LEN)?;
+    let marks = mark.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let value = rest.strip_prefix(&[SEPARATOR]).filter(|_| marks)?;
+    Some((str::from_utf8(mark).ok()?, value))
 }
 
 fn age(moment: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(moment).unwrap_or_default()
 }
 
-fn secret_path(config: &weir_config::Affinity) -> Option<&Path> {
-    match &config.kind {
-        AffinityKind::Cookie { secret, .. } => secret.as_deref(),
-        AffinityKind::Plugin(_) => None,
-    }
-}
-
 /// Whether the secret of a configuration, where it names one, can be used.
-pub(crate) fn check_secret(config: &weir_config::Affinity) -> Result<(), String> {
-    secret_path(config).map_or(Ok(()), |path| read_secret(path).map(drop))
+pub(super) fn check_secret(config: &weir_config::Affinity) -> Result<(), String> {
+    match &config.kind {
+        AffinityKind::Cookie(MarkCookie { secret: Some(path), .. }) => read_secret(path).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
@@ -164,16 +207,19 @@ impl KeyType for KeyLen {
     }
 }
 
-impl Key {
-    fn derive(secret: &[u8], cluster: &str, drawn: bool) -> Result<Self, String> {
+impl SealingKey {
+    fn derive(secret: &[u8], owner: Owner<'_>) -> Result<Self, String> {
         let fault = |_| "the secret gives no key".to_owned();
         let mut bytes = vec![0; AES_256_GCM_SIV.key_len()];
-        let info = [b"weir affinity cookie 1".as_slice(), cluster.as_bytes()];
+        let info: [&[u8]; 2] = match owner {
+            Owner::Cluster(name) => [b"weir affinity cookie 1", name.as_bytes()],
+            Owner::Tenant(name) => [b"weir affinity tenant 1", name.as_bytes()],
+        };
         let extracted = Salt::new(HKDF_SHA256, &[]).extract(secret);
         let expanded = extracted.expand(&info, KeyLen).map_err(fault)?;
         expanded.fill(&mut bytes).map_err(fault)?;
         let key = UnboundKey::new(&AES_256_GCM_SIV, &bytes).map_err(fault)?;
-        Ok(Self { sealing: Arc::new(LessSafeKey::new(key)), drawn })
+        Ok(Self { sealing: Arc::new(LessSafeKey::new(key)), drawn: false })
     }
 
     #[expect(clippy::expect_used, reason = "the key has the algorithm's own length")]
@@ -186,12 +232,12 @@ impl Key {
 
     /// Nonce, ciphertext and tag in base64. The algorithm bears repeated nonces, so random ones do.
     #[expect(clippy::expect_used, reason = "sealing fails for gigabytes only")]
-    fn seal(&self, plain: &[u8]) -> String {
+    fn seal(&self, plain: &[u8], scope: &str) -> String {
         let mut nonce = [0; NONCE_LEN];
         random(&mut nonce);
         let mut sealed = plain.to_vec();
         self.sealing
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(scope.as_bytes()), &mut sealed)
             .expect("a few bytes");
         sealed.splice(..0, nonce);
         BASE64_URL_SAFE_NO_PAD.encode(sealed)

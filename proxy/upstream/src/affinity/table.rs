@@ -6,9 +6,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::BinaryHeap,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -16,17 +17,59 @@ use std::{
 
 use dashmap::DashMap;
 
-/// Longest time a session is given, so that no moment overflows: a hundred years.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-/// Sessions looked at to find one that was not used lately.
+use super::FOREVER;
+
+/// Sessions looked at to find the one that was used least recently.
 const LOOKS: usize = 32;
+
+/// What a session is known by: a digest of scope and value under secrets of its table, as long for a
+/// value of a client's choice as for any other, and apart from every other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key([u64; 2]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+/// Keys are digests already.
+#[derive(Debug, Clone, Copy, Default)]
+struct Digested;
+
+#[derive(Debug, Default)]
+struct DigestedHasher(u64);
+
+impl BuildHasher for Digested {
+    type Hasher = DigestedHasher;
+
+    fn build_hasher(&self) -> DigestedHasher {
+        DigestedHasher::default()
+    }
+}
+
+impl Hasher for DigestedHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 ^= digest;
+    }
+}
 
 /// Sessions by key.
 #[derive(Debug)]
 pub struct AffinityTable {
-    sessions: DashMap<Arc<str>, Session>,
+    secrets: [RandomState; 2],
+    sessions: DashMap<Key, Session, Digested>,
     ledger: Mutex<Ledger>,
     capacity: usize,
+    evicted: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -60,28 +103,39 @@ impl Session {
 #[derive(Debug, Default)]
 struct Ledger {
     numbers: u64,
-    by_use: VecDeque<Entry>,
+    by_use: BinaryHeap<Reverse<Entry>>,
     by_end: BinaryHeap<Reverse<Entry>>,
 }
 
 /// A session as it was written down.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     /// Last use, or end.
     at: Instant,
     number: u64,
-    key: Arc<str>,
+    key: Key,
 }
 
 impl AffinityTable {
     /// For at most this many sessions, and at least one.
     pub fn new(capacity: usize) -> Self {
-        Self { sessions: DashMap::new(), ledger: Mutex::default(), capacity: capacity.max(1) }
+        Self {
+            secrets: [RandomState::new(), RandomState::new()],
+            sessions: DashMap::with_hasher(Digested),
+            ledger: Mutex::default(),
+            capacity: capacity.max(1),
+            evicted: AtomicU64::new(0),
+        }
+    }
+
+    /// The key of a session that is known by a value within a scope.
+    pub fn key(&self, scope: &str, value: &[u8]) -> Key {
+        Key(self.secrets.each_ref().map(|secret| secret.hash_one((scope, value))))
     }
 
     /// Endpoint id of a session, whose idle time begins again; none when there is none or it ended.
-    pub fn get(&self, key: &str, now: Instant) -> Option<u64> {
-        let session = self.sessions.get(key)?;
+    pub fn get(&self, key: Key, now: Instant) -> Option<u64> {
+        let session = self.sessions.get(&key)?;
         if session.end() <= now {
             return None;
         }
@@ -91,14 +145,21 @@ impl AffinityTable {
 
     /// Bind a session to an endpoint, in place of what the key was bound to. It ends after `idle`
     /// without a `get` and `max` after now. A full table gives up a session that has ended, or else
-    /// one of the least recently used.
-    pub fn put(&self, key: &str, endpoint: u64, idle: Duration, max: Duration, now: Instant) {
+    /// the least recently used one.
+    ///
+    /// That is exact among the sessions it looks at, which are those that were longest unused when
+    /// they were last looked at.
+    pub fn put(&self, key: Key, endpoint: u64, idle: Duration, max: Duration, now: Instant) {
         let mut ledger = self.ledger();
-        self.sessions.remove(key);
+        self.sessions.remove(&key);
         while self.sessions.len() >= self.capacity {
-            if !self.drop_ended(&mut ledger, now) && !self.drop_unused(&mut ledger) {
+            if self.drop_ended(&mut ledger, now) {
+                continue;
+            }
+            if !self.drop_unused(&mut ledger) {
                 break;
             }
+            self.evicted.fetch_add(1, Relaxed);
         }
         let session = Session {
             endpoint,
@@ -108,16 +169,9 @@ impl AffinityTable {
             idle: idle.min(FOREVER),
             max: max.min(FOREVER),
         };
-        let key: Arc<str> = key.into();
-        ledger.write(&key, &session);
+        ledger.write(key, &session);
         self.sessions.insert(key, session);
         self.tidy(&mut ledger);
-    }
-
-    /// Forget a session.
-    pub fn remove(&self, key: &str) {
-        let _ledger = self.ledger();
-        self.sessions.remove(key);
     }
 
     /// Forget every session that has ended.
@@ -135,6 +189,16 @@ impl AffinityTable {
     /// Whether no session is held.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// How many it may hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many were given up alive because it was full.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Relaxed)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -162,20 +226,19 @@ impl AffinityTable {
         false
     }
 
-    /// Drop the first session in order of use that was not used since it was written down; after
-    /// some looks, any. False when there is none.
+    /// Drop the least recently used of the sessions that come first in the order of use. False when
+    /// there is none.
     fn drop_unused(&self, ledger: &mut Ledger) -> bool {
         let mut looks = 0;
-        while let Some(entry) = ledger.by_use.pop_front() {
-            let Some(used) = self.with(&entry, Session::used) else {
-                continue;
-            };
-            if used <= entry.at || looks >= LOOKS {
+        while let Some(Reverse(entry)) = ledger.by_use.pop() {
+            let Some(at) = self.with(&entry, Session::used) else { continue };
+            // Nothing that is written down later was used earlier.
+            if at <= entry.at || looks >= LOOKS {
                 self.sessions.remove(&entry.key);
                 return true;
             }
             looks += 1;
-            ledger.by_use.push_back(Entry { at: used, ..entry });
+            ledger.by_use.push(Reverse(Entry { at, ..entry }));
         }
         false
     }
@@ -184,7 +247,7 @@ impl AffinityTable {
     fn tidy(&self, ledger: &mut Ledger) {
         let most = 2 * self.sessions.len() + 64;
         if ledger.by_use.len() > most {
-            ledger.by_use.retain(|entry| self.with(entry, |_| ()).is_some());
+            ledger.by_use.retain(|Reverse(entry)| self.with(entry, |_| ()).is_some());
         }
         if ledger.by_end.len() > most {
             ledger.by_end.retain(|Reverse(entry)| self.with(entry, |_| ()).is_some());
@@ -204,9 +267,9 @@ impl Ledger {
         self.by_end.pop().map(|Reverse(entry)| entry)
     }
 
-    fn write(&mut self, key: &Arc<str>, session: &Session) {
-        let entry = |at| Entry { at, number: session.number, key: Arc::clone(key) };
-        self.by_use.push_back(entry(session.first));
+    fn write(&mut self, key: Key, session: &Session) {
+        let entry = |at| Entry { at, number: session.number, key };
+        self.by_use.push(Reverse(entry(session.first)));
         self.by_end.push(Reverse(entry(session.end())));
     }
 }

@@ -122,12 +122,13 @@ fn sessions_of_a_plugin_survive_a_reload_that_does_not_touch_them() {
     let first = Cluster::build(&config, None);
     let now = Instant::now();
     let hour = Duration::from_secs(3_600);
-    table(&first).put("user", 7, hour, hour, now);
+    let user = |cluster| table(cluster).key("", b"user");
+    table(&first).put(user(&first), 7, hour, hour, now);
     let second = Cluster::build(&config, Some(&first));
-    assert_eq!(table(&second).get("user", now), Some(7));
+    assert_eq!(table(&second).get(user(&second), now), Some(7));
     config.affinity.as_mut().unwrap().capacity += 1;
     let third = Cluster::build(&config, Some(&second));
-    assert_eq!(table(&third).get("user", now), None);
+    assert_eq!(table(&third).get(user(&third), now), None);
 }
 
 fn table(cluster: &Cluster) -> &crate::AffinityTable {

@@ -82,9 +82,10 @@ fn api() -> Cluster {
         balance: Balance::Plugin(binding("picker")),
         affinity: Some(Affinity {
             kind: AffinityKind::Plugin(binding("tenant-affinity")),
-            idle: Duration::from_secs(1_800),
-            max: Duration::from_secs(28_800),
+            idle: Some(Duration::from_secs(1_800)),
+            max: Some(Duration::from_secs(28_800)),
             capacity: 1,
+            on_lost: OnLost::Rebind,
         }),
         health: Some(Health {
             kind: HealthKind::Http { path: "/healthz".into(), host: None, method: "GET".into(), expect: Vec::new() },
@@ -215,4 +216,27 @@ fn times_and_sizes_take_the_largest_whole_unit() {
     assert_eq!(time(Duration::ZERO), "0us");
     assert_eq!(size(ByteSize(1 << 31)), "2 GiB");
     assert_eq!(size(ByteSize(1_000)), "1000 bytes");
+}
+
+#[test]
+fn affinity_in_words() {
+    let affinity =
+        |kind, on_lost| Affinity { kind, idle: Some(Duration::from_secs(60)), max: None, capacity: 1, on_lost };
+    let key = |by, learn| AffinityKind::Key { by, learn };
+    for (kind, words) in [
+        (key(RequestKey::SourceIp, None), "the client's address"),
+        (key(RequestKey::Query("sid".into()), None), "query parameter sid"),
+        (
+            key(RequestKey::Header("x-s".into()), Some(ResponseKey::Cookie("S".into()))),
+            "header x-s, as responses give it in cookie S",
+        ),
+        (
+            AffinityKind::Cookie(MarkCookie { name: "S".into(), mode: MarkMode::Prefix, secret: None }),
+            "a mark before the application's cookie S",
+        ),
+    ] {
+        let told = of_affinity(&affinity(kind, OnLost::Reject));
+        let end = "ends 1m after the last request; 503 while its endpoint cannot be used";
+        assert_eq!(told, format!("affinity: {words}, {end}"));
+    }
 }

@@ -6,13 +6,38 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// A table that is asked by names.
+struct Named(AffinityTable);
+
+impl std::ops::Deref for Named {
+    type Target = AffinityTable;
+
+    fn deref(&self) -> &AffinityTable {
+        &self.0
+    }
+}
+
+impl Named {
+    fn new(capacity: usize) -> Self {
+        Self(AffinityTable::new(capacity))
+    }
+
+    fn put(&self, name: &str, endpoint: u64, idle: Duration, max: Duration, now: Instant) {
+        self.0.put(self.0.key("", name.as_bytes()), endpoint, idle, max, now);
+    }
+
+    fn get(&self, name: &str, now: Instant) -> Option<u64> {
+        self.0.get(self.0.key("", name.as_bytes()), now)
+    }
+}
+
 fn after(start: Instant, seconds: u64) -> Instant {
     start + Duration::from_secs(seconds)
 }
 
 #[test]
 fn a_session_ends_after_its_idle_time_unless_it_is_used() {
-    let (table, start) = (AffinityTable::new(10), Instant::now());
+    let (table, start) = (Named::new(10), Instant::now());
     table.put("a", 7, Duration::from_secs(10), HOUR, start);
     assert_eq!(table.get("a", after(start, 9)), Some(7));
     assert_eq!(table.get("a", after(start, 18)), Some(7));
@@ -21,7 +46,7 @@ fn a_session_ends_after_its_idle_time_unless_it_is_used() {
 
 #[test]
 fn a_session_ends_after_its_longest_time_however_used() {
-    let (table, start) = (AffinityTable::new(10), Instant::now());
+    let (table, start) = (Named::new(10), Instant::now());
     table.put("a", 7, HOUR, Duration::from_secs(10), start);
     assert_eq!(table.get("a", after(start, 9)), Some(7));
     assert_eq!(table.get("a", after(start, 10)), None);
@@ -29,7 +54,7 @@ fn a_session_ends_after_its_longest_time_however_used() {
 
 #[test]
 fn a_full_table_gives_up_an_ended_session_first() {
-    let (table, start) = (AffinityTable::new(3), Instant::now());
+    let (table, start) = (Named::new(3), Instant::now());
     table.put("old", 1, HOUR, HOUR, start);
     table.put("brief", 2, Duration::from_secs(1), HOUR, after(start, 1));
     table.put("late", 3, HOUR, HOUR, after(start, 2));
@@ -42,7 +67,7 @@ fn a_full_table_gives_up_an_ended_session_first() {
 
 #[test]
 fn a_full_table_gives_up_the_least_recently_used() {
-    let (table, start) = (AffinityTable::new(3), Instant::now());
+    let (table, start) = (Named::new(3), Instant::now());
     for (key, second) in [("a", 0), ("b", 1), ("c", 2)] {
         table.put(key, second, HOUR, HOUR, after(start, second));
     }
@@ -53,8 +78,30 @@ fn a_full_table_gives_up_the_least_recently_used() {
 }
 
 #[test]
+fn giving_up_a_session_alive_is_counted() {
+    let (table, start) = (Named::new(1), Instant::now());
+    table.put("a", 1, Duration::from_secs(1), HOUR, start);
+    table.put("b", 1, HOUR, HOUR, after(start, 1));
+    assert_eq!(table.evicted(), 0);
+    table.put("c", 1, HOUR, HOUR, after(start, 2));
+    assert_eq!((table.evicted(), table.len()), (1, 1));
+}
+
+#[test]
+fn scopes_are_apart() {
+    let (table, start) = (AffinityTable::new(10), Instant::now());
+    let keys = [("acme", "x"), ("other", "x"), ("", "x"), ("", "acmex"), ("a", "cmex")];
+    for (number, (scope, value)) in (0..).zip(keys) {
+        table.put(table.key(scope, value.as_bytes()), number, HOUR, HOUR, start);
+    }
+    for (number, (scope, value)) in (0..).zip(keys) {
+        assert_eq!(table.get(table.key(scope, value.as_bytes()), start), Some(number));
+    }
+}
+
+#[test]
 fn sweeping_forgets_what_has_ended() {
-    let (table, start) = (AffinityTable::new(100), Instant::now());
+    let (table, start) = (Named::new(100), Instant::now());
     for second in 0..50 {
         let idle = Duration::from_secs(second + 1);
         table.put(&second.to_string(), 1, idle, HOUR, start);
@@ -64,8 +111,18 @@ fn sweeping_forgets_what_has_ended() {
 }
 
 #[test]
+fn a_session_that_was_forgotten_begins_again() {
+    let (table, start) = (Named::new(100), Instant::now());
+    table.put("a", 1, Duration::from_secs(1), HOUR, start);
+    table.sweep(after(start, 2));
+    assert!(table.is_empty());
+    table.put("a", 2, HOUR, HOUR, after(start, 3));
+    assert_eq!(table.get("a", after(start, 3)), Some(2));
+}
+
+#[test]
 fn binding_the_same_key_over_and_over_takes_no_more_room() {
-    let (table, start) = (AffinityTable::new(100), Instant::now());
+    let (table, start) = (Named::new(100), Instant::now());
     for second in 0..10_000 {
         table.put("a", second, HOUR, HOUR, after(start, second));
     }
@@ -97,7 +154,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..300),
         capacity in 1_usize..10,
     ) {
-        let (table, start) = (AffinityTable::new(capacity), Instant::now());
+        let (table, start) = (Named::new(capacity), Instant::now());
         // What each key was bound to, when, when last used, and for how long.
         let mut model: HashMap<u8, (u64, u64, u64, u64, u64)> = HashMap::new();
         let mut second = 0;
@@ -127,10 +184,37 @@ proptest! {
     }
 
     #[test]
+    fn the_least_recently_used_goes_first(uses in prop::collection::vec((0_usize..9, 1_u64..9), 0..60)) {
+        let (table, start) = (Named::new(8), Instant::now());
+        // Names, the least recently used first.
+        let mut order: Vec<String> = Vec::new();
+        let mut second = 0;
+        for (number, (name, pause)) in uses.into_iter().enumerate() {
+            second += pause;
+            let now = after(start, second);
+            match order.get(name).cloned() {
+                Some(used) => {
+                    prop_assert!(table.get(&used, now).is_some(), "{used} of {order:?}");
+                    order.retain(|other| *other != used);
+                    order.push(used);
+                }
+                None => {
+                    table.put(&number.to_string(), 1, HOUR, HOUR, now);
+                    if order.len() == 8 {
+                        let gone = order.remove(0);
+                        prop_assert_eq!(table.get(&gone, now), None);
+                    }
+                    order.push(number.to_string());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_table_with_room_forgets_nothing_alive(
         gaps in prop::collection::vec(0_u64..10, 1..50),
     ) {
-        let (table, start) = (AffinityTable::new(100), Instant::now());
+        let (table, start) = (Named::new(100), Instant::now());
         let mut second = 0;
         for (number, gap) in (0_u64..).zip(&gaps) {
             second += gap;

@@ -1,0 +1,325 @@
+//! Sessions: the endpoint a request's session is kept on, and what the response carries to keep it
+//! there.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, Entry, SET_COOKIE},
+};
+use weir_config::{AffinityKind, OnLost, RequestKey, ResponseKey};
+use weir_plugin::{Bound, Role, Session};
+use weir_upstream::{
+    Affinity as Kind, AffinityTable, CookieAffinity, CookieSession, Endpoint,
+    affinity::{Key, prefixed, unprefixed},
+};
+
+use crate::{
+    access_log::Affinity,
+    decide::{Decision, append_all, marks, native_after},
+    error::ProxyError,
+    request::{Client, Request},
+    snapshot::Upstream,
+    trace::Trace,
+};
+
+/// What is known of a request's session, before and after the pick.
+pub enum Keeping {
+    /// No sessions are kept.
+    Nothing,
+    /// By a mark of ours: as it was sent.
+    Cookie(Option<CookieSession>),
+    /// By a value of the request.
+    Key(Option<Key>),
+    /// By a plugin's key.
+    Plugin(Option<Session>),
+}
+
+/// What keeps the sessions of a request.
+struct Keeper<'a> {
+    kind: &'a Kind,
+    config: &'a weir_config::Affinity,
+    plugin: Option<&'a Bound>,
+    scope: &'a str,
+}
+
+impl<'a> Keeper<'a> {
+    fn of(upstream: &'a Upstream) -> Option<Self> {
+        let kind = upstream.cluster.affinity()?;
+        let config = upstream.cluster.config().affinity.as_ref()?;
+        Some(Self { kind, config, plugin: upstream.affinity.as_ref(), scope: "" })
+    }
+
+    fn put(&self, table: &AffinityTable, key: Key, endpoint: &Endpoint, own: Option<&Session>) {
+        let own_idle = own.and_then(|session| session.idle).or(self.config.idle);
+        let own_max = own.and_then(|session| session.max).or(self.config.max);
+        let [idle, max] = [own_idle, own_max].map(|time| time.unwrap_or(Duration::MAX));
+        table.put(key, endpoint.id(), idle, max, Instant::now());
+    }
+}
+
+/// Where a session is kept, once it is known at all: an endpoint that the cluster still has, or none.
+type Place = Option<Option<Arc<Endpoint>>>;
+
+impl Decision<'_> {
+    /// The session of a request, and the endpoint it is kept on where that may take it. A mark before
+    /// a cookie of the application is taken off the request.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt, or the session may be nowhere but at an endpoint
+    /// that cannot take it.
+    pub fn session(
+        &self,
+        upstream: &Upstream,
+        request: &mut Request,
+        trace: &mut Trace,
+    ) -> Result<(Keeping, Option<Arc<Endpoint>>), ProxyError> {
+        let Some(keeper) = Keeper::of(upstream) else { return Ok((Keeping::Nothing, None)) };
+        let cluster = &upstream.cluster;
+        let (keeping, place): (_, Place) = match (keeper.kind, &keeper.config.kind, keeper.plugin) {
+            (Kind::Cookie(cookie), ..) => {
+                let session = marked(cookie, keeper.scope, request);
+                (Keeping::Cookie(session), session.map(|session| cluster.find_address(session.endpoint)))
+            }
+            (Kind::Table(table), AffinityKind::Key { by, .. }, _) => {
+                let key = key_of(by, request, self.client, |value| table.key(keeper.scope, value));
+                let id = key.and_then(|key| table.get(key, Instant::now()));
+                (Keeping::Key(key), id.map(|id| cluster.find(id)))
+            }
+            (Kind::Table(table), _, Some(bound)) => {
+                let ask = || self.worker.guests.session(bound, &self.view(request));
+                let answer = trace.ask(bound, Role::Affinity, ask);
+                let Some(session) = native_after(bound, answer)? else { return Ok((Keeping::Nothing, None)) };
+                let key = session.as_ref().map(|session| table.key(keeper.scope, session.key.as_bytes()));
+                let id = key.and_then(|key| table.get(key, Instant::now()));
+                (Keeping::Plugin(session), id.map(|id| cluster.find(id)))
+            }
+            _ => return Ok((Keeping::Nothing, None)),
+        };
+        let Some(endpoint) = place else {
+            trace.affinity = Some(Affinity::Miss);
+            return Ok((keeping, None));
+        };
+        let usable = endpoint.as_ref().filter(|endpoint| endpoint.keeps_sessions()).cloned();
+        match usable {
+            Some(_) => trace.affinity = Some(Affinity::Hit),
+            None if keeper.config.on_lost == OnLost::Rebind => trace.affinity = Some(Affinity::Moved),
+            None => {
+                trace.affinity = Some(Affinity::Lost);
+                return Err(ProxyError::SessionLost(why_lost(endpoint.as_deref())));
+            }
+        }
+        Ok((keeping, usable))
+    }
+
+    /// Whether the session of an exchange may be nowhere but where it is.
+    pub fn is_bound(&self, upstream: &Upstream, trace: &Trace) -> bool {
+        let stays = |keeper: Keeper<'_>| keeper.config.on_lost == OnLost::Reject;
+        trace.affinity == Some(Affinity::Hit) && Keeper::of(upstream).is_some_and(stays)
+    }
+
+    /// Why an exchange failed whose last attempt failed so: a session that may not move has lost an
+    /// endpoint that cannot be reached.
+    pub fn judge(&self, upstream: &Upstream, endpoint: &Endpoint, error: ProxyError, trace: &mut Trace) -> ProxyError {
+        match &error {
+            ProxyError::Upstream(why) if why.is_unsent() && self.is_bound(upstream, trace) => {
+                trace.affinity = Some(Affinity::Lost);
+                ProxyError::SessionLost(format!("endpoint {} cannot be reached: {why}", endpoint.name()))
+            }
+            _ => error,
+        }
+    }
+
+    /// Change the response so that the client's session stays where it was served.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn keep(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        keeping: &Keeping,
+        endpoint: &Endpoint,
+        response: &mut HeaderMap,
+        trace: &mut Trace,
+    ) -> Result<(), ProxyError> {
+        let Some(keeper) = Keeper::of(upstream) else { return Ok(()) };
+        let hit = trace.affinity == Some(Affinity::Hit);
+        match (keeping, keeper.kind) {
+            (Keeping::Cookie(session), Kind::Cookie(cookie)) => {
+                let stays = session.filter(|session| session.endpoint == endpoint.address());
+                self.mark(cookie, keeper.scope, stays, endpoint, response);
+            }
+            (Keeping::Key(asked), Kind::Table(table)) => {
+                let given = given(&keeper.config.kind, response).map(|value| table.key(keeper.scope, value));
+                let key = given.or(*asked).filter(|key| !(hit && *asked == Some(*key)));
+                if let Some(key) = key {
+                    keeper.put(table, key, endpoint, None);
+                }
+            }
+            (Keeping::Plugin(session), Kind::Table(table)) if !hit => {
+                let marks = self.bind(&keeper, table, request, session.as_ref(), endpoint, trace)?;
+                append_all(response, marks);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn mark(
+        &self,
+        cookie: &CookieAffinity,
+        scope: &str,
+        stays: Option<CookieSession>,
+        endpoint: &Endpoint,
+        response: &mut HeaderMap,
+    ) {
+        let now = SystemTime::now();
+        let first = stays.map_or(now, |session| session.first);
+        if cookie.is_prefix() {
+            return put_mark(cookie.name(), response, || cookie.mark(endpoint, first, scope, now));
+        }
+        if stays.is_some_and(|session| !session.refresh) {
+            return;
+        }
+        let mut value = cookie.seal(endpoint, first, scope, now);
+        if self.client.tls.is_some() {
+            value.push_str("; Secure");
+        }
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.append(SET_COOKIE, value);
+        }
+    }
+
+    fn bind(
+        &self,
+        keeper: &Keeper<'_>,
+        table: &AffinityTable,
+        request: &Request,
+        session: Option<&Session>,
+        endpoint: &Endpoint,
+        trace: &mut Trace,
+    ) -> Result<HeaderMap, ProxyError> {
+        let Some(bound) = keeper.plugin else { return Ok(HeaderMap::new()) };
+        let key = session.map(|session| session.key.as_str());
+        let ask = || self.worker.guests.bound(bound, &self.view(request), key, endpoint.name());
+        let mark = native_after(bound, trace.ask(bound, Role::Affinity, ask))?.unwrap_or_default();
+        if let Some(session) = session.or(mark.session.as_ref()) {
+            keeper.put(table, table.key(keeper.scope, session.key.as_bytes()), endpoint, Some(session));
+        }
+        match marks(&mark.headers) {
+            Ok(headers) => Ok(headers),
+            Err(why) => self.retract(bound, &why, trace).map(|()| HeaderMap::new()),
+        }
+    }
+}
+
+fn why_lost(endpoint: Option<&Endpoint>) -> String {
+    match endpoint {
+        Some(endpoint) => format!("endpoint {} is {}", endpoint.name(), endpoint.state()),
+        None => "its endpoint is gone".to_owned(),
+    }
+}
+
+/// What the mark in a request's cookie says.
+fn marked(cookie: &CookieAffinity, scope: &str, request: &mut Request) -> Option<CookieSession> {
+    let now = SystemTime::now();
+    if cookie.is_prefix() {
+        return cookie.open(&take_mark(cookie.name(), &mut request.headers)?, scope, now);
+    }
+    cookie.open(request.cookie(cookie.name())?, scope, now)
+}
+
+/// The key of a request's session, made of the value it is known by.
+fn key_of(by: &RequestKey, request: &Request, client: &Client, key: impl FnOnce(&[u8]) -> Key) -> Option<Key> {
+    let known = |value: &[u8]| !value.is_empty();
+    match by {
+        RequestKey::Header(name) => request.headers.get(name).map(HeaderValue::as_bytes).filter(|v| known(v)).map(key),
+        RequestKey::Cookie(name) => request.cookie(name).map(str::as_bytes).filter(|v| known(v)).map(key),
+        RequestKey::Query(name) => request.parameter(name).filter(|v| known(v)).map(|value| key(&value)),
+        RequestKey::SourceIp => Some(match client.ip() {
+            IpAddr::V4(v4) => key(&v4.octets()),
+            // The host's part of an address changes by itself.
+            IpAddr::V6(v6) => key(v6.octets().first_chunk::<8>()?),
+        }),
+    }
+}
+
+/// The value that a response gives a session.
+fn given<'r>(kind: &AffinityKind, response: &'r HeaderMap) -> Option<&'r [u8]> {
+    let AffinityKind::Key { learn: Some(learn), .. } = kind else { return None };
+    let value = match learn {
+        ResponseKey::Header(name) => response.get(name)?.as_bytes(),
+        ResponseKey::Cookie(name) => {
+            let mut set = response.get_all(SET_COOKIE).iter();
+            set.find_map(|line| set_cookie(name, line.as_bytes())).map(|(value, _)| value)?
+        }
+    };
+    (!value.is_empty()).then_some(value)
+}
+
+/// Value and attributes, with their semicolon, of a Set-Cookie line for this cookie.
+fn set_cookie<'l>(name: &str, line: &'l [u8]) -> Option<(&'l [u8], &'l [u8])> {
+    let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
+    let (pair, attributes) = line.split_at_checked(end)?;
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    let (key, value) = pair.split_at_checked(equals)?;
+    let value = value.strip_prefix(b"=")?.trim_ascii();
+    (key.trim_ascii() == name.as_bytes()).then_some((value, attributes))
+}
+
+/// Puts the mark before every value that a response sets for this cookie.
+fn put_mark(name: &str, response: &mut HeaderMap, mark: impl Fn() -> String) {
+    let Entry::Occupied(mut lines) = response.entry(SET_COOKIE) else { return };
+    for line in lines.iter_mut() {
+        let Some((value, attributes)) = set_cookie(name, line.as_bytes()) else { continue };
+        if value.is_empty() {
+            continue;
+        }
+        let marked = [name.as_bytes(), b"=", &prefixed(&mark(), value), attributes];
+        if let Ok(marked) = HeaderValue::from_bytes(&marked.concat()) {
+            *line = marked;
+        }
+    }
+}
+
+/// Takes the marks off every cookie of this name, so that the application sees its own values, and
+/// gives the first.
+fn take_mark(name: &str, request: &mut HeaderMap) -> Option<String> {
+    let Entry::Occupied(mut lines) = request.entry(COOKIE) else { return None };
+    let mut first = None;
+    for line in lines.iter_mut() {
+        if let Some((mark, unmarked)) = unmarked(name, line.as_bytes()) {
+            *line = unmarked;
+            first.get_or_insert(mark);
+        }
+    }
+    first
+}
+
+/// The first mark on a cookie of this name, and the line without marks; none where it has none.
+fn unmarked(name: &str, line: &[u8]) -> Option<(String, HeaderValue)> {
+    let mut first = None;
+    let pairs: Vec<Vec<u8>> = line
+        .split(|byte| *byte == b';')
+        .map(|pair| {
+            let value = pair.trim_ascii_start().strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+            match value.and_then(unprefixed) {
+                Some((mark, value)) => {
+                    first.get_or_insert_with(|| mark.to_owned());
+                    let blank = pair.len() - pair.trim_ascii_start().len();
+                    [pair.get(..blank).unwrap_or_default(), name.as_bytes(), b"=", value].concat()
+                }
+                None => pair.to_vec(),
+            }
+        })
+        .collect();
+    Some((first?, HeaderValue::from_bytes(&pairs.join(&b';')).ok()?))
+}
+
+#[cfg(test)]
+mod tests;
