@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     time::Duration,
 };
@@ -10,7 +10,7 @@ use std::{
 use super::{Names, WAIT, affinity::affinity, checked, count, health::health, named, zone};
 use crate::{
     model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
-    node::Node,
+    node::{Node, Table},
     read::{
         attempts::{retries, retry_budget},
         bindings::{beside, exactly_one},
@@ -53,8 +53,37 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         retries: table.read("retries", retries),
         retry_budget: table.read("retry-budget", retry_budget).unwrap_or_default(),
     };
+    habits(&table, &cluster);
     table.done();
     Some(cluster)
+}
+
+/// What makes a cluster slower or rougher than it need be.
+fn habits(table: &Table<'_>, cluster: &Cluster) {
+    if let (true, Some(node)) = (cluster.drain.is_zero(), table.get("drain")) {
+        node.warn(
+            "there is no drain: an endpoint that leaves loses its sessions at once",
+            "give them time, as with `drain = \"30s\"`",
+        );
+    }
+    let near = |endpoint: &Endpoint| is_near(endpoint.address.ip());
+    if let (true, true, Some(node)) =
+        (cluster.tls.is_some(), cluster.idle_connections == 0, table.get("idle-connections"))
+        && cluster.endpoints.iter().any(near)
+    {
+        node.warn(
+            "every request pays for a TLS handshake with an endpoint of the own network",
+            "keep connections: leave out `idle-connections`, or leave out `tls` where the network is trusted",
+        );
+    }
+}
+
+/// Whether an address is on this machine or on a private network (RFC 1918, RFC 4193).
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
 }
 
 fn endpoints(node: &Node<'_>) -> Option<Vec<Endpoint>> {

@@ -1,6 +1,6 @@
 //! `[process]`, `[admin]` and `[access-log]`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     model::{AccessLog, Admin, LogFormat, Process},
@@ -19,13 +19,24 @@ fn filled(table: &Table<'_>) -> Process {
     let grace = Duration::ZERO..=Duration::from_secs(86_400);
     let process = Process {
         workers: table.read("workers", |node| count(node, 1..=1_024)),
-        shutdown_grace: table.read("shutdown-grace", |node| node.duration(grace)).unwrap_or(GRACE),
+        shutdown_grace: table.read("shutdown-grace", |node| patience(node, grace)).unwrap_or(GRACE),
         watch: table.read("watch", Node::boolean).unwrap_or(true),
         plugin_cache: table.read("plugin-cache", Node::path),
         zone: table.read("zone", zone).map(Arc::from),
     };
     table.done();
     process
+}
+
+fn patience(node: &Node<'_>, range: RangeInclusive<Duration>) -> Option<Duration> {
+    let grace = node.duration(range)?;
+    if grace.is_zero() {
+        node.warn(
+            "there is no drain: a shutdown cuts every exchange",
+            "give them time, as with `shutdown-grace = \"30s\"`",
+        );
+    }
+    Some(grace)
 }
 
 /// With the node of its address.

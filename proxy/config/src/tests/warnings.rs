@@ -103,3 +103,15 @@ fn habits_that_an_operator_should_know_of() {
     assert_eq!(warnings(&text)[0].key, "clusters.web.tls.verify");
     assert!(warnings("")[0].problem.contains("no listener"));
 }
+
+#[test]
+fn habits_that_cost_clients_or_time() {
+    assert_eq!(only("shutdown-grace = \"30s\"", "shutdown-grace = \"0s\"").key, "process.shutdown-grace");
+    let with =
+        |keys: &str| warnings(&format!("{EXAMPLE}{keys}\n")).into_iter().map(|fault| fault.key).collect::<Vec<_>>();
+    assert_eq!(with("drain = \"0s\""), ["clusters.web.drain"]);
+    assert_eq!(with("tls = {}\nidle-connections = 0"), ["clusters.web.idle-connections"]);
+    assert!(with("drain = \"1s\"\ntls = {}\nidle-connections = 1").is_empty());
+    let far = EXAMPLE.replace("127.0.0.1:9003", "192.0.2.1:9003");
+    assert!(warnings(&format!("{far}tls = {{}}\nidle-connections = 0\n")).is_empty());
+}
