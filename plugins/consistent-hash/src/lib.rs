@@ -9,7 +9,7 @@ mod ring;
 mod settings;
 
 use serde::Deserialize;
-use weir_sdk::{Balancer, Candidates, Request, hash};
+use weir_sdk::{Balancer, Candidates, Request};
 
 use load::Load;
 use ring::Ring;
@@ -42,28 +42,16 @@ impl Balancer for ConsistentHash {
         if !self.ring.ready(epoch, candidates) {
             return None;
         }
-        let key = self.key(request, candidates);
-        self.pick_for(hash::bytes(key.as_bytes()), epoch, candidates)
+        let key = candidates.key_hash(request, self.key.source());
+        self.load.tick(epoch, candidates);
+        self.pick_for(key, candidates)
     }
 }
 
 impl ConsistentHash {
-    /// What a router plugin chose, else what the settings name, else the client's address.
-    fn key(&self, request: &Request, candidates: &Candidates) -> String {
-        candidates
-            .hash_key()
-            .or_else(|| match &self.key {
-                Key::ClientAddress => None,
-                Key::Header(name) => request.header(name),
-                Key::Cookie(name) => request.cookie(name),
-            })
-            .unwrap_or_else(|| request.client_address())
-    }
-
     /// The first endpoint from the key's place on that has room. An idle endpoint has room whatever the
     /// others do, so a quiet cluster costs one look at one endpoint.
-    fn pick_for(&mut self, key: u64, epoch: u64, candidates: &Candidates) -> Option<u32> {
-        self.load.tick(epoch);
+    fn pick_for(&mut self, key: u64, candidates: &Candidates) -> Option<u32> {
         let mut asked = [u32::MAX; ASKED];
         let mut best: Option<(u32, f64)> = None;
         let mut places = self.ring.from(key);
@@ -72,10 +60,7 @@ impl ConsistentHash {
             let Some(index) = places.find(|index| !so_far.contains(index)) else {
                 break;
             };
-            let Some(figures) = candidates.figures(index) else {
-                break;
-            };
-            let fill = self.load.fill(figures, candidates);
+            let fill = self.load.fill(index, candidates);
             if fill <= 1.0 {
                 return Some(index);
             }

@@ -1,6 +1,7 @@
 //! What the operator may write.
 
 use serde::Deserialize;
+use weir_sdk::KeySource;
 
 /// Settings of one binding.
 #[derive(Debug, Deserialize)]
@@ -29,6 +30,17 @@ pub enum Key {
     Header(String),
     /// The value of a cookie.
     Cookie(String),
+}
+
+impl Key {
+    /// As the host is asked for it.
+    pub fn source(&self) -> KeySource<'_> {
+        match self {
+            Key::ClientAddress => KeySource::ClientAddress,
+            Key::Header(name) => KeySource::Header(name),
+            Key::Cookie(name) => KeySource::Cookie(name),
+        }
+    }
 }
 
 impl Settings {

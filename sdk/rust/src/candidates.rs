@@ -10,6 +10,17 @@ pub use ambient::Candidates;
 #[cfg(not(target_arch = "wasm32"))]
 pub use constructed::{Candidates, CandidatesBuilder};
 
+/// Where the key of a request is found, for balancers that hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySource<'a> {
+    /// Where the request comes from.
+    ClientAddress,
+    /// The first value of the header of this name.
+    Header(&'a str),
+    /// The first value of the cookie of this name.
+    Cookie(&'a str),
+}
+
 /// State of an endpoint that may be picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Condition {

@@ -67,7 +67,7 @@ mod export;
 #[doc(hidden)]
 pub use export::under_way;
 
-pub use candidates::{Candidates, Condition, Figures};
+pub use candidates::{Candidates, Condition, Figures, KeySource};
 pub use decision::{Decision, Forward, Response};
 pub use request::{Request, Tls};
 pub use roles::{Affinity, Balancer, Health, Router};

@@ -72,7 +72,7 @@ fn text<T: Data>(
     to.func_wrap(name, move |store, ()| Ok((read(of(&store)?),)))
 }
 
-fn of<T: Data>(store: &StoreContextMut<'_, T>) -> Result<&'static dyn RequestView> {
+pub(super) fn of<T: Data>(store: &StoreContextMut<'_, T>) -> Result<&'static dyn RequestView> {
     let request = store.data().request();
     request.ok_or_else(|| wasmtime::Error::msg("no decision on a request is under way"))
 }

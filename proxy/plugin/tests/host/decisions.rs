@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_plugin::{Forward, Role, RouteDecision, Session};
 
-use crate::harness::{Among, Asked, Stage, three};
+use crate::harness::{Among, Asked, Keyless, Stage, three};
 
 #[test]
 fn a_router_passes_forwards_and_answers() {
@@ -42,8 +42,19 @@ fn a_balancer_picks_by_what_it_sees() {
     let stage = Stage::new();
     let request = Asked::with(&[("x-index", "2"), ("x-name", "127.0.0.1:2")]);
     let pick = |what| stage.guests.pick(&stage.bind(Role::Balancer, what), &request, &three());
-    let picks = ["least", "packed", "header", "name", "label", "none"].map(|what| pick(what).unwrap());
-    assert_eq!(picks, [Some(1), Some(1), Some(2), Some(1), Some(2), None]);
+    let picks = ["least", "packed", "in-flight", "header", "name", "label", "none"].map(|what| pick(what).unwrap());
+    assert_eq!(picks, [Some(1), Some(1), Some(1), Some(2), Some(1), Some(2), None]);
+    assert_eq!(pick("sum").unwrap(), Some(0));
+}
+
+#[test]
+fn a_keys_hash_is_of_the_routers_key_then_of_what_is_named_then_of_the_address() {
+    let stage = Stage::new();
+    let bound = stage.bind(Role::Balancer, "hash");
+    let request = Asked::with(&[("x-address", "2001:db8::1"), ("cookie", "address=2001:db8::1"), ("x-user", "ada")]);
+    assert_eq!(stage.guests.pick(&bound, &request, &Keyless).unwrap(), Some(0));
+    // The key that a router set is everybody's.
+    assert_eq!(stage.guests.pick(&bound, &request, &three()).unwrap(), None);
 }
 
 #[test]

@@ -154,6 +154,30 @@ impl CandidatesView for Among {
     }
 }
 
+/// One idle endpoint, and no key.
+pub struct Keyless;
+
+impl CandidatesView for Keyless {
+    fn len(&self) -> u32 {
+        1
+    }
+    fn epoch(&self) -> u64 {
+        8
+    }
+    fn figures(&self, index: u32) -> Option<Figures> {
+        (index == 0).then_some(Figures { in_flight: 0, latency: 0, weight: 1, degraded: false })
+    }
+    fn name(&self, _: u32) -> Option<&str> {
+        None
+    }
+    fn label(&self, _: u32, _: &str) -> Option<&str> {
+        None
+    }
+    fn hash_key(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// Three endpoints, the second of them the least busy.
 pub fn three() -> Among {
     Among(vec![5, 2, 9])

@@ -1,8 +1,8 @@
 //! In the sandbox: the candidates under way, asked of the host. Documented where they are constructed.
 #![allow(missing_docs)]
 
-use super::{Condition, Figures};
-use crate::wit::host::candidates;
+use super::{Condition, Figures, KeySource};
+use crate::{Request, wit::host::candidates};
 
 #[derive(Debug)]
 pub struct Candidates(());
@@ -31,6 +31,14 @@ impl Candidates {
         })
     }
 
+    pub fn in_flight(&self, index: u32) -> u32 {
+        candidates::in_flight(index)
+    }
+
+    pub fn in_flight_of_all(&self) -> u32 {
+        candidates::in_flight_of_all()
+    }
+
     pub fn all_figures(&self) -> impl Iterator<Item = Figures> {
         let mut numbers = candidates::all_figures().into_iter();
         std::iter::from_fn(move || {
@@ -56,5 +64,13 @@ impl Candidates {
 
     pub fn hash_key(&self) -> Option<String> {
         candidates::hash_key()
+    }
+
+    pub fn key_hash(&self, _: &Request, source: KeySource<'_>) -> u64 {
+        match source {
+            KeySource::ClientAddress => candidates::key_hash(candidates::KeySource::ClientAddress, ""),
+            KeySource::Header(name) => candidates::key_hash(candidates::KeySource::Header, name),
+            KeySource::Cookie(name) => candidates::key_hash(candidates::KeySource::Cookie, name),
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::Figures;
+use super::{Figures, KeySource};
+use crate::{Request, hash};
 
 /// The endpoints a balancer may pick, by index from 0. Only endpoints that may be picked are here.
 ///
@@ -47,6 +48,16 @@ impl Candidates {
         self.endpoint(index).map(|endpoint| endpoint.figures)
     }
 
+    /// Requests in flight to one endpoint, over all workers; 0 past the end. Cheaper than its figures.
+    pub fn in_flight(&self, index: u32) -> u32 {
+        self.figures(index).map_or(0, |figures| figures.in_flight)
+    }
+
+    /// Requests in flight to all of them together. The host sums them up with each question.
+    pub fn in_flight_of_all(&self) -> u32 {
+        self.all_figures().fold(0, |sum, figures| figures.in_flight.saturating_add(sum))
+    }
+
     /// Figures of all, in order, in one question to the host.
     pub fn all_figures(&self) -> impl Iterator<Item = Figures> {
         self.endpoints.iter().map(|endpoint| endpoint.figures)
@@ -65,6 +76,18 @@ impl Candidates {
     /// Key a router plugin set for hashing.
     pub fn hash_key(&self) -> Option<String> {
         self.hash_key.clone()
+    }
+
+    /// [`hash::bytes`] of a request's key, without a copy of the key: of the hash key, else of what the
+    /// source names, else of the client's address.
+    pub fn key_hash(&self, request: &Request, source: KeySource<'_>) -> u64 {
+        let named = || match source {
+            KeySource::ClientAddress => None,
+            KeySource::Header(name) => request.header(name),
+            KeySource::Cookie(name) => request.cookie(name),
+        };
+        let key = self.hash_key().or_else(named).unwrap_or_else(|| request.client_address());
+        hash::bytes(key.as_bytes())
     }
 
     /// For tests: let an endpoint have this many requests in flight. The epoch stays.

@@ -14,7 +14,10 @@ use exports::weir::plugin::{
     lifecycle::{self, Role},
     router::{self, Decision, Forward, Response},
 };
-use weir::plugin::{candidates, request, target};
+use weir::plugin::{
+    candidates::{self, KeySource},
+    request, target,
+};
 
 thread_local! {
     /// What each binding does, by number.
@@ -71,6 +74,9 @@ impl balancer::Guest for Guest {
                 let figures = candidates::all_figures();
                 (0..candidates::len()).min_by_key(|index| figures[*index as usize * 4])
             }
+            "in-flight" => (0..candidates::len()).min_by_key(|index| candidates::in_flight(*index)),
+            "sum" => (candidates::in_flight_of_all() == (0..candidates::len()).map(in_flight).sum()).then_some(0),
+            "hash" => hashes_tell_keys_apart().then_some(0),
             "header" => request::header("x-index")?.parse().ok(),
             "name" => (0..candidates::len()).find(|index| candidates::name(*index) == request::header("x-name")),
             "label" => (0..candidates::len()).find(|index| candidates::label(*index, "zone") == candidates::hash_key()),
@@ -82,6 +88,14 @@ impl balancer::Guest for Guest {
             _ => Some(0),
         }
     }
+}
+
+/// For a request whose header, cookie and client's address are of the same text.
+fn hashes_tell_keys_apart() -> bool {
+    let hash = candidates::key_hash;
+    let address = hash(KeySource::ClientAddress, "");
+    let same = [(KeySource::Header, "x-address"), (KeySource::Cookie, "address"), (KeySource::Header, "x-none")];
+    same.iter().all(|(source, name)| hash(*source, name) == address) && hash(KeySource::Header, "x-user") != address
 }
 
 impl affinity::Guest for Guest {
