@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::engine::TICK;
+use crate::clock::TICK;
 
 /// Time left to the call under way, in ticks.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::{borrow::Cow, mem, sync::Arc};
 
 use wasmtime::Store;
 
-use crate::{CandidatesView, RequestView, allowance::Allowance, ledger::Ledger, limits::Limits};
+use crate::{CandidatesView, RequestView, allowance::Allowance, engine::Machine, ledger::Ledger, limits::Limits};
 
 /// What host functions may ask of a store, whichever kind of call is under way.
 pub(crate) trait Data: 'static {
@@ -25,6 +25,7 @@ pub(crate) trait Data: 'static {
 pub(crate) struct Decision {
     pub limits: Limits,
     pub allowance: Allowance,
+    pub machine: Arc<Machine>,
     ledger: Arc<Ledger>,
     request: Option<&'static dyn RequestView>,
     candidates: Option<&'static dyn CandidatesView>,
@@ -32,8 +33,9 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    pub(crate) fn new(ledger: Arc<Ledger>, limits: Limits) -> Self {
-        Self { limits, allowance: Allowance::default(), ledger, request: None, candidates: None, lent: String::new() }
+    pub(crate) fn new(ledger: Arc<Ledger>, machine: Arc<Machine>, limits: Limits) -> Self {
+        let (request, candidates) = (None, None);
+        Self { limits, allowance: Allowance::default(), machine, ledger, request, candidates, lent: String::new() }
     }
 }
 

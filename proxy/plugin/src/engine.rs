@@ -1,19 +1,12 @@
-//! The engine every guest runs on, its limits, and the clock that ends calls.
+//! The engine every guest runs on, and its limits.
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{self, RecvTimeoutError, Sender},
-    },
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// Time between two ticks of the clock that ends calls.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
+use crate::clock::{AHEAD, Clock};
+
 /// Most linear memory that can be configured for an instance.
 pub(crate) const MEMORY_CEILING: u64 = 1 << 30;
 /// Stack a guest may use on the thread of a worker.
@@ -28,29 +21,15 @@ pub(crate) struct Machine {
     pub engine: Engine,
     /// One permit a health check.
     pub checks: Semaphore,
-    /// Started by the first plugin, ended by dropping the sender.
-    ticker: Mutex<Option<Sender<()>>>,
+    /// Started by the first plugin.
+    pub clock: Clock,
 }
 
 impl Machine {
     pub(crate) fn try_new() -> wasmtime::Result<Self> {
-        Ok(Self { engine: start()?, checks: Semaphore::new(CHECKS as usize), ticker: Mutex::new(None) })
-    }
-
-    /// Start the clock that ends calls, once.
-    pub(crate) fn tick(&self) -> std::io::Result<()> {
-        let mut ticker = self.ticker.lock().unwrap_or_else(PoisonError::into_inner);
-        if ticker.is_none() {
-            let (end, ended) = mpsc::channel::<()>();
-            let engine = self.engine.clone();
-            thread::Builder::new().name("weir-deadline".into()).stack_size(64 << 10).spawn(move || {
-                while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                    engine.increment_epoch();
-                }
-            })?;
-            *ticker = Some(end);
-        }
-        Ok(())
+        let engine = start()?;
+        let clock = Clock::new(engine.clone(), AHEAD);
+        Ok(Self { engine, checks: Semaphore::new(CHECKS as usize), clock })
     }
 }
 

@@ -44,11 +44,13 @@ pub(crate) enum Configured {
 impl Instance {
     pub(crate) fn start(program: &Program) -> Result<Self, Fault> {
         let limits = Limits::new(program.memory);
-        let data = Decision::new(program.ledger.clone(), limits);
+        let data = Decision::new(program.ledger.clone(), program.machine.clone(), limits);
         let mut store = Store::new(&program.machine.engine, data);
         store.limiter(|data| &mut data.limits);
         store.epoch_deadline_callback(|mut store| {
-            let left = store.data_mut().allowance.left(thread_time());
+            let data = store.data_mut();
+            let left = data.allowance.left(thread_time());
+            data.machine.clock.need(left.unwrap_or_default());
             Ok(left.map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
         });
         begin(&mut store, ticks(program.start_deadline()));
@@ -154,6 +156,7 @@ impl Instance {
 fn begin(store: &mut Store<Decision>, ticks: u64) {
     let data = store.data_mut();
     data.limits.refused = false;
+    data.machine.clock.need(ticks);
     let first = data.allowance.begin(ticks);
     store.set_epoch_deadline(first);
 }

@@ -17,10 +17,11 @@ mod target;
 mod view;
 // Ground: the engine, bounds, what is counted.
 mod cache;
+mod clock;
 mod custom;
-mod engine;
 
 mod allowance;
+mod engine;
 mod fault;
 mod kv;
 mod limits;
