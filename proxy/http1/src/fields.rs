@@ -11,7 +11,10 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Whether one of the `Connection` options is this one, without regard to case.
 pub fn connection_has(headers: &HeaderMap, option: &str) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| options(value).any(|o| o.eq_ignore_ascii_case(option)))
+    headers.get_all(CONNECTION).iter().any(|value| match is_plain_option(value) {
+        true => value.as_bytes().eq_ignore_ascii_case(option.as_bytes()),
+        false => options(value).any(|o| o.eq_ignore_ascii_case(option)),
+    })
 }
 
 fn options(value: &HeaderValue) -> impl Iterator<Item = &str> {

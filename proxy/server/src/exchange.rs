@@ -36,7 +36,8 @@ pub async fn run(
     trace: &mut Trace,
 ) -> u16 {
     let _in_flight = worker.metrics.exchange();
-    let named = forwarded::client(client, &request.headers, &client.listener.settings().config.forwarded);
+    let settings = client.listener.settings();
+    let named = forwarded::client(client, &request.headers, &settings.config.forwarded);
     let client = named.as_ref().unwrap_or(client);
     let asking = Asking {
         method: request.method.clone(),
@@ -44,7 +45,7 @@ pub async fn run(
         uri: request.uri.clone(),
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
-    if let Err(error) = answer(worker, client, request, down, timer, trace).await {
+    if let Err(error) = answer(worker, client, &settings.config, request, down, timer, trace).await {
         let head = asking.method == Method::HEAD;
         fail(worker, client, down, timer, &error, head, trace).await;
     }
@@ -55,6 +56,7 @@ pub async fn run(
 async fn answer(
     worker: &Rc<Worker>,
     client: &Client,
+    listener: &weir_config::Listener,
     request: &mut Request,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
@@ -62,8 +64,7 @@ async fn answer(
 ) -> Result<(), ProxyError> {
     let pinned = worker.pin();
     refuse_methods(request)?;
-    let settings = client.listener.settings();
-    refuse_fields(request, settings.config.limits.headers)?;
+    refuse_fields(request, listener.limits.headers)?;
     if !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
         let host = HeaderValue::try_from(client.listener.address().to_string());
@@ -71,7 +72,7 @@ async fn answer(
     }
     let route = pinned.snapshot.router.find(request).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
-    forwarded::set(request, client, &settings.config.forwarded);
+    forwarded::set(request, client, &listener.forwarded);
     let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
         Some(Destination::Upstream(upstream)) => forward::run(&decision, &upstream, request, down, timer, trace).await,

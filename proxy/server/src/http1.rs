@@ -13,11 +13,11 @@ use http::{
     header::{CONTENT_LENGTH, EXPECT, HOST, UPGRADE},
     uri::PathAndQuery,
 };
-use tokio_util::sync::WaitForCancellationFuture;
 use weir_http1::{Connection, Error, Fault, Frame, Framing, Length, Limits, RequestHead, ResponseHead};
 
 use crate::{
     downstream::Downstream,
+    draining::Watch,
     exchange,
     request::{Client, Request},
     timer::Timer,
@@ -42,7 +42,8 @@ pub async fn serve(
     accepted: Instant,
 ) {
     let mut timer = Timer::default();
-    let mut draining = pin!(worker.draining.cancelled());
+    let drain = pin!(worker.draining.cancelled());
+    let mut draining = Watch::new(&worker.draining, drain);
     let mut waiting = Waiting {
         header: limits.header_timeout,
         idle: limits.header_timeout,
@@ -52,7 +53,7 @@ pub async fn serve(
         served: false,
     };
     loop {
-        let head = poll_fn(|cx| waiting.poll(&mut connection, &mut timer, draining.as_mut(), cx)).await;
+        let head = poll_fn(|cx| waiting.poll(&mut connection, &mut timer, &mut draining, cx)).await;
         let now = Instant::now();
         let (head, read) = match head {
             Ok(Some(head)) => (head, waiting.first.map_or(Duration::ZERO, |first| now - first)),
@@ -62,9 +63,10 @@ pub async fn serve(
                 return refuse(Rc::clone(&worker), client, connection, fault, read).await;
             }
         };
-        let last = one(&worker, &client, &mut connection, &mut timer, head, read).await;
-        if last {
-            return end(connection).await;
+        match one(&worker, &client, &mut connection, &mut timer, head, (now, read)).await {
+            After::Next => {}
+            After::Linger => return end(connection).await,
+            After::Close => return,
         }
         connection.release();
         waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, served: true, ..waiting };
@@ -93,14 +95,11 @@ impl Waiting {
         &mut self,
         connection: &mut Connection<Transport>,
         timer: &mut Timer,
-        draining: Pin<&mut WaitForCancellationFuture<'_>>,
+        draining: &mut Watch<'_, '_>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<RequestHead>, Fault>> {
         match connection.poll_request(cx, self.limits) {
-            Poll::Ready(Ok(Some(head))) => {
-                self.first.get_or_insert_with(Instant::now);
-                return Poll::Ready(Ok(Some(head)));
-            }
+            Poll::Ready(Ok(Some(head))) => return Poll::Ready(Ok(Some(head))),
             Poll::Ready(Ok(None) | Err(Error::Io(_) | Error::Truncated | Error::WrongLength)) => {
                 return Poll::Ready(Ok(None));
             }
@@ -120,27 +119,42 @@ impl Waiting {
     }
 }
 
-/// One exchange; true when it was the connection's last.
+/// What becomes of a connection after an exchange.
+enum After {
+    /// Another exchange.
+    Next,
+    /// It ends, and its client may be sending still.
+    Linger,
+    /// It ends as its client wished: nothing is on the way in either direction.
+    Close,
+}
+
+/// One exchange, whose head was complete at `read.0` and took `read.1`.
 async fn exchange(
     worker: &Rc<Worker>,
     client: &Client,
     connection: &mut Connection<Transport>,
     timer: &mut Timer,
     head: RequestHead,
-    read: Duration,
-) -> bool {
-    let mut trace = Trace::new(Instant::now(), read);
+    read: (Instant, Duration),
+) -> After {
+    let mut trace = Trace::new(read.0, read.1);
+    let last = !head.keep_alive && client.tls.is_none();
     let keep = head.keep_alive && !worker.draining.is_cancelled();
     let mut request = match request(head) {
         Ok(request) => request,
         Err(fault) => {
             answer_fault(worker, client, connection, fault, &mut trace).await;
-            return true;
+            return After::Linger;
         }
     };
     let mut down = Downstream::http1(connection, request.version, &request.method, keep);
     exchange::run(worker, client, &mut request, &mut down, timer, &mut trace).await;
-    !down.keeps() || !discard(&mut down).await
+    if down.keeps() && discard(&mut down).await {
+        return After::Next;
+    }
+    let quiet = connection.is_received() && connection.is_sent() && connection.buffered().is_empty();
+    if last && quiet { After::Close } else { After::Linger }
 }
 
 /// Read what is left of a small body, so that the connection can go on; false when it cannot.
@@ -206,8 +220,8 @@ fn one<'a>(
     connection: &'a mut Connection<Transport>,
     timer: &'a mut Timer,
     head: RequestHead,
-    read: Duration,
-) -> Pin<Box<impl Future<Output = bool> + use<'a>>> {
+    read: (Instant, Duration),
+) -> Pin<Box<impl Future<Output = After> + use<'a>>> {
     Box::pin(exchange(worker, client, connection, timer, head, read))
 }
 

@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod router;
 
 // One request.
+mod draining;
 mod figures;
 
 mod worker;

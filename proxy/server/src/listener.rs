@@ -103,9 +103,6 @@ async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, mut stream: TcpStr
     let accepted = Instant::now();
     let settings = listening.settings();
     let limits = settings.config.limits;
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let mut client = Client::new(address, listening);
     if worker.pin().snapshot.introduces && client.listener.address().ip().is_unspecified() {
         client.origin = stream.local_addr().ok().map(|address| Box::new(Origin::at(address)));

@@ -15,12 +15,12 @@ use tokio::{
     runtime::LocalOptions,
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
-use tokio_util::sync::CancellationToken;
 use weir_plugin::{Guests, Host};
 use weir_upstream::{Balancer, Candidates, Cluster, Rng, balancer, connection::Pools};
 
 use crate::{
     access_log::{AccessLog, WorkerLog},
+    draining::Draining,
     figures::Figures,
     http_date, listener,
     listening::Listening,
@@ -83,7 +83,7 @@ pub struct Worker {
     /// Those of routes, found without a look-up by name.
     pub figures: Figures,
     /// Cancelled when connections are to end after what they are at.
-    pub draining: CancellationToken,
+    pub draining: Draining,
 }
 
 /// The native balancer of a cluster. The weak reference keeps the cluster's address, by which this is
@@ -111,7 +111,7 @@ impl Worker {
             log: shared.log.worker(),
             metrics: shared.metrics.worker(index),
             figures: Figures::default(),
-            draining: CancellationToken::new(),
+            draining: Draining::default(),
             shared,
         })
     }

@@ -38,9 +38,12 @@ pub struct Lease {
     pub tls: Duration,
 }
 
+/// By the id of an endpoint, which nobody outside chooses: the hash need not resist anyone.
+type ById<T> = HashMap<u64, T, foldhash::fast::RandomState>;
+
 #[derive(Default)]
 struct Idle {
-    http1: Vec<(Connection<Transport>, Instant)>,
+    http1: Vec<(Box<Connection<Transport>>, Instant)>,
     http2: Vec<Shared>,
     connector: u64,
     timeout: Duration,
@@ -76,19 +79,19 @@ impl Shared {
 #[derive(Default)]
 pub struct Pools {
     preamble: Box<[u8]>,
-    idle: RefCell<HashMap<u64, Idle>>,
-    dialling: RefCell<HashMap<u64, Rc<Notify>>>,
+    idle: RefCell<ById<Idle>>,
+    dialling: RefCell<ById<Rc<Notify>>>,
 }
 
 /// An HTTP/2 connection being made: whoever comes meanwhile waits for it, once.
 struct Dialling<'a> {
-    all: &'a RefCell<HashMap<u64, Rc<Notify>>>,
+    all: &'a RefCell<ById<Rc<Notify>>>,
     endpoint: u64,
     done: Rc<Notify>,
 }
 
 impl<'a> Dialling<'a> {
-    fn begin(all: &'a RefCell<HashMap<u64, Rc<Notify>>>, endpoint: u64) -> Self {
+    fn begin(all: &'a RefCell<ById<Rc<Notify>>>, endpoint: u64) -> Self {
         let done = Rc::new(Notify::new());
         all.borrow_mut().insert(endpoint, Rc::clone(&done));
         Self { all, endpoint, done }
@@ -124,10 +127,15 @@ impl Pools {
         if !fresh && let Some(stream) = self.take_or_wait(connector, endpoint.id()).await {
             return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO });
         }
+        // In a box, since an exchange over a kept connection needs none of the room this takes.
+        Box::pin(self.open(connector, endpoint)).await
+    }
+
+    async fn open(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Lease, ConnectionError> {
         let _dialling = connector.http2.then(|| Dialling::begin(&self.dialling, endpoint.id()));
         let dialled = connector.dial(endpoint.address(), &self.preamble).await?;
         let stream = match connector.http2 {
-            false => Stream::http1(Connection::new(dialled.transport, BytesMut::new())),
+            false => Stream::http1(Box::new(Connection::new(dialled.transport, BytesMut::new()))),
             true => self.open_http2(connector, endpoint, dialled.transport).await?,
         };
         Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls })
@@ -222,7 +230,7 @@ impl Pools {
     }
 }
 
-fn of<'a>(idle: &'a mut HashMap<u64, Idle>, connector: &Connector, endpoint: &Endpoint) -> &'a mut Idle {
+fn of<'a>(idle: &'a mut ById<Idle>, connector: &Connector, endpoint: &Endpoint) -> &'a mut Idle {
     let idle = idle.entry(endpoint.id()).or_default();
     if idle.connector != connector.id() {
         let (connector, timeout) = (connector.id(), connector.idle_timeout);

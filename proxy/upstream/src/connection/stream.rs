@@ -57,8 +57,8 @@ pub struct Target<'a> {
 }
 
 impl Stream {
-    pub(super) fn http1(connection: Connection<Transport>) -> Self {
-        Self(Kind::Http1 { connection: Box::new(connection), method: Method::GET, reusable: false })
+    pub(super) fn http1(connection: Box<Connection<Transport>>) -> Self {
+        Self(Kind::Http1 { connection, method: Method::GET, reusable: false })
     }
 
     pub(super) fn http2(sender: SendRequest<Bytes>, active: Rc<Cell<bool>>) -> Self {
@@ -225,12 +225,12 @@ impl Stream {
     }
 
     /// The HTTP/1.1 connection when its exchange is complete and the endpoint keeps it.
-    pub(super) fn into_reusable(self) -> Option<Connection<Transport>> {
+    pub(super) fn into_reusable(self) -> Option<Box<Connection<Transport>>> {
         match self.0 {
             Kind::Http1 { connection, reusable: true, .. }
                 if connection.is_received() && connection.is_sent() && connection.buffered().is_empty() =>
             {
-                Some(*connection)
+                Some(connection)
             }
             _ => None,
         }
