@@ -7,6 +7,7 @@ mod e2e {
 
     mod affinity;
     mod attempts;
+    mod balance;
     mod cli;
     mod examples;
     mod failover;

@@ -2,12 +2,14 @@
 //! exists, every duration and size typed and every default filled in.
 
 mod affinity;
+mod balance;
 mod listener;
 mod network;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 pub use affinity::*;
+pub use balance::*;
 pub use listener::*;
 pub use network::Network;
 
@@ -332,22 +334,6 @@ impl Endpoint {
     pub fn at(address: SocketAddr) -> Self {
         Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false }
     }
-}
-
-/// `balance`
-#[derive(Debug, Clone, PartialEq)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    RoundRobin,
-    /// Random by weight.
-    Random,
-    /// The least loaded of `choices` random endpoints. Default 2.
-    LeastRequest {
-        /// How many are drawn; 2 to 16.
-        choices: u32,
-    },
-    /// A plugin with the balancer role; round robin where it leaves the choice.
-    Plugin(Binding),
 }
 
 /// `health`

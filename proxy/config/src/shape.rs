@@ -5,6 +5,7 @@
 
 mod affinity;
 mod attempts;
+mod balance;
 mod cluster;
 mod scalar;
 

@@ -1,12 +1,12 @@
 //! Decisions on a request, each by a plugin where one is bound and natively otherwise: what the
 //! router plugins say, which endpoint takes it.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, Uri, header::HOST};
-use weir_config::OnFailure;
+use weir_config::{Balance, HashKey, OnFailure};
 use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision};
-use weir_upstream::{Candidates, Endpoint, connection::Pools};
+use weir_upstream::{Candidates, Endpoint, KeyHash, connection::Pools};
 
 use crate::{
     error::ProxyError,
@@ -161,9 +161,40 @@ impl Decision<'_> {
         };
         let index = match by_plugin {
             Some(index) => Some(index as usize),
-            None => self.worker.pick_natively(&upstream.cluster, candidates),
+            None => {
+                let key = hash_key(&upstream.cluster.config().balance, request, self.client);
+                self.worker.pick_natively(&upstream.cluster, candidates, key, trace.started)
+            }
         };
         Ok(index.and_then(|index| candidates.get(index)).cloned())
+    }
+}
+
+/// What the cluster's hash goes by: the key a router plugin named, or the request's own.
+fn hash_key(balance: &Balance, request: &Request, client: &Client) -> Option<KeyHash> {
+    let Balance::Hash(hash) = balance else { return None };
+    if let Some(named) = &request.hash_key {
+        return unless_empty(named.as_bytes());
+    }
+    match &hash.key {
+        HashKey::Source => Some(of_address(client.address.ip())),
+        HashKey::Path => unless_empty(request.uri.path().as_bytes()),
+        HashKey::Router => None,
+        HashKey::Header(name) => unless_empty(request.headers.get(name)?.as_bytes()),
+        HashKey::Cookie(name) => unless_empty(request.cookie(name)?.as_bytes()),
+        HashKey::Query(name) => unless_empty(&request.parameter(name)?),
+    }
+}
+
+fn unless_empty(key: &[u8]) -> Option<KeyHash> {
+    (!key.is_empty()).then(|| KeyHash::of(key))
+}
+
+/// An IPv6 network gives its hosts as many addresses as they like, but no other first half.
+fn of_address(address: IpAddr) -> KeyHash {
+    match address.to_canonical() {
+        IpAddr::V4(address) => KeyHash::of(&address.octets()),
+        IpAddr::V6(address) => KeyHash::of(address.octets().first_chunk::<8>().unwrap_or(&[0; 8])),
     }
 }
 

@@ -49,6 +49,14 @@ enum Failed {
     Again(Retried, Option<ProxyError>),
 }
 
+impl Failed {
+    /// Whether it was the endpoint that failed.
+    fn is_endpoints(&self) -> bool {
+        let (Self::Finally(error) | Self::Again(_, Some(error))) = self else { return false };
+        matches!(error, ProxyError::Upstream(_) | ProxyError::UpstreamTimeout)
+    }
+}
+
 /// Forward a request to a cluster and its response to the client.
 ///
 /// # Errors
@@ -74,9 +82,14 @@ pub async fn run(
         let Some(endpoint) = endpoint else {
             return Err(last.unwrap_or(ProxyError::NoEndpoint));
         };
+        let began = if trace.attempts == 0 { trace.started } else { Instant::now() };
         trace.attempts += 1;
         let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
-        let (why, error) = match attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await {
+        let ended = attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await;
+        if ended.as_ref().is_err_and(Failed::is_endpoints) && trace.head_at.is_none_or(|at| at < began) {
+            upstream.cluster.observe_failure(&endpoint, began);
+        }
+        let (why, error) = match ended {
             Ok(()) => return Ok(()),
             Err(Failed::Finally(error)) => return Err(decision.judge(upstream, &endpoint, error, trace)),
             Err(Failed::Again(why, error)) => (why, error),
@@ -156,7 +169,7 @@ impl Attempt<'_> {
         let now = Instant::now();
         trace.head_at = Some(now);
         trace.split.first_byte = now - sent;
-        self.endpoint.observe(trace.split.first_byte);
+        self.upstream.cluster.observe(self.endpoint, trace.split.first_byte, now);
         if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));

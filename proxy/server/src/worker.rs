@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
 use weir_plugin::{Guests, Host};
-use weir_upstream::{Balancer, Candidates, Cluster, Rng, balancer, connection::Pools};
+use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Rng, connection::Pools};
 
 use crate::{
     access_log::{AccessLog, WorkerLog},
@@ -132,12 +132,18 @@ impl Worker {
     }
 
     /// An endpoint by the cluster's own algorithm.
-    pub fn pick_natively(&self, cluster: &Arc<Cluster>, candidates: &Candidates) -> Option<usize> {
+    pub fn pick_natively(
+        &self,
+        cluster: &Arc<Cluster>,
+        candidates: &Candidates,
+        key: Option<KeyHash>,
+        now: Instant,
+    ) -> Option<usize> {
         let mut balancers = self.balancers.borrow_mut();
-        let key = Arc::as_ptr(cluster) as usize;
-        let make = || (Arc::downgrade(cluster), balancer(&cluster.config().balance));
-        let (_, native) = balancers.entry(key).or_insert_with(make);
-        native.pick(candidates, &mut self.rng.borrow_mut())
+        let place = Arc::as_ptr(cluster) as usize;
+        let make = || (Arc::downgrade(cluster), cluster.balancer());
+        let (_, native) = balancers.entry(place).or_insert_with(make);
+        native.pick(candidates, Occasion { key, now, rng: &mut self.rng.borrow_mut() })
     }
 
     /// Something that depends on chance.

@@ -2,27 +2,53 @@
 //!
 //! A balancer belongs to one worker. What it keeps of a set of candidates it keeps by their epoch.
 
+mod first;
+mod hash;
+mod key;
+mod least_request;
+mod least_time;
+mod recent;
 mod round_robin;
 mod schedule;
+mod table;
+
+use std::{sync::Arc, time::Instant};
 
 use weir_config::Balance;
 
 use crate::{candidates::Candidates, rng::Rng};
 
-use round_robin::RoundRobin;
+use self::{first::First, hash::Hashed, least_request::LeastRequest, least_time::LeastTime, round_robin::RoundRobin};
 
-/// Picks an endpoint. State belongs to one worker; chance comes in from outside.
-pub trait Balancer {
-    /// Index into `candidates`; none only when they are empty.
-    fn pick(&mut self, candidates: &Candidates, rng: &mut Rng) -> Option<usize>;
+pub use key::KeyHash;
+pub(crate) use table::Hashing;
+
+/// What a pick goes by beside the candidates.
+pub struct Occasion<'a> {
+    /// The request's hash key, where it has one.
+    pub key: Option<KeyHash>,
+    /// The present, or a moment of the request shortly before.
+    pub now: Instant,
+    /// Chance.
+    pub rng: &'a mut Rng,
 }
 
-/// The balancer of a configuration. Where a plugin decides, this one stands in for it: round robin.
-pub fn balancer(balance: &Balance) -> Box<dyn Balancer> {
-    match balance {
-        Balance::RoundRobin | Balance::Plugin(_) => Box::new(RoundRobin::default()),
-        Balance::Random => Box::new(Random),
-        Balance::LeastRequest { choices } => Box::new(LeastRequest { choices: *choices }),
+/// Picks an endpoint. State belongs to one worker; time and chance come in from outside.
+pub trait Balancer {
+    /// Index into `candidates`; none only when they are empty.
+    fn pick(&mut self, candidates: &Candidates, occasion: Occasion<'_>) -> Option<usize>;
+}
+
+/// The balancer of a configuration; `hashing` is the cluster's, where it hashes. Where a plugin
+/// decides, this one stands in for it: round robin.
+pub(crate) fn balancer(balance: &Balance, hashing: Option<&Arc<Hashing>>) -> Box<dyn Balancer> {
+    match (balance, hashing) {
+        (Balance::Hash(hash), Some(hashing)) => Box::new(Hashed::new(Arc::clone(hashing), hash.balance_factor)),
+        (Balance::Random | Balance::Hash(_), _) => Box::new(Random),
+        (Balance::LeastRequest(choices), _) => Box::new(LeastRequest::new(*choices)),
+        (Balance::LeastTime { decay }, _) => Box::new(LeastTime::new(*decay)),
+        (Balance::First { max_requests }, _) => Box::new(First::new(*max_requests)),
+        (Balance::RoundRobin | Balance::Plugin(_), _) => Box::new(RoundRobin::default()),
     }
 }
 
@@ -30,31 +56,15 @@ pub fn balancer(balance: &Balance) -> Box<dyn Balancer> {
 struct Random;
 
 impl Balancer for Random {
-    fn pick(&mut self, candidates: &Candidates, rng: &mut Rng) -> Option<usize> {
-        candidates.draw(rng)
+    fn pick(&mut self, candidates: &Candidates, occasion: Occasion<'_>) -> Option<usize> {
+        candidates.draw(occasion.rng)
     }
 }
 
-/// The least loaded of some drawn at random (Mitzenmacher, "The power of two choices in randomized
-/// load balancing", 1996), in time proportional to the choices.
-///
-/// They are drawn by weight and compared by requests in flight for each unit of weight, so that
-/// weights hold for idle endpoints and for busy ones alike. The first drawn wins a tie.
-struct LeastRequest {
-    choices: u32,
-}
-
-impl Balancer for LeastRequest {
-    fn pick(&mut self, candidates: &Candidates, rng: &mut Rng) -> Option<usize> {
-        let mut best = candidates.draw(rng)?;
-        for _ in 1..self.choices {
-            let rival = other_than(best, candidates, rng)?;
-            if is_busier(candidates, best, rival) {
-                best = rival;
-            }
-        }
-        Some(best)
-    }
+/// Two endpoints drawn by weight, the second another one wherever there is another.
+fn two(candidates: &Candidates, rng: &mut Rng) -> Option<(usize, usize)> {
+    let first = candidates.draw(rng)?;
+    Some((first, other_than(first, candidates, rng)?))
 }
 
 /// Another draw; one that hits the same endpoint again goes to any of the others.
@@ -68,14 +78,11 @@ fn other_than(index: usize, candidates: &Candidates, rng: &mut Rng) -> Option<us
     Some(other + usize::from(other >= index))
 }
 
-/// Whether `a` has more in flight for its weight than `b`.
-fn is_busier(candidates: &Candidates, a: usize, b: usize) -> bool {
-    let load = |index| {
-        let endpoint = candidates.get(index);
-        endpoint.map_or(0, |endpoint| u64::from(endpoint.in_flight()))
-    };
-    let weight = |index| u64::from(candidates.weight(index));
-    load(a) * weight(b) > load(b) * weight(a)
+/// Requests in flight at a candidate.
+fn in_flight(candidates: &Candidates, index: usize) -> u32 {
+    #[cfg(test)]
+    tests::count_look();
+    candidates.get(index).map_or(0, |endpoint| endpoint.in_flight())
 }
 
 #[cfg(test)]

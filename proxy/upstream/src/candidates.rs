@@ -31,6 +31,8 @@ struct Set {
     epoch: u64,
     endpoints: Box<[Arc<Endpoint>]>,
     weights: Box<[u32]>,
+    /// What was taken out of the weights.
+    unit: u32,
     kind: Kind,
     serving: Serving,
     /// Who may stand in when all have failed: the first group that is left.
@@ -70,19 +72,20 @@ impl Candidates {
             named.collect()
         };
         let reserve = selection.reserve.into_iter().map(group).collect();
-        Self::lasting(group(selection.chosen), selection.serving, reserve)
+        Self::lasting(group(selection.chosen), 1, selection.serving, reserve)
     }
 
-    fn lasting(members: Group, serving: Serving, reserve: Box<[Group]>) -> Self {
+    fn lasting(members: Group, unit: u32, serving: Serving, reserve: Box<[Group]>) -> Self {
         let (endpoints, weights): (Vec<_>, Vec<_>) = members.into_iter().unzip();
-        let weights = reduced(weights);
+        let (weights, divisor) = reduced(weights);
         let kind = if all_equal(&weights) { Kind::Equal } else { Kind::Weighted(Alias::new(&weights)) };
-        Self::with(endpoints, weights, kind, serving, reserve)
+        Self::with(endpoints, weights, unit * divisor, kind, serving, reserve)
     }
 
     fn with(
         endpoints: Vec<Arc<Endpoint>>,
         weights: Vec<u32>,
+        unit: u32,
         kind: Kind,
         serving: Serving,
         reserve: Box<[Group]>,
@@ -92,6 +95,7 @@ impl Candidates {
             epoch: EPOCHS.fetch_add(1, Relaxed),
             endpoints: endpoints.into(),
             weights: weights.into(),
+            unit,
             kind,
             serving,
             reserve,
@@ -139,6 +143,11 @@ impl Candidates {
         self.0.weights.get(index).copied().unwrap_or(0)
     }
 
+    /// The same with the divisor: in hundredths of a configured weight while one level serves.
+    pub(crate) fn full_weight(&self, index: usize) -> u64 {
+        u64::from(self.weight(index)) * u64::from(self.0.unit)
+    }
+
     pub(crate) fn weights(&self) -> &[u32] {
         &self.0.weights
     }
@@ -165,16 +174,16 @@ impl Candidates {
             let left = group.iter().filter(|(endpoint, _)| keep(endpoint));
             left.cloned().collect::<Group>()
         });
-        groups.into_iter().find(|group| !group.is_empty()).map_or(rest, |group| self.made_of(group))
+        groups.into_iter().find(|group| !group.is_empty()).map_or(rest, |group| self.made_of(group, 1))
     }
 
     fn passing(&self, keep: impl Fn(&Endpoint) -> bool) -> Self {
-        self.made_of(self.members(keep))
+        self.made_of(self.members(keep), self.0.unit)
     }
 
-    fn made_of(&self, members: Group) -> Self {
+    fn made_of(&self, members: Group, unit: u32) -> Self {
         let (endpoints, weights) = members.into_iter().unzip();
-        Self::with(endpoints, weights, Kind::Passing, self.0.serving, Box::default())
+        Self::with(endpoints, weights, unit, Kind::Passing, self.0.serving, Box::default())
     }
 
     /// Those that carry all of these labels.
@@ -192,7 +201,7 @@ impl Candidates {
             return self.passing(|endpoint| carries(endpoint, labels));
         }
         let carrying = self.members(|endpoint| carries(endpoint, labels));
-        let candidates = Self::lasting(carrying, self.0.serving, Box::default());
+        let candidates = Self::lasting(carrying, self.0.unit, self.0.serving, Box::default());
         self.remember(labels, &candidates);
         candidates
     }
@@ -255,13 +264,13 @@ fn all_equal(weights: &[u32]) -> bool {
     weights.iter().all(|weight| weights.first() == Some(weight))
 }
 
-/// The weights without their greatest common divisor: short cycles make smooth rotations.
-fn reduced(mut weights: Vec<u32>) -> Vec<u32> {
+/// The weights without their greatest common divisor, and this: short cycles make smooth rotations.
+fn reduced(mut weights: Vec<u32>) -> (Vec<u32>, u32) {
     let divisor = weights.iter().copied().fold(0, common_divisor).max(1);
     for weight in &mut weights {
         *weight /= divisor;
     }
-    weights
+    (weights, divisor)
 }
 
 fn common_divisor(a: u32, b: u32) -> u32 {

@@ -10,10 +10,12 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
+use weir_config::Balance;
 
 use self::members::Rules;
 use crate::{
     affinity::{Affinity, Owner},
+    balance::{self, Balancer, Hashing},
     candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
     retry::RetryBudget,
@@ -30,6 +32,8 @@ pub struct Cluster {
     /// Held while members come or go, and told when they have.
     membership: Mutex<watch::Sender<()>>,
     candidates: ArcSwap<Candidates>,
+    /// Where the balance is a hash.
+    hashing: Option<Arc<Hashing>>,
     affinity: Option<Arc<Affinity>>,
     retry_budget: RetryBudget,
 }
@@ -51,6 +55,13 @@ impl Cluster {
         Arc::new(Self {
             affinity: affinity(config, previous),
             candidates: ArcSwap::from_pointee(candidates(&members, config)),
+            hashing: match &config.balance {
+                Balance::Hash(hash) => {
+                    let former = previous.and_then(|previous| previous.hashing.as_deref());
+                    Some(Hashing::over(hash.algorithm, &members, former))
+                }
+                _ => None,
+            },
             members: ArcSwap::from_pointee(members),
             membership: Mutex::default(),
             retry_budget: match previous {
@@ -85,6 +96,27 @@ impl Cluster {
     #[inline]
     pub fn candidates(&self) -> Guard<Arc<Candidates>> {
         self.candidates.load()
+    }
+
+    /// A native balancer for one worker.
+    pub fn balancer(&self) -> Box<dyn Balancer> {
+        balance::balancer(&self.config.balance, self.hashing.as_ref())
+    }
+
+    /// Take the time to a response's head into what is known of its endpoint.
+    pub fn observe(&self, endpoint: &Endpoint, latency: Duration, now: Instant) {
+        endpoint.observe(latency);
+        if let Balance::LeastTime { decay } = self.config.balance {
+            endpoint.observe_peak(latency, now, decay);
+        }
+    }
+
+    /// Take note of an attempt that began then and ended without a response.
+    pub fn observe_failure(&self, endpoint: &Endpoint, began: Instant) {
+        if let Balance::LeastTime { decay } = self.config.balance {
+            let now = Instant::now();
+            endpoint.raise_peak(now - began, now, decay);
+        }
     }
 
     /// The endpoint of an id, whatever its state.
@@ -165,6 +197,9 @@ impl Cluster {
         let Some(after) = change(&before) else { return };
         let after = Arc::new(after);
         self.members.store(Arc::clone(&after));
+        if let Some(hashing) = &self.hashing {
+            hashing.list(&after);
+        }
         self.publish();
         membership.send_replace(());
         for endpoint in after.iter() {

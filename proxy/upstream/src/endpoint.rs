@@ -11,12 +11,15 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::standing::{Moment, Standing, State, Status};
+use crate::{
+    peak::Peak,
+    standing::{Moment, Standing, State, Status},
+};
 
 /// What all workers write on every exchange: alone on its cache lines (two, since processors fetch
 /// them in pairs), so that busy endpoints do not slow the reading of their neighbours.
@@ -25,6 +28,7 @@ use crate::standing::{Moment, Standing, State, Status};
 pub(crate) struct Load {
     in_flight: AtomicU32,
     latency: AtomicU32,
+    peak: Peak,
 }
 
 /// One address in a cluster.
@@ -128,6 +132,22 @@ impl Endpoint {
             before => smooth(before, sample),
         };
         self.load.latency.store(smoothed, Relaxed);
+    }
+
+    /// Take a response's time into the latency that balancing by time goes by.
+    pub(crate) fn observe_peak(&self, latency: Duration, now: Instant, decay: Duration) {
+        self.load.peak.observe(latency, now, decay);
+    }
+
+    /// The same for an attempt that ended without a response: it can only make the latency longer.
+    pub(crate) fn raise_peak(&self, latency: Duration, now: Instant, decay: Duration) {
+        self.load.peak.raise(latency, now, decay);
+    }
+
+    /// The latency that balancing by time goes by, in microseconds; none before the first sample.
+    #[inline]
+    pub(crate) fn peak(&self, now: Instant, decay: Duration) -> Option<f64> {
+        self.load.peak.read(now, decay)
     }
 
     /// What it is good for now.

@@ -9,6 +9,7 @@
 //! Modules are listed ground floor first; each imports only from those above it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod peak;
 mod rng;
 mod tls;
 
@@ -35,7 +36,7 @@ pub mod connection;
 pub mod h2_body;
 
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
-pub use balance::{Balancer, balancer};
+pub use balance::{Balancer, KeyHash, Occasion};
 pub use candidates::{Candidates, Serving};
 pub use cluster::{Cluster, Members};
 pub use endpoint::{Endpoint, InFlight, OwnedInFlight};

@@ -40,6 +40,22 @@ impl<'a> Node<'a> {
             .or_else(|| self.fault(format!("{integer} is out of range"), format!("write {wanted}")))
     }
 
+    /// A number with at most two digits after its point, in hundredths within `range`.
+    pub(crate) fn hundredths(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        let show = |hundredths: u32| f64::from(hundredths) / 100.0;
+        let wanted = format!("a number from {} to {}", show(*range.start()), show(*range.end()));
+        let number = match self.value {
+            DeValue::Integer(integer) => whole(integer).map(|number| number as f64),
+            DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
+            _ => return self.mistyped(&wanted, &format!("{wanted}, without quotes")),
+        };
+        let hundredths = number.map(|number: f64| (number * 100.0).round());
+        hundredths
+            .filter(|number| (show(*range.start()) * 100.0..=show(*range.end()) * 100.0).contains(number))
+            .map(|number| number as u32)
+            .or_else(|| self.fault("this number is out of range", format!("write {wanted}")))
+    }
+
     /// A duration within `range`.
     pub(crate) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.timed("a duration", "a number with its unit, as in `\"30s\"`")?;

@@ -136,11 +136,11 @@ fn address(node: &Node<'_>) -> Option<RequestKey> {
     }
 }
 
-fn header_name(node: &Node<'_>) -> Option<String> {
+pub(super) fn header_name(node: &Node<'_>) -> Option<String> {
     checked(node, "`\"x-session\"`", syntax::header_name)
 }
 
-fn parameter(node: &Node<'_>) -> Option<String> {
+pub(super) fn parameter(node: &Node<'_>) -> Option<String> {
     match node.string("`\"session\"`")? {
         "" => node.fault("a query parameter has a name", "write `\"session\"`"),
         name => Some(name.to_owned()),
@@ -191,7 +191,7 @@ fn time<'a>(
     (Some(node), Some(time))
 }
 
-fn cookie_name(node: &Node<'_>) -> Option<String> {
+pub(super) fn cookie_name(node: &Node<'_>) -> Option<String> {
     text(node, "`\"weir\"`", |name| match syntax::is_token(name) {
         true => Ok(()),
         false => Err((format!("`{name}` is not a cookie name"), "use letters, digits, `-` and `_`".to_owned())),

@@ -56,6 +56,24 @@ pub(super) fn exactly_one(
     }
 }
 
+/// Notes when not exactly one of several keys is there.
+pub(super) fn one_of(table: &Table<'_>, nodes: &[Option<&Node<'_>>], keys: &[&str]) {
+    let mut present = nodes.iter().flatten();
+    let Some(first) = present.next() else {
+        let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let (last, others) = quoted
+            .split_last()
+            .map_or((String::new(), String::new()), |(last, others)| (last.clone(), others.join(", ")));
+        table.fault(&format!("one of {others} and {last} is missing"), &format!("add {others} or {last}"));
+        return;
+    };
+    for other in present {
+        let (first, other_name) = (first.name(), other.name());
+        let problem = format!("`{first}` and `{other_name}` exclude each other");
+        other.key_fault(problem, format!("keep `{first}` or `{other_name}`"));
+    }
+}
+
 fn bind<'a>(node: &Node<'a>, own: Map<String, Value>, names: &Names<'a>) -> Option<Binding> {
     let name = node.reference("plugin", &names.plugins)?;
     names.used_plugins.borrow_mut().insert(name);

@@ -7,14 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Names, WAIT, affinity::affinity, checked, count, health::health, named, zone};
+use super::{Names, WAIT, affinity::affinity, balance::balance, checked, count, health::health, named, zone};
 use crate::{
     model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::{Node, Table},
-    read::{
-        attempts::{retries, retry_budget},
-        bindings::{beside, exactly_one},
-    },
+    read::attempts::{retries, retry_budget},
     syntax,
 };
 
@@ -145,51 +142,6 @@ fn labels(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
         Some((node.name().to_owned(), value.to_owned()))
     };
     Some(entries.iter().filter_map(label).collect())
-}
-
-fn balance<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance> {
-    let Some(word) = node.as_string() else {
-        return balance_table(node, names);
-    };
-    if names.plugins.contains(&word) {
-        let remedy = format!("write `{{ plugin = \"{word}\" }}`");
-        return node.fault(format!("`{word}` is a plugin"), remedy);
-    }
-    node.choice(&[("round-robin", Word::RoundRobin), ("random", Word::Random), ("least-request", Word::LeastRequest)])
-        .map(Word::meant)
-}
-
-#[derive(Clone, Copy)]
-enum Word {
-    RoundRobin,
-    Random,
-    LeastRequest,
-}
-
-impl Word {
-    fn meant(self) -> Balance {
-        match self {
-            Self::RoundRobin => Balance::RoundRobin,
-            Self::Random => Balance::Random,
-            Self::LeastRequest => Balance::LeastRequest { choices: 2 },
-        }
-    }
-}
-
-fn balance_table<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance> {
-    let table = node.table("`\"round-robin\"` or `{ plugin = \"NAME\" }`")?;
-    let least = table.get("least-request");
-    let plugin = table.get("plugin");
-    let own = table.get("settings");
-    exactly_one(&table, ("plugin", plugin.as_ref()), ("least-request", least.as_ref()));
-    table.done();
-    let choices = least.and_then(|node| {
-        let table = node.table("`{ choices = 2 }`")?;
-        let choices = table.read("choices", |node| node.integer(2..=16)).unwrap_or(2);
-        table.done();
-        Some(Balance::LeastRequest { choices })
-    });
-    choices.or(beside(plugin.as_ref(), own.as_ref(), names).map(Balance::Plugin))
 }
 
 fn tls(node: &Node<'_>) -> Option<UpstreamTls> {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use super::{
     affinity::Affinity,
     attempts::{Retries, RetryBudget},
+    balance::Balance,
     scalar::{Address, Duration, Settings, Statuses},
 };
 
@@ -102,43 +103,6 @@ struct FullEndpoint {
     /// Serves only when no other may be picked.
     #[schemars(extend("default" = false))]
     backup: Option<bool>,
-}
-
-/// Which endpoint a request goes to.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Balance {
-    /// An algorithm of ours.
-    Word(BalanceWord),
-    /// The least loaded of some random endpoints.
-    LeastRequest(LeastRequest),
-    /// A plugin with the balancer role.
-    Plugin(super::OwnBinding),
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", inline)]
-enum BalanceWord {
-    RoundRobin,
-    Random,
-    LeastRequest,
-}
-
-/// The least loaded of some random endpoints.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct LeastRequest {
-    /// How they are drawn.
-    least_request: Choices,
-}
-
-/// How endpoints are drawn.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct Choices {
-    /// How many are drawn.
-    #[schemars(range(min = 2, max = 16), extend("default" = 2))]
-    choices: Option<u32>,
 }
 
 /// Active health check.

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{EXAMPLE, Folder};
 use crate::{
-    Action, AffinityKind, Balance, ByteSize, Config, Grant, HealthKind, HostMatch, LogFormat, MarkCookie, MarkMode,
-    OnFailure, OnLost, PathMatch, RequestKey, ResponseKey, RetryOn, load,
+    Action, AffinityKind, Balance, ByteSize, Choices, Config, Grant, Hash, HashAlgorithm, HashKey, HealthKind,
+    HostMatch, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, RequestKey, ResponseKey, RetryOn, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -158,13 +158,35 @@ fn sessions_are_known_in_several_ways() {
     assert_eq!((prefix.idle, prefix.on_lost), (None, OnLost::Reject));
 }
 
+fn hash(key: HashKey, algorithm: HashAlgorithm, balance_factor: Option<u32>) -> Balance {
+    Balance::Hash(Hash { key, algorithm, balance_factor })
+}
+
 #[test]
 fn balance_has_several_spellings() {
     let folder = Folder::new();
     for (balance, meant) in [
         ("\"random\"", Balance::Random),
-        ("\"least-request\"", Balance::LeastRequest { choices: 2 }),
-        ("{ least-request = { choices = 3 } }", Balance::LeastRequest { choices: 3 }),
+        ("\"least-request\"", Balance::LeastRequest(Choices::Drawn(2))),
+        ("{ least-request = { choices = 3 } }", Balance::LeastRequest(Choices::Drawn(3))),
+        ("{ least-request = \"full\" }", Balance::LeastRequest(Choices::All)),
+        ("\"least-time\"", Balance::LeastTime { decay: Duration::from_secs(10) }),
+        ("{ least-time = { decay = \"1s\" } }", Balance::LeastTime { decay: Duration::from_secs(1) }),
+        ("\"first\"", Balance::First { max_requests: 100 }),
+        ("{ first = { max-requests = 7 } }", Balance::First { max_requests: 7 }),
+        ("\"source-hash\"", hash(HashKey::Source, HashAlgorithm::Ring, None)),
+        ("{ hash = \"source\" }", hash(HashKey::Source, HashAlgorithm::Ring, None)),
+        (
+            "{ hash = { header = \"X-User\" }, algorithm = \"maglev\", balance-factor = 1.25 }",
+            hash(HashKey::Header("x-user".into()), HashAlgorithm::Maglev, Some(125)),
+        ),
+        (
+            "{ hash = { cookie = \"u\" }, balance-factor = 2 }",
+            hash(HashKey::Cookie("u".into()), HashAlgorithm::Ring, Some(200)),
+        ),
+        ("{ hash = { query = \"u\" } }", hash(HashKey::Query("u".into()), HashAlgorithm::Ring, None)),
+        ("{ hash = \"path\" }", hash(HashKey::Path, HashAlgorithm::Ring, None)),
+        ("{ hash = \"router\" }", hash(HashKey::Router, HashAlgorithm::Ring, None)),
     ] {
         let text = EXAMPLE.replace("\"round-robin\"", balance);
         assert_eq!(folder.parse(&text).unwrap().config.clusters[1].balance, meant);

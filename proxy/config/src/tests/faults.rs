@@ -244,6 +244,39 @@ fn affinity() {
 }
 
 #[test]
+fn balance() {
+    let even = "\"round-robin\"";
+    let key = "clusters.web.balance";
+    each(&[
+        (even, "\"source\"", key, "not possible", "`source-hash`"),
+        (even, "{}", key, "one of `least-request`, `least-time`, `first`, `hash` and `plugin`", "add"),
+        (even, "{ first = {}, least-time = {} }", "clusters.web.balance.first", "exclude", "keep"),
+        (even, "{ least-request = \"all\" }", "clusters.web.balance.least-request", "not possible", "`full`"),
+        (even, "{ first = { max-requests = 0 } }", "clusters.web.balance.first.max-requests", "range", "1 to 1000000"),
+        (even, "{ least-time = { decay = 5 } }", "clusters.web.balance.least-time.decay", "found a whole", "\"30s\""),
+        (even, "{ hash = \"client\" }", "clusters.web.balance.hash", "not possible", "`source`"),
+        (even, "{ hash = {} }", "clusters.web.balance.hash", "one of `header`, `cookie` and `query`", "add"),
+        (even, "{ hash = { header = \"x y\" } }", "clusters.web.balance.hash.header", "not a header", "`x-team`"),
+        (even, "{ hash = { query = \"\" } }", "clusters.web.balance.hash.query", "has a name", "\"session\""),
+        (
+            even,
+            "{ hash = \"path\", balance-factor = 1 }",
+            "clusters.web.balance.balance-factor",
+            "range",
+            "1.01 to 100",
+        ),
+        (
+            even,
+            "{ hash = \"path\", balance-factor = \"2\" }",
+            "clusters.web.balance.balance-factor",
+            "string",
+            "quotes",
+        ),
+        (even, "{ first = {}, algorithm = \"ring\" }", "clusters.web.balance.algorithm", "belongs to a hash", "add"),
+    ]);
+}
+
+#[test]
 fn missing_keys_are_told_at_the_table() {
     let folder = Folder::new();
     let text = "[listeners.web]\n\n[clusters.c]\n[plugins.p]\n[[routes]]\nname = \"r\"\n";

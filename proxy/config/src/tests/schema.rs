@@ -75,9 +75,12 @@ fn readers_and_schema_know_the_same_keys() {
         ("Respond", route(&format!("respond = {{ {odd} }}"))),
         ("Cluster", cluster(odd)),
         ("FullEndpoint", cluster(&format!("endpoints = [{{ {odd} }}]"))),
-        ("LeastRequest OwnBinding", cluster(&format!("balance = {{ {odd} }}"))),
+        ("LeastRequest LeastTime First Hash OwnBinding", cluster(&format!("balance = {{ {odd} }}"))),
         ("Choices", cluster(&format!("balance = {{ least-request = {{ {odd} }} }}"))),
         ("Affinity", cluster(&format!("affinity = {{ {odd} }}"))),
+        ("Memory", cluster(&format!("balance = {{ least-time = {{ {odd} }} }}"))),
+        ("Room", cluster(&format!("balance = {{ first = {{ {odd} }} }}"))),
+        ("KeyField", cluster(&format!("balance = {{ hash = {{ {odd} }} }}"))),
         ("Cookie", cluster(&format!("affinity.cookie = {{ {odd} }}"))),
         ("Learn", cluster(&format!("affinity.learn = {{ {odd} }}"))),
         ("LearnMatch", cluster(&format!("affinity.learn.match = {{ {odd} }}"))),
@@ -115,12 +118,15 @@ fn terse() -> Value {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-request": {} },
                 "affinity": { "plugin": "p" },
             },
+            "c": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-time": {} } },
+            "d": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "first": {} } },
+            "e": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "hash": "path" } },
         },
     })
 }
 
 /// The tables of [`terse`] with their names in the schema.
-const PLACES: [(&str, &str); 21] = [
+const PLACES: [(&str, &str); 24] = [
     ("/process", "Process"),
     ("/access-log", "AccessLog"),
     ("/listeners/l/limits", "Limits"),
@@ -142,6 +148,9 @@ const PLACES: [(&str, &str); 21] = [
     ("/clusters/a/retry-budget", "RetryBudget"),
     ("/clusters/b/balance/least-request", "Choices"),
     ("/clusters/b/affinity", "Affinity"),
+    ("/clusters/c/balance/least-time", "Memory"),
+    ("/clusters/d/balance/first", "Room"),
+    ("/clusters/e/balance", "Hash"),
 ];
 
 fn meaning(folder: &Folder, file: &Value) -> Config {

@@ -5,9 +5,9 @@ mod attempts;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
-    Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Cluster, Config, Endpoint, Health, HealthKind,
-    HostMatch, Listener, MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, PathMatch, Plugin, ProxyProtocol,
-    ProxyVersion, RequestKey, ResponseKey, Route,
+    Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Endpoint, Hash,
+    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, Listener, MarkCookie, MarkMode, Match, Network, OnFailure,
+    OnLost, PathMatch, Plugin, ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route,
 };
 
 use super::check::count;
@@ -185,9 +185,35 @@ fn of_balance(balance: &Balance) -> String {
     match balance {
         Balance::RoundRobin => "round robin by weight".to_owned(),
         Balance::Random => "random by weight".to_owned(),
-        Balance::LeastRequest { choices } => format!("the least loaded of {choices} random endpoints"),
+        Balance::LeastRequest(Choices::Drawn(choices)) => format!("the least loaded of {choices} random endpoints"),
+        Balance::LeastRequest(Choices::All) => "the least loaded endpoint".to_owned(),
+        Balance::LeastTime { decay } => {
+            format!("the quicker of 2 random endpoints by latency and load, remembered for {}", time(*decay))
+        }
+        Balance::First { max_requests } => {
+            format!("the first endpoint in file order with fewer than {}", count(*max_requests as usize, "request"))
+        }
+        Balance::Hash(hash) => of_hash(hash),
         Balance::Plugin(binding) => format!("{}, else round robin", of_binding(binding)),
     }
+}
+
+fn of_hash(hash: &Hash) -> String {
+    let key = match &hash.key {
+        HashKey::Source => "the client's address".to_owned(),
+        HashKey::Path => "the path".to_owned(),
+        HashKey::Router => "the key a router plugin names".to_owned(),
+        HashKey::Header(name) => format!("header {name}"),
+        HashKey::Cookie(name) => format!("cookie {name}"),
+        HashKey::Query(name) => format!("query parameter {name}"),
+    };
+    let table = match hash.algorithm {
+        HashAlgorithm::Ring => "on a ketama ring",
+        HashAlgorithm::Maglev => "in a Maglev table",
+    };
+    let bound = hash.balance_factor.map(|percent| format!(", at most {percent} percent of its share of the load"));
+    let keyless = if hash.key == HashKey::Source || hash.key == HashKey::Path { "" } else { "; without it random" };
+    format!("by {key} {table}{}{keyless}", bound.unwrap_or_default())
 }
 
 fn of_affinity(affinity: &Affinity) -> String {

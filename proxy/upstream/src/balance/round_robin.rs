@@ -6,46 +6,32 @@
 
 use std::collections::BTreeMap;
 
-use super::{Balancer, schedule::Schedule};
+use super::{Balancer, Occasion, recent::Recent, schedule::Schedule};
 use crate::{candidates::Candidates, rng::Rng};
 
-/// Sets of candidates whose rotation is kept: the whole cluster, and subsets by labels.
-const MOST_ROTATIONS: usize = 8;
 /// Most steps that a rotation is turned before its first pick.
 const MOST_STEPS: u64 = 64;
 
 /// Round robin over whatever sets of candidates come by.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
-    /// Most lately used first, with the epoch each belongs to.
-    rotations: Vec<(u64, Rotation)>,
+    rotations: Recent<Rotation>,
 }
 
 impl Balancer for RoundRobin {
     #[inline]
-    fn pick(&mut self, candidates: &Candidates, rng: &mut Rng) -> Option<usize> {
-        if candidates.is_passing() {
-            return candidates.draw(rng);
-        }
-        match self.rotations.first_mut() {
-            Some((epoch, rotation)) if *epoch == candidates.epoch() => rotation.step(),
-            _ => self.recall(candidates, rng)?.step(),
-        }
+    fn pick(&mut self, candidates: &Candidates, occasion: Occasion<'_>) -> Option<usize> {
+        self.turn(candidates, occasion.rng)
     }
 }
 
 impl RoundRobin {
-    /// The rotation of these candidates, brought to the front.
-    fn recall(&mut self, candidates: &Candidates, rng: &mut Rng) -> Option<&mut Rotation> {
-        let epoch = candidates.epoch();
-        let known = self.rotations.iter().position(|(kept, _)| *kept == epoch);
-        let position = known.unwrap_or_else(|| {
-            self.rotations.truncate(MOST_ROTATIONS - 1);
-            self.rotations.push((epoch, Rotation::new(candidates, rng)));
-            self.rotations.len() - 1
-        });
-        self.rotations.get_mut(..=position)?.rotate_right(1);
-        self.rotations.first_mut().map(|(_, rotation)| rotation)
+    #[inline]
+    fn turn(&mut self, candidates: &Candidates, rng: &mut Rng) -> Option<usize> {
+        if candidates.is_passing() {
+            return candidates.draw(rng);
+        }
+        self.rotations.of(candidates.epoch(), || Rotation::new(candidates, rng))?.step()
     }
 }
 

@@ -21,6 +21,7 @@ fn labels_narrow_and_the_same_labels_give_the_same_set() {
     assert_eq!((subset.len(), subset.weight(0), subset.weight(1)), (2, 2, 3));
     assert_eq!(whole.with_labels(&label("v2")).epoch(), subset.epoch());
     assert_ne!(subset.epoch(), whole.epoch());
+    assert_eq!((subset.full_weight(0), subset.full_weight(1)), (200, 300));
     assert!(whole.with_labels(&label("v3")).is_empty());
     assert_eq!(whole.with_labels(&[]).epoch(), whole.epoch());
 }
@@ -50,6 +51,7 @@ fn a_common_divisor_is_taken_out() {
     let cluster = Cluster::build(&fixture::cluster(&[4, 6]), None);
     let candidates = cluster.candidates();
     assert_eq!((candidates.weight(0), candidates.weight(1)), (2, 3));
+    assert_eq!((candidates.full_weight(0), candidates.full_weight(1)), (400, 600));
 }
 
 #[test]

@@ -240,3 +240,25 @@ fn affinity_in_words() {
         assert_eq!(told, format!("affinity: {words}, {end}"));
     }
 }
+
+#[test]
+fn every_balance_is_told_in_words() {
+    let hash = |key, algorithm, balance_factor| Balance::Hash(Hash { key, algorithm, balance_factor });
+    for (balance, words) in [
+        (Balance::Random, "random by weight"),
+        (Balance::LeastRequest(Choices::Drawn(3)), "the least loaded of 3 random endpoints"),
+        (Balance::LeastRequest(Choices::All), "the least loaded endpoint"),
+        (
+            Balance::LeastTime { decay: Duration::from_secs(10) },
+            "the quicker of 2 random endpoints by latency and load, remembered for 10s",
+        ),
+        (Balance::First { max_requests: 8 }, "the first endpoint in file order with fewer than 8 requests"),
+        (hash(HashKey::Source, HashAlgorithm::Ring, None), "by the client's address on a ketama ring"),
+        (
+            hash(HashKey::Header("x-user".into()), HashAlgorithm::Maglev, Some(125)),
+            "by header x-user in a Maglev table, at most 125 percent of its share of the load; without it random",
+        ),
+    ] {
+        assert_eq!(of_balance(&balance), words);
+    }
+}

@@ -19,7 +19,7 @@ proptest! {
         let (mut rng, mut balancer) = (Rng::new(seed), RoundRobin::default());
         let mut taken = vec![0_u64; weights.len()];
         for _ in 0..picks {
-            taken[balancer.pick(&candidates, &mut rng).unwrap()] += 1;
+            taken[balancer.turn(&candidates, &mut rng).unwrap()] += 1;
         }
         let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
         for (count, &weight) in taken.iter().zip(&weights) {
@@ -32,9 +32,9 @@ proptest! {
 fn equal_endpoints_take_turns() {
     let candidates = candidates(&[7; 5]);
     let (mut rng, mut balancer) = (Rng::new(1), RoundRobin::default());
-    let first = balancer.pick(&candidates, &mut rng).unwrap();
+    let first = balancer.turn(&candidates, &mut rng).unwrap();
     for turn in 1..20 {
-        let pick = balancer.pick(&candidates, &mut rng);
+        let pick = balancer.turn(&candidates, &mut rng);
         assert_eq!(pick, Some((first + turn) % 5));
     }
 }
@@ -42,7 +42,7 @@ fn equal_endpoints_take_turns() {
 #[test]
 fn workers_start_at_different_endpoints() {
     let candidates = candidates(&[1; 100]);
-    let first = |seed| RoundRobin::default().pick(&candidates, &mut Rng::new(seed));
+    let first = |seed| RoundRobin::default().turn(&candidates, &mut Rng::new(seed));
     let firsts: std::collections::BTreeSet<_> = (0..8).map(first).collect();
     assert!(firsts.len() > 4, "{firsts:?}");
 }
@@ -51,7 +51,7 @@ fn workers_start_at_different_endpoints() {
 fn a_heavy_endpoint_is_interleaved_with_the_light_ones() {
     let candidates = candidates(&[4, 1, 1, 1, 1]);
     let (mut rng, mut balancer) = (Rng::new(3), RoundRobin::default());
-    let picks: Vec<_> = (0..80).map(|_| balancer.pick(&candidates, &mut rng).unwrap()).collect();
+    let picks: Vec<_> = (0..80).map(|_| balancer.turn(&candidates, &mut rng).unwrap()).collect();
     let run = picks.chunk_by(|a, b| a == b).map(<[usize]>::len).max().unwrap();
     assert!(run <= 2, "{picks:?}");
 }
@@ -67,25 +67,15 @@ fn a_subset_between_does_not_disturb_the_rotation() {
     let (mut rng, mut balancer) = (Rng::new(9), RoundRobin::default());
     let (mut of_whole, mut of_subset) = ([0; 4], [0; 2]);
     for _ in 0..40 {
-        of_whole[balancer.pick(&whole, &mut rng).unwrap()] += 1;
+        of_whole[balancer.turn(&whole, &mut rng).unwrap()] += 1;
         let subset = whole.with_labels(&labels);
-        of_subset[balancer.pick(&subset, &mut rng).unwrap()] += 1;
+        of_subset[balancer.turn(&subset, &mut rng).unwrap()] += 1;
     }
     assert_eq!((of_whole, of_subset), ([10; 4], [20; 2]));
 }
 
 #[test]
-fn old_rotations_are_forgotten() {
-    let cluster = fixture::cluster(&[1, 2, 3]);
-    let (mut rng, mut balancer) = (Rng::new(1), RoundRobin::default());
-    for _ in 0..50 {
-        balancer.pick(&Cluster::build(&cluster, None).candidates(), &mut rng);
-    }
-    assert_eq!(balancer.rotations.len(), MOST_ROTATIONS);
-}
-
-#[test]
 fn nothing_to_pick_gives_none() {
     let mut balancer = RoundRobin::default();
-    assert_eq!(balancer.pick(&candidates(&[0]), &mut Rng::new(1)), None);
+    assert_eq!(balancer.turn(&candidates(&[0]), &mut Rng::new(1)), None);
 }

@@ -1,0 +1,179 @@
+//! Which endpoint a request goes to, by each algorithm, between real endpoints.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use http::Method;
+
+use super::harness::{Client, Endpoint, Reply, Reserved, Setup, Weir, empty, request, until};
+
+const BY_USER: &str = r#"balance = { hash = { header = "x-user" } }"#;
+const USERS: usize = 24;
+
+async fn three() -> [Endpoint; 3] {
+    [Endpoint::start("a").await, Endpoint::start("b").await, Endpoint::start("c").await]
+}
+
+fn addresses(endpoints: &[Endpoint]) -> Vec<SocketAddr> {
+    endpoints.iter().map(|endpoint| endpoint.address).collect()
+}
+
+async fn ask(weir: &Weir, path: &str, header: Option<(&str, &str)>) -> Reply {
+    let asked = request(Method::GET, path);
+    let asked = if let Some((name, value)) = header { asked.header(name, value) } else { asked };
+    Client::http1(weir.web()).await.ask(asked.body(empty()).unwrap()).await
+}
+
+/// Which endpoint each user meets; twice, over fresh connections and so by any worker.
+async fn homes(weir: &Weir) -> BTreeMap<String, String> {
+    let mut homes = BTreeMap::new();
+    for user in (0..USERS).chain(0..USERS).map(|number| format!("user-{number}")) {
+        let met = ask(weir, "/", Some(("x-user", &user))).await.text().to_owned();
+        let before = homes.insert(user, met.clone());
+        assert!(before.is_none_or(|before| before == met));
+    }
+    homes
+}
+
+#[tokio::test]
+async fn a_user_meets_the_same_endpoint_and_a_removal_moves_only_its_users() {
+    for balance in [BY_USER, r#"balance = { hash = { header = "x-user" }, algorithm = "maglev" }"#] {
+        let endpoints = three().await;
+        let checks =
+            r#"health = { http = { path = "/health" }, interval = "20ms", timeout = "5s", fall = 1, rise = 1 }"#;
+        let weir = Weir::before_with(&addresses(&endpoints), &format!("{balance}\n{checks}")).await;
+        let before = homes(&weir).await;
+        let out = &endpoints[0];
+        assert!(before.values().any(|met| met == out.name) && before.values().any(|met| met != out.name));
+        out.set_healthy(false);
+        weir.endpoint_is("web", out.address, "unhealthy").await;
+        for (user, met) in homes(&weir).await {
+            assert!(met != out.name && (met == before[&user] || before[&user] == out.name), "{user}");
+        }
+        out.set_healthy(true);
+        weir.endpoint_is("web", out.address, "healthy").await;
+        assert_eq!(homes(&weir).await, before);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_gives_its_users_to_the_next() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), BY_USER).await;
+    let before = homes(&weir).await;
+    let [a, _b, _c] = endpoints;
+    let _refusing: Reserved = a.stop().await;
+    for (user, met) in homes(&weir).await {
+        assert!(met != "a" && (met == before[&user] || before[&user] == "a"), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn keys_come_from_where_the_cluster_says() {
+    let endpoints = three().await;
+    let listed = addresses(&endpoints);
+    for (hash, path, header) in [
+        (r#"{ cookie = "user" }"#, "/x", Some(("cookie", "a=1; user=ada"))),
+        (r#"{ query = "user" }"#, "/x?a=1&user=ada", None),
+        (r#""path""#, "/ada?x=1", None),
+        (r#""source""#, "/x", None),
+    ] {
+        let weir = Weir::before_with(&listed, &format!("balance = {{ hash = {hash} }}")).await;
+        let home = ask(&weir, path, header).await.text().to_owned();
+        for _ in 0..12 {
+            assert_eq!(ask(&weir, path, header).await.text(), home, "{hash}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keyless_requests_are_spread() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), BY_USER).await;
+    for _ in 0..60 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    assert!(endpoints.iter().all(|endpoint| endpoint.requests() > 4));
+}
+
+/// Opens requests that stay under way, one after the other.
+async fn hang(weir: &Weir, endpoints: &[Endpoint], count: usize, user: &str) -> Vec<tokio::task::JoinHandle<()>> {
+    let before: usize = endpoints.iter().map(Endpoint::requests).sum();
+    let mut open = Vec::new();
+    for number in 1..=count {
+        let mut client = Client::http1(weir.web()).await;
+        let asked = request(Method::GET, "/late").header("x-user", user).body(empty()).unwrap();
+        open.push(tokio::spawn(async move { drop(client.send(asked).await) }));
+        until("the request to arrive", || endpoints.iter().map(Endpoint::requests).sum::<usize>() == before + number)
+            .await;
+    }
+    open
+}
+
+fn loads(endpoints: &[Endpoint]) -> Vec<usize> {
+    let mut loads: Vec<_> = endpoints.iter().map(Endpoint::requests).collect();
+    loads.sort_unstable();
+    loads
+}
+
+#[tokio::test]
+async fn a_bounded_load_spills_to_the_next() {
+    let endpoints = three().await;
+    let balance = r#"balance = { hash = { header = "x-user" }, balance-factor = 1.5 }"#;
+    let weir = Weir::before_with(&addresses(&endpoints), balance).await;
+    let _open = hang(&weir, &endpoints, 12, "ada").await;
+    let loads = loads(&endpoints);
+    assert!(loads[2] <= 6 && loads[1] > 0, "of 12, none beyond 1.5 times a third: {loads:?}");
+    let weir = Weir::before_with(&addresses(&endpoints), BY_USER).await;
+    let before: Vec<_> = endpoints.iter().map(Endpoint::requests).collect();
+    let _open = hang(&weir, &endpoints, 6, "ada").await;
+    let more: Vec<_> = endpoints.iter().zip(before).map(|(endpoint, before)| endpoint.requests() - before).collect();
+    assert!(more.contains(&6), "without a bound all go home: {more:?}");
+}
+
+#[tokio::test]
+async fn endpoints_fill_in_order() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), "balance = { first = { max-requests = 2 } }").await;
+    let open = hang(&weir, &endpoints, 5, "any").await;
+    assert_eq!(endpoints.each_ref().map(Endpoint::requests), [2, 2, 1]);
+    endpoints[0].open();
+    for request in open.into_iter().take(2) {
+        request.await.unwrap();
+    }
+    assert_eq!(ask(&weir, "/", None).await.text(), "a", "room again");
+}
+
+#[tokio::test]
+async fn the_full_choice_finds_the_idle_one() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), r#"balance = { least-request = "full" }"#).await;
+    let _open = hang(&weir, &endpoints, 6, "any").await;
+    assert_eq!(endpoints.each_ref().map(Endpoint::requests), [2, 2, 2]);
+}
+
+#[tokio::test]
+async fn least_time_avoids_the_slow_one() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), r#"balance = { least-time = { decay = "1d" } }"#).await;
+    let mut waiting = hang(&weir, &endpoints, 1, "any").await;
+    let slow = endpoints.iter().position(|endpoint| endpoint.requests() == 1).unwrap();
+    // Its first answer takes as long as all these; until then it gets no other request.
+    for _ in 0..100 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    endpoints[slow].open();
+    waiting.remove(0).await.unwrap();
+    for _ in 0..30 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    assert_eq!(endpoints[slow].requests(), 1);
+}
+
+#[test]
+fn the_check_says_how_requests_are_spread() {
+    let text = "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
+                [clusters.web]\nendpoints = [\"127.0.0.1:9001\"]\n";
+    let checked = Setup::new(&format!("{text}{BY_USER}\n")).check();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("balance: by header x-user on a ketama ring; without it random"), "{said}");
+}
