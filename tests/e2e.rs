@@ -31,6 +31,8 @@ mod e2e {
     mod shutdown;
     mod smoke;
     mod streaming;
+    mod tcp;
     mod tls;
+    mod tls_passthrough;
     mod websocket;
 }

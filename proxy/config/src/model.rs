@@ -149,6 +149,28 @@ pub struct Route {
     pub retries: Option<Retries>,
 }
 
+impl Route {
+    /// To a cluster, whatever comes.
+    pub fn to(cluster: Arc<str>) -> Self {
+        let (name, matcher, plugins) = (Arc::from(""), Match::default(), Vec::new());
+        Self {
+            name,
+            matcher,
+            plugins,
+            action: Action::Cluster(cluster),
+            timeout: None,
+            attempt_timeout: None,
+            retries: None,
+        }
+    }
+
+    /// Whether it takes connections of which nothing is read: it asks for nothing that only a request
+    /// shows, and leads to a cluster.
+    pub fn takes_connections(&self) -> bool {
+        self.matcher.is_of_connections() && self.plugins.is_empty() && matches!(self.action, Action::Cluster(_))
+    }
+}
+
 /// `match` of a route: every part that is given must fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Match {
@@ -164,6 +186,22 @@ pub struct Match {
     pub cookies: Vec<(String, String)>,
     /// Methods; empty is any.
     pub methods: Vec<String>,
+    /// Server name of TLS, or the authority a PROXY header told.
+    pub sni: Option<HostMatch>,
+    /// Protocols of ALPN, one of which must be the connection's; empty is any.
+    pub alpn: Vec<String>,
+    /// Networks of clients; empty is any.
+    pub client: Vec<Network>,
+    /// Name of the listener.
+    pub listener: Option<Arc<str>>,
+}
+
+impl Match {
+    /// Whether it asks for nothing but what is known of a connection before any request.
+    pub fn is_of_connections(&self) -> bool {
+        let Self { sni, alpn, client, listener, .. } = self.clone();
+        *self == Self { sni, alpn, client, listener, ..Self::default() }
+    }
 }
 
 /// `match.host`

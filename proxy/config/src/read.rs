@@ -29,6 +29,7 @@ const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from
 
 /// Names that the file declares, and those it uses.
 struct Names<'a> {
+    listeners: Vec<&'a str>,
     plugins: Vec<&'a str>,
     clusters: Vec<&'a str>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
@@ -44,10 +45,11 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let process = process::process(root);
     let admin = process::admin(root);
     let access_log = process::access_log(root);
-    let listeners = listeners::listeners(root);
+    let listeners = section(root, "listeners", "[listeners.NAME]");
     let plugins = section(root, "plugins", "[plugins.NAME]");
     let clusters = section(root, "clusters", "[clusters.NAME]");
     let names = Names {
+        listeners: listeners.iter().map(Node::name).collect(),
         plugins: plugins.iter().map(Node::name).collect(),
         clusters: clusters.iter().map(Node::name).collect(),
         used_plugins: RefCell::default(),
@@ -55,16 +57,17 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         zone: process.zone.clone(),
         read: plugins.iter().filter_map(plugins::plugin).collect(),
     };
+    let listeners = listeners::listeners(&listeners, &names);
     let routes = routes::routes(root, &names);
     let read: Vec<Cluster> = clusters.iter().filter_map(|node| clusters::cluster(node, &names)).collect();
     root.done();
     listeners::addresses_differ(&listeners, admin.as_ref());
-    warn::routes(&routes);
+    warn::routes(&routes, &listeners);
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());
     if !routes.iter().any(|(route, _)| has_plugins(route)) {
         warn::unused("cluster", &clusters, &names.used_clusters.borrow());
     }
-    warn::empty(root, listeners.len(), routes.len());
+    warn::empty(root, &listeners, &routes);
     Some(Config {
         process,
         admin: admin.map(|(admin, _)| admin),

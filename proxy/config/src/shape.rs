@@ -90,6 +90,11 @@ enum LogFormat {
 struct Listener {
     /// Where it listens; port 0 takes a free one.
     address: Address,
+    /// What its clients speak.
+    #[schemars(extend("default" = "http"))]
+    protocol: Option<Protocol>,
+    /// The cluster that takes its connections, where the protocol is not HTTP; without it routes decide.
+    cluster: Option<String>,
     /// Makes connections TLS.
     tls: Option<ListenerTls>,
     /// What a client may take.
@@ -98,6 +103,15 @@ struct Listener {
     forwarded: Option<Forwarded>,
     /// Takes the client's address from a PROXY header.
     proxy_protocol: Option<ProxyProtocol>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum Protocol {
+    Http,
+    Tcp,
+    Tls,
+    TlsPassthrough,
 }
 
 /// Takes the client's address from a PROXY header.
@@ -127,9 +141,12 @@ struct ListenerTls {
     /// The first is for clients whose server name fits none.
     #[schemars(length(min = 1))]
     certificates: Vec<Certificate>,
-    /// Offer HTTP/2 by ALPN.
+    /// Offer HTTP/2 by ALPN, where the protocol is HTTP.
     #[schemars(extend("default" = true))]
     http2: Option<bool>,
+    /// Protocols to agree on by ALPN, where the protocol is `tls`.
+    #[schemars(extend("default" = []))]
+    alpn: Option<Vec<String>>,
 }
 
 /// A certificate chain with its key, both PEM files.
@@ -158,7 +175,7 @@ struct Limits {
     /// From the first byte of a request to the end of its head.
     #[schemars(extend("default" = "10s"))]
     header_timeout: Option<Duration>,
-    /// Between two requests of a connection.
+    /// Between two requests of a connection; of other protocols than HTTP the longest silence, `10m` by default.
     #[schemars(extend("default" = "75s"))]
     idle_timeout: Option<Duration>,
     /// Longest wait for the next bytes of a body.
@@ -309,6 +326,22 @@ struct Match {
     /// Any of these; without it every method.
     #[schemars(length(min = 1))]
     methods: Option<Vec<String>>,
+    /// Server name of TLS: a host, or `*.` and a host for every one below it.
+    sni: Option<String>,
+    /// One of these protocols by ALPN.
+    alpn: Option<OneOrMore<String>>,
+    /// The client's address is in one of these networks.
+    client: Option<OneOrMore<Network>>,
+    /// The listener of this name.
+    listener: Option<String>,
+}
+
+/// One, or an array of them.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum OneOrMore<T> {
+    One(T),
+    More(#[schemars(length(min = 1))] Vec<T>),
 }
 
 /// An answer that needs no endpoint.

@@ -3,6 +3,7 @@
 mod document;
 mod example;
 mod faults;
+mod layer4;
 mod places;
 mod robust;
 mod schema;

@@ -1,18 +1,23 @@
 //! What is legal but surely not meant, seen over the whole file.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    model::{HostMatch, Match, PathMatch, Route},
+    model::{HostMatch, Listener, Match, Network, PathMatch, Protocol, Route},
     node::{Node, Table},
 };
 
 /// Routes that no request reaches, because an earlier one takes every request of theirs.
-pub(crate) fn routes(routes: &[(Route, Node<'_>)]) {
+pub(crate) fn routes(routes: &[(Route, Node<'_>)], listeners: &[(Listener, Node<'_>)]) {
+    let connections = listeners.iter().any(|(listener, _)| is_routed(listener));
     for (index, (route, node)) in routes.iter().enumerate() {
         let earlier = routes.iter().take(index);
-        let covering =
-            earlier.map(|(first, at)| (first, at.line())).find(|(first, _)| covers(&first.matcher, &route.matcher));
+        // What a narrower one takes beside requests is its own.
+        let takes_all = |first: &Route| {
+            let more = connections && route.takes_connections() && !first.takes_connections();
+            covers(&first.matcher, &route.matcher) && !more
+        };
+        let covering = earlier.map(|(first, at)| (first, at.line())).find(|(first, _)| takes_all(first));
         if let Some((first, line)) = covering {
             node.warn(
                 format!(
@@ -34,13 +39,29 @@ pub(crate) fn unused(what: &str, declared: &[Node<'_>], used: &BTreeSet<&str>) {
 }
 
 /// A process that does nothing.
-pub(crate) fn empty(root: &Table<'_>, listeners: usize, routes: usize) {
-    if listeners == 0 {
+pub(crate) fn empty(root: &Table<'_>, listeners: &[(Listener, Node<'_>)], routes: &[(Route, Node<'_>)]) {
+    if listeners.is_empty() {
         root.warn("there is no listener: nothing is accepted", "add `[listeners.NAME]`");
     }
-    if listeners > 0 && routes == 0 {
+    if routes.is_empty() && listeners.iter().any(|(listener, _)| listener.protocol == Protocol::Http) {
         root.warn("there is no route: every request gets 404", "add `[[routes]]`");
     }
+    for (listener, node) in listeners.iter().filter(|(listener, _)| is_routed(listener)) {
+        let takes = |route: &Route| route.takes_connections() && listens(route.matcher.listener.as_ref(), listener);
+        if !routes.iter().any(|(route, _)| takes(route)) {
+            let problem = format!("nothing takes the connections of `{}`: each is closed", listener.name);
+            node.warn(problem, "add `cluster`, or a route to one that matches no more than connections show");
+        }
+    }
+}
+
+/// Whether routes take connections of it.
+fn is_routed(listener: &Listener) -> bool {
+    listener.protocol != Protocol::Http && listener.cluster.is_none()
+}
+
+fn listens(wanted: Option<&Arc<str>>, listener: &Listener) -> bool {
+    wanted.is_none_or(|name| *name == listener.name)
 }
 
 /// Whether every request that fits `narrow` fits `wide`. May miss some, never claims too much.
@@ -51,7 +72,11 @@ fn covers(wide: &Match, narrow: &Match) -> bool {
         && subset(&wide.headers, &narrow.headers)
         && subset(&wide.query, &narrow.query)
         && subset(&wide.cookies, &narrow.cookies)
-        && covers_methods(&wide.methods, &narrow.methods)
+        && covers_list(&wide.methods, &narrow.methods)
+        && covers_host(wide.sni.as_ref(), narrow.sni.as_ref())
+        && covers_list(&wide.alpn, &narrow.alpn)
+        && covers_networks(&wide.client, &narrow.client)
+        && (wide.listener.is_none() || wide.listener == narrow.listener)
 }
 
 fn covers_host(wide: Option<&HostMatch>, narrow: Option<&HostMatch>) -> bool {
@@ -77,7 +102,12 @@ fn covers_path(wide: Option<&PathMatch>, narrow: Option<&PathMatch>) -> bool {
     }
 }
 
-/// No methods is every method.
-fn covers_methods(wide: &[String], narrow: &[String]) -> bool {
-    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|method| wide.contains(method)))
+/// An empty list is everything.
+fn covers_list(wide: &[String], narrow: &[String]) -> bool {
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|one| wide.contains(one)))
+}
+
+fn covers_networks(wide: &[Network], narrow: &[Network]) -> bool {
+    let covered = |one: &Network| wide.iter().any(|network| network.covers(one));
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(covered))
 }

@@ -1,11 +1,19 @@
 //! What finding a route costs: `cargo bench -p weir --bench routes`.
 #![allow(missing_docs, clippy::expect_used, reason = "the macros make public functions; a bench may stop")]
 
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, Uri, Version, header::HOST};
-use weir::{request::Request, router::Router, snapshot::Route, snapshot::Target};
+use weir::{
+    request::Request,
+    router::{Arrival, Router},
+    snapshot::{Route, Target},
+};
 use weir_config::{Action, HostMatch, Match, PathMatch};
 use weir_http1::Length;
 
@@ -50,6 +58,27 @@ fn request(host: &str, path: &'static str) -> Request {
     }
 }
 
+/// A plain connection.
+struct Plain;
+
+impl Arrival for Plain {
+    fn listener(&self) -> &str {
+        "web"
+    }
+
+    fn ip(&self) -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
+    fn sni(&self) -> Option<&str> {
+        None
+    }
+
+    fn speaks(&self, _: &str) -> bool {
+        false
+    }
+}
+
 fn routes(criterion: &mut Criterion) {
     for hosts in [1, 10, 1_000] {
         let router = router(hosts);
@@ -58,7 +87,7 @@ fn routes(criterion: &mut Criterion) {
             ("elsewhere", request("unknown.example.com", "/")),
         ] {
             criterion.bench_function(&format!("route/{hosts} hosts/{name}"), |bench| {
-                bench.iter(|| black_box(router.find(black_box(&request))));
+                bench.iter(|| black_box(router.find(black_box(&request), &Plain)));
             });
         }
     }

@@ -321,7 +321,7 @@ fn workers(config: &Config) -> usize {
 
 fn settings(config: &weir_config::Listener) -> Result<Settings, String> {
     let named = |fault| format!("listener {}: {fault}", config.name);
-    let tls = config.tls.as_ref().map(ServerTls::load).transpose().map_err(named)?;
+    let tls = config.tls.as_ref().map(|tls| ServerTls::load(tls, config.protocol)).transpose().map_err(named)?;
     Ok(Settings { config: config.clone(), tls })
 }
 

@@ -52,6 +52,12 @@ pub enum ProxyError {
     /// The route's timeout passed.
     #[error("route timed out")]
     RouteTimeout,
+    /// The endpoint's connection failed under one that is passed on as it is.
+    #[error("endpoint broke off: {0}")]
+    EndpointGone(#[source] std::io::Error),
+    /// Nothing passed either way for too long.
+    #[error("idle for too long")]
+    Idle,
     /// A switch of protocols nobody asked for.
     #[error("unexpected switch of protocols")]
     Switch,
@@ -63,14 +69,14 @@ impl ProxyError {
         match self {
             Self::Refused { status, .. } => *status,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::ClientSlow | Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientSlow | Self::ClientStalled | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoEndpoint | Self::SessionLost(_) | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(ConnectionError::ConnectTimeout)
             | Self::UpstreamTimeout
             | Self::AttemptTimeout
             | Self::RouteTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(_) | Self::Switch => StatusCode::BAD_GATEWAY,
+            Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch => StatusCode::BAD_GATEWAY,
         }
     }
 

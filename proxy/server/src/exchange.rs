@@ -70,7 +70,7 @@ async fn answer(
         let host = HeaderValue::try_from(client.listener.address().to_string());
         request.headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("localhost")));
     }
-    let route = pinned.snapshot.router.find(request).ok_or(ProxyError::NoRoute)?;
+    let route = pinned.snapshot.router.find(request, client).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
     forwarded::set(request, client, &listener.forwarded);
     let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };

@@ -1,7 +1,7 @@
 //! Attempts on endpoints: pick, connect, relay, and again where that is allowed and nothing is lost
 //! by it.
 
-mod retry;
+pub mod retry;
 
 use std::{
     future::poll_fn,
@@ -42,7 +42,7 @@ const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 const DISCARDED: usize = 16 * 1024;
 
 /// How an attempt failed.
-enum Failed {
+pub enum Failed {
     /// For good.
     Finally(ProxyError),
     /// Another attempt may do; the error is none where there was a response.

@@ -23,11 +23,9 @@ use crate::{
     timer::Timer,
     trace::{Asking, Trace},
     transport::Transport,
-    worker::Worker,
+    worker::{FIRST_WORD, Worker},
 };
 
-/// How long a connection accepted just before a drain may take to begin.
-pub const FIRST_WORD: Duration = Duration::from_secs(1);
 /// What is read of a client that goes on sending after its response, so that it sees the response
 /// rather than a reset.
 const LINGER_OCTETS: usize = 256 * 1024;

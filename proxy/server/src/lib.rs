@@ -11,8 +11,12 @@ mod http_date;
 pub mod logging;
 pub mod metrics;
 mod peek;
+mod splice;
 mod timer;
 pub mod tls;
+
+mod duplex;
+
 mod transport;
 
 // What runs.
@@ -48,6 +52,8 @@ mod exchange;
 // Connections.
 mod http1;
 mod http2;
+mod tcp;
+
 mod listener;
 
 // The process.

@@ -12,16 +12,17 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task::spawn_local, time::timeout};
-use weir_config::{Limits, ProxyProtocol};
+use weir_config::{Limits, Protocol, ProxyProtocol};
 use weir_http1::Connection;
 use weir_plugin::TlsFacts;
 
 use crate::{
     http1, http2,
-    listening::Listening,
+    listening::{Listening, Settings},
     origin::Origin,
     proxy_protocol,
     request::Client,
+    tcp,
     tls::{self, ServerTls},
     transport::Transport,
     worker::Worker,
@@ -112,6 +113,9 @@ async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, mut stream: TcpStr
     {
         return;
     }
+    if settings.config.protocol != Protocol::Http {
+        return passed_on(worker, client, stream, settings, accepted).await;
+    }
     let spoken = match &settings.tls {
         None => plain(Rc::clone(&worker), stream, limits, accepted),
         Some(tls) => encrypted(tls.clone(), stream, limits),
@@ -153,7 +157,7 @@ fn introduced<'a>(
         let header = timeout(limits.header_timeout, proxy_protocol::header(stream, client.address, config));
         let header = tokio::select! {
             header = header => header,
-            () = drained(worker, accepted) => return false,
+            () = worker.drained_since(accepted) => return false,
         };
         let why: &dyn std::fmt::Display = match &header {
             Ok(Ok(header)) => {
@@ -167,6 +171,16 @@ fn introduced<'a>(
         client.listener.metrics.refuse(worker.index());
         false
     })
+}
+
+fn passed_on(
+    worker: Rc<Worker>,
+    client: Client,
+    stream: TcpStream,
+    settings: Arc<Settings>,
+    accepted: Instant,
+) -> Later<()> {
+    Box::pin(tcp::serve(worker, client, stream, settings, accepted))
 }
 
 fn http2(worker: Rc<Worker>, client: Client, transport: Transport, limits: Limits) -> Later<()> {
@@ -195,7 +209,7 @@ fn plain(worker: Rc<Worker>, stream: TcpStream, limits: Limits, accepted: Instan
         let mut connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));
         let http2 = tokio::select! {
             http2 = timeout(limits.header_timeout, speaks_http2(&mut connection)) => http2.ok()??,
-            () = drained(&worker, accepted) => return None,
+            () = worker.drained_since(accepted) => return None,
         };
         Some(Spoken { connection, http2, tls: None })
     })
@@ -219,10 +233,4 @@ async fn speaks_http2(connection: &mut Connection<Transport>) -> Option<bool> {
             Ok(false) | Err(_) => return None,
         }
     }
-}
-
-/// A drain, for a connection that has not asked anything: what it sent may still be under way.
-async fn drained(worker: &Worker, accepted: Instant) {
-    worker.draining.cancelled().await;
-    tokio::time::sleep_until((accepted + http1::FIRST_WORD).into()).await;
 }

@@ -48,11 +48,19 @@ impl std::fmt::Debug for OwnPools {
 impl OwnPools {
     /// Those of this version; `header` is asked for the first time only.
     pub fn of(&self, version: ProxyVersion, header: impl FnOnce(Version) -> Header) -> &Pools {
-        let (pools, version) = match version {
-            ProxyVersion::V1 => (&self.v1, Version::V1),
-            ProxyVersion::V2 => (&self.v2, Version::V2),
+        let pools = match version {
+            ProxyVersion::V1 => &self.v1,
+            ProxyVersion::V2 => &self.v2,
         };
-        pools.get_or_init(|| Box::new(Pools::beginning_with(header(version).octets())))
+        pools.get_or_init(|| Box::new(Pools::beginning_with(header(self::version(version)).octets())))
+    }
+}
+
+/// The version a cluster wants, in the words of those who write it.
+pub fn version(wanted: ProxyVersion) -> Version {
+    match wanted {
+        ProxyVersion::V1 => Version::V1,
+        ProxyVersion::V2 => Version::V2,
     }
 }
 
@@ -61,9 +69,9 @@ impl OwnPools {
 pub fn header(
     version: Version,
     transport: Transport,
-    source: SocketAddr,
-    destination: SocketAddr,
+    (source, destination): (SocketAddr, SocketAddr),
     told: &Tlvs,
+    authority: Option<&str>,
     tls: Option<&TlsFacts>,
 ) -> Header {
     let addresses = Addresses { transport, source, destination };
@@ -73,7 +81,7 @@ pub fn header(
     let alpn = tls.and_then(|tls| tls.alpn.as_ref()).map(|alpn| alpn.clone().into_bytes());
     let tlvs = Tlvs {
         alpn: alpn.or_else(|| told.alpn.clone()),
-        authority: tls.and_then(|tls| tls.sni.clone()).or_else(|| told.authority.clone()),
+        authority: authority.map(str::to_owned),
         unique_id: Some(told.unique_id.clone().unwrap_or_else(unique_id)),
         ssl: tls.map(|tls| Ssl::anonymous(&tls.version)).or_else(|| told.ssl.clone()),
         namespace: None,
@@ -92,8 +100,8 @@ mod tests {
     use super::*;
 
     fn headers(told: &Tlvs, tls: Option<&TlsFacts>) -> Tlvs {
-        let (source, destination) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
-        header(Version::V2, Transport::Stream, source, destination, told, tls).tlvs
+        let ends = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        header(Version::V2, Transport::Stream, ends, told, Some("a.test"), tls).tlvs
     }
 
     #[test]
@@ -106,17 +114,12 @@ mod tests {
 
     #[test]
     fn our_own_side_is_known_better_than_what_was_told() {
-        let told = Tlvs {
-            alpn: Some(b"h2".to_vec()),
-            authority: Some("told.test".into()),
-            ssl: Some(Ssl::anonymous("TLSv1.2")),
-            ..Tlvs::default()
-        };
+        let told = Tlvs { alpn: Some(b"h2".to_vec()), ssl: Some(Ssl::anonymous("TLSv1.2")), ..Tlvs::default() };
         let passed = headers(&told, None);
-        assert_eq!((&passed.alpn, &passed.authority, &passed.ssl), (&told.alpn, &told.authority, &told.ssl));
-        let tls = TlsFacts { version: "TLSv1.3".into(), sni: Some("own.test".into()), alpn: None };
+        assert_eq!((&passed.alpn, &passed.ssl), (&told.alpn, &told.ssl));
+        let tls = TlsFacts { version: "TLSv1.3".into(), sni: Some("a.test".into()), alpn: None };
         let own = headers(&told, Some(&tls));
-        assert_eq!((own.authority.as_deref(), own.alpn), (Some("own.test"), told.alpn));
+        assert_eq!((own.authority.as_deref(), own.alpn), (Some("a.test"), told.alpn));
         assert_eq!(own.ssl.unwrap().version.as_deref(), Some("TLSv1.3"));
     }
 }

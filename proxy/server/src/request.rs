@@ -9,7 +9,7 @@ use http::{
 use weir_http1::Length;
 use weir_plugin::{CandidatesView, Figures, RequestView, TlsFacts};
 use weir_preamble::{
-    Header,
+    Header, Hello,
     proxy::{self, Tlvs, Transport},
 };
 use weir_upstream::{
@@ -33,6 +33,8 @@ pub struct Client {
     pub listener: Arc<Listening>,
     /// What else is known of its connection.
     pub origin: Option<Box<Origin>>,
+    /// What it says first in TLS that passes through.
+    pub hello: Option<Box<Hello>>,
     /// None on a plain connection.
     pub tls: Option<TlsFacts>,
     ip: OnceCell<Option<HeaderValue>>,
@@ -43,7 +45,7 @@ impl Client {
     /// At the other end of a connection, as far as that is known when it is accepted.
     pub fn new(address: SocketAddr, listener: Arc<Listening>) -> Self {
         let (ip, own) = Default::default();
-        Self { address, peer: address, listener, origin: None, tls: None, ip, own }
+        Self { address, peer: address, listener, origin: None, hello: None, tls: None, ip, own }
     }
 
     /// Learn what the proxy before us says; about itself it says nothing of interest.
@@ -74,12 +76,35 @@ impl Client {
         connector.introduces().map(|version| self.own.of(version, |version| self.header(version)))
     }
 
+    /// What a connection to an endpoint has to begin with; mostly nothing.
+    pub fn introduction(&self, connector: &Connector) -> Vec<u8> {
+        connector.introduces().map(|version| self.header(origin::version(version)).octets()).unwrap_or_default()
+    }
+
+    /// The server it asked for, as its TLS or the proxy before us says.
+    pub fn sni(&self) -> Option<&str> {
+        let own = self.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+        let seen = || self.hello.as_ref().and_then(|hello| hello.sni.as_deref());
+        own.or_else(seen).or_else(|| self.origin.as_ref().and_then(|origin| origin.tlvs.authority.as_deref()))
+    }
+
+    /// Whether a protocol was agreed on by ALPN, or may be.
+    pub fn speaks(&self, protocol: &str) -> bool {
+        let agreed = self.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        let told = || self.origin.as_ref().and_then(|origin| origin.tlvs.alpn.as_deref());
+        match (&self.hello, agreed) {
+            (Some(hello), _) => hello.alpn.iter().any(|name| name == protocol.as_bytes()),
+            (None, Some(agreed)) => agreed == protocol,
+            (None, None) => told() == Some(protocol.as_bytes()),
+        }
+    }
+
     fn header(&self, version: proxy::Version) -> Header {
         let origin = self.origin.as_deref();
         let destination = origin.and_then(|origin| origin.destination).unwrap_or(self.listener.address());
         let (nothing, tls) = (Tlvs::default(), self.tls.as_ref());
         let told = origin.map_or(&nothing, |origin| &origin.tlvs);
-        origin::header(version, Transport::Stream, self.address, destination, told, tls)
+        origin::header(version, Transport::Stream, (self.address, destination), told, self.sni(), tls)
     }
 
     /// Its address without port; an IPv4 address in the clothes of IPv6 is an IPv4 address.

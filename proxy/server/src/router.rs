@@ -3,13 +3,13 @@
 //! Routes are filed under the hosts they can match, so that a thousand hosts cost one look-up and
 //! the search goes only through routes of the right host.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use http::HeaderName;
-use weir_config::{HostMatch, Match, PathMatch};
+use weir_config::{HostMatch, Match, Network, PathMatch};
 
 use crate::{
-    request::{Request, decoded},
+    request::{Client, Request, decoded},
     snapshot::Route,
 };
 
@@ -20,6 +20,63 @@ pub struct Router {
     rules: Vec<Rule>,
     by_host: HashMap<String, Vec<usize>>,
     elsewhere: Vec<usize>,
+    connections: Vec<usize>,
+}
+
+/// What is known of a connection before any request.
+pub trait Arrival {
+    /// Name of the listener it came in by.
+    fn listener(&self) -> &str;
+    /// Address of the client.
+    fn ip(&self) -> IpAddr;
+    /// Server it asks for.
+    fn sni(&self) -> Option<&str>;
+    /// Whether it speaks this protocol of ALPN.
+    fn speaks(&self, protocol: &str) -> bool;
+}
+
+impl Arrival for Client {
+    fn listener(&self) -> &str {
+        self.listener.name()
+    }
+
+    fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
+    fn sni(&self) -> Option<&str> {
+        Self::sni(self)
+    }
+
+    fn speaks(&self, protocol: &str) -> bool {
+        Self::speaks(self, protocol)
+    }
+}
+
+/// What of a match is about the connection.
+#[derive(Debug)]
+struct Place {
+    sni: Option<HostMatch>,
+    alpn: Vec<String>,
+    client: Vec<Network>,
+    listener: Option<Arc<str>>,
+}
+
+impl Place {
+    /// None where every connection fits.
+    fn of(matcher: &Match) -> Option<Self> {
+        let Match { sni, alpn, client, listener, .. } = matcher.clone();
+        let any = sni.is_none() && alpn.is_empty() && client.is_empty() && listener.is_none();
+        (!any).then_some(Self { sni, alpn, client, listener })
+    }
+
+    fn fits(&self, arrival: &impl Arrival) -> bool {
+        let named = |wanted| arrival.sni().is_some_and(|name| may_match(Some(wanted), name));
+        self.listener.as_ref().is_none_or(|name| &**name == arrival.listener())
+            && (self.client.is_empty() || self.client.iter().any(|network| network.contains(arrival.ip())))
+            && (self.alpn.is_empty() || self.alpn.iter().any(|protocol| arrival.speaks(protocol)))
+            && self.sni.as_ref().is_none_or(named)
+    }
 }
 
 /// What is left to compare once the host fits.
@@ -31,6 +88,7 @@ struct Rule {
     query: Vec<(String, String)>,
     cookies: Vec<(String, String)>,
     methods: Vec<String>,
+    place: Option<Place>,
 }
 
 impl Router {
@@ -50,17 +108,27 @@ impl Router {
             .collect();
         let elsewhere = filed(&|host| !matches!(host, Some(HostMatch::Exact(_))));
         let rules = routes.iter().map(|route| Rule::of(&route.config.matcher)).collect();
-        Self { by_host, elsewhere, rules, routes }
+        let takes = |(index, route): (usize, &Arc<Route>)| route.config.takes_connections().then_some(index);
+        let connections = routes.iter().enumerate().filter_map(takes).collect();
+        Self { by_host, elsewhere, connections, rules, routes }
+    }
+
+    /// The route of a connection that is passed on as it is.
+    pub fn find_connection(&self, arrival: &impl Arrival) -> Option<&Arc<Route>> {
+        let index =
+            self.connections.iter().find(|index| self.rules.get(**index).is_some_and(|rule| rule.is_for(arrival)));
+        self.routes.get(*index?)
     }
 
     /// The route of a request.
-    pub fn find(&self, request: &Request) -> Option<&Arc<Route>> {
+    pub fn find(&self, request: &Request, arrival: &impl Arrival) -> Option<&Arc<Route>> {
         let host = host_of(request.authority());
         let filed = match self.by_host.is_empty() {
             true => &self.elsewhere,
             false => self.by_host.get(&*lower_case(host)).unwrap_or(&self.elsewhere),
         };
-        let index = filed.iter().find(|index| self.rules.get(**index).is_some_and(|rule| rule.fits(request, host)))?;
+        let index =
+            filed.iter().find(|index| self.rules.get(**index).is_some_and(|rule| rule.fits(request, host, arrival)))?;
         self.routes.get(*index)
     }
 
@@ -112,16 +180,22 @@ impl Rule {
             query: matcher.query.clone(),
             cookies: matcher.cookies.clone(),
             methods: matcher.methods.clone(),
+            place: Place::of(matcher),
         }
     }
 
-    fn fits(&self, request: &Request, host: &str) -> bool {
+    fn is_for(&self, arrival: &impl Arrival) -> bool {
+        self.place.as_ref().is_none_or(|place| place.fits(arrival))
+    }
+
+    fn fits(&self, request: &Request, host: &str, arrival: &impl Arrival) -> bool {
         self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
             && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))
             && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
             && self.headers.iter().all(|(name, value)| has_header(request, name, value))
             && self.query.iter().all(|(name, value)| has_parameter(request.uri.query().unwrap_or(""), name, value))
             && self.cookies.iter().all(|(name, value)| request.cookie(name) == Some(value))
+            && self.is_for(arrival)
     }
 }
 

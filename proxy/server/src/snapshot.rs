@@ -11,7 +11,7 @@ use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind};
 use weir_plugin::{Bound, Program, Role};
 use weir_upstream::{Cluster, connection::Connector};
 
-use crate::router::Router;
+use crate::{request::Client, router::Router};
 
 /// A route ready to run.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ pub struct Snapshot {
     pub router: Router,
     /// Clusters by name.
     pub clusters: HashMap<Arc<str>, Arc<Upstream>>,
+    direct: HashMap<Arc<str>, Arc<Route>>,
     /// Some cluster is told where clients connected to.
     pub introduces: bool,
 }
@@ -104,12 +105,25 @@ impl Snapshot {
                 Err(fault) => faults.push(format!("route {}: {fault}", route.name)),
             }
         }
+        let mut direct = HashMap::new();
+        for listener in &config.listeners {
+            if let Some(cluster) = &listener.cluster {
+                let target = Target::Cluster(clusters.get(cluster).cloned());
+                let route = Route { config: weir_config::Route::to(Arc::clone(cluster)), plugins: Vec::new(), target };
+                direct.insert(Arc::clone(&listener.name), Arc::new(route));
+            }
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
         let number = previous.map_or(1, |previous| previous.number + 1);
         let introduces = config.clusters.iter().any(|cluster| cluster.send_proxy_protocol.is_some());
-        Ok(Self { number, built: SystemTime::now(), router: Router::new(routes), clusters, introduces })
+        Ok(Self { number, built: SystemTime::now(), router: Router::new(routes), clusters, direct, introduces })
+    }
+
+    /// Where the connection of a client goes that is passed on as it is.
+    pub fn route_of(&self, client: &Client) -> Option<&Arc<Route>> {
+        self.direct.get(client.listener.name()).or_else(|| self.router.find_connection(client))
     }
 }
 

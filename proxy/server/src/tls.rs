@@ -9,6 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
+use weir_config::Protocol;
 use weir_plugin::TlsFacts;
 
 /// TLS of one listener.
@@ -29,7 +30,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// Which file cannot be used and why: missing, not PEM, or a key that is not the certificate's.
-    pub fn load(config: &weir_config::ListenerTls) -> Result<Self, String> {
+    pub fn load(config: &weir_config::ListenerTls, protocol: Protocol) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut certificates = Certificates::default();
         for certificate in &config.certificates {
@@ -38,9 +39,10 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
         let mut server = builder.with_no_client_auth().with_cert_resolver(Arc::new(certificates));
-        server.alpn_protocols = match config.http2 {
-            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            false => vec![b"http/1.1".to_vec()],
+        server.alpn_protocols = match (protocol, config.http2) {
+            (Protocol::Http, true) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            (Protocol::Http, false) => vec![b"http/1.1".to_vec()],
+            _ => config.alpn.iter().map(|name| name.clone().into_bytes()).collect(),
         };
         server.send_tls13_tickets = 1;
         server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;

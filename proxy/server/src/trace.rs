@@ -65,6 +65,19 @@ pub struct Asking {
     pub protocol: &'static str,
 }
 
+/// What a line of the log says was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Words<'a> {
+    /// Host as sent, or the server name of TLS.
+    pub host: &'a str,
+    /// Method as sent.
+    pub method: &'a str,
+    /// Target as sent.
+    pub path: &'a str,
+    /// What the client spoke.
+    pub protocol: &'a str,
+}
+
 impl Trace {
     /// An exchange whose head took `read` and is read now.
     pub fn new(now: Instant, read: Duration) -> Self {
@@ -119,6 +132,17 @@ impl Trace {
 
     /// Close the books on an exchange: metrics and the line of the log.
     pub fn finish(&mut self, worker: &Worker, client: &Client, asking: &Asking, counts: (u64, u64)) {
+        let words = Words {
+            host: asking.host.to_str().unwrap_or(""),
+            method: asking.method.as_str(),
+            path: asking.uri.path_and_query().map_or("", |target| target.as_str()),
+            protocol: asking.protocol,
+        };
+        self.finish_with(worker, client, words, counts);
+    }
+
+    /// The same of what was asked in other words.
+    pub fn finish_with(&mut self, worker: &Worker, client: &Client, words: Words<'_>, counts: (u64, u64)) {
         let now = Instant::now();
         let total = now - self.started;
         self.split.rest = self.head_at.map_or(Duration::ZERO, |at| now - at);
@@ -137,10 +161,10 @@ impl Trace {
             time: self.time,
             client: client.address,
             listener: client.listener.name(),
-            protocol: asking.protocol,
-            host: asking.host.to_str().unwrap_or(""),
-            method: asking.method.as_str(),
-            path: asking.uri.path_and_query().map_or("", |target| target.as_str()),
+            protocol: words.protocol,
+            host: words.host,
+            method: words.method,
+            path: words.path,
             status: self.status,
             bytes_in: counts.0,
             bytes_out: counts.1,

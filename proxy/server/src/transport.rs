@@ -13,6 +13,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::duplex::Side;
+
 /// A byte stream from a client. What was read to find out its protocol is given again.
 #[derive(Debug)]
 pub struct Transport {
@@ -42,6 +44,15 @@ impl Transport {
     /// Give these octets before any that come.
     pub fn with_prefix(self, prefix: BytesMut) -> Self {
         Self { prefix, ..self }
+    }
+}
+
+impl Side for Transport {
+    fn plain(&self) -> Option<&TcpStream> {
+        match &self.kind {
+            Kind::Tcp(stream) if self.prefix.is_empty() => Some(stream),
+            _ => None,
+        }
     }
 }
 

@@ -26,10 +26,13 @@ use crate::{
     listening::Listening,
     metrics::{Metrics, WorkerMetrics},
     snapshot::Snapshot,
+    splice::Pipes,
 };
 
 /// A guest may take 512 KiB of stack, and exchanges run below it.
 const STACK: usize = 4 << 20;
+/// How long a connection accepted just before a drain may take to begin.
+pub const FIRST_WORD: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 
 /// What the process shares with its workers.
@@ -74,6 +77,8 @@ pub struct Worker {
     open: Cell<usize>,
     /// Connections to endpoints.
     pub pools: Pools,
+    /// What moves octets between sockets.
+    pub pipes: Pipes,
     /// Plugin instances.
     pub guests: Guests,
     /// Its lines of the access log.
@@ -107,6 +112,7 @@ impl Worker {
             date: RefCell::new((0, HeaderValue::from_static(""))),
             open: Cell::new(0),
             pools: Pools::default(),
+            pipes: Pipes::default(),
             guests: Guests::new(&shared.host),
             log: shared.log.worker(),
             metrics: shared.metrics.worker(index),
@@ -165,6 +171,13 @@ impl Worker {
     pub fn connection(self: &Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
         Open(Rc::clone(self))
+    }
+
+    /// A drain, for a connection of this age that has not asked anything: what it sent may still be
+    /// under way.
+    pub async fn drained_since(&self, accepted: Instant) {
+        self.draining.cancelled().await;
+        tokio::time::sleep_until((accepted + FIRST_WORD).into()).await;
     }
 
     /// A new snapshot is in force: let go of what only the former one needed.

@@ -11,6 +11,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it listens; port 0 takes a free one.
     pub address: SocketAddr,
+    /// What its clients speak. Default HTTP.
+    pub protocol: Protocol,
+    /// The cluster that takes its connections, routes aside; HTTP has none.
+    pub cluster: Option<Arc<str>>,
     /// Present when connections are TLS.
     pub tls: Option<ListenerTls>,
     /// What a client may take.
@@ -19,6 +23,31 @@ pub struct Listener {
     pub forwarded: Forwarded,
     /// Present when connections may begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// `protocol` of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2, over TLS where there is `tls`.
+    Http,
+    /// Anything over TCP, passed on as it is.
+    Tcp,
+    /// Anything over TLS, which ends here.
+    Tls,
+    /// TLS that passes as it is, with its first message looked at.
+    TlsPassthrough,
+}
+
+impl Protocol {
+    /// As in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::TlsPassthrough => "tls-passthrough",
+        }
+    }
 }
 
 /// `proxy-protocol` of a listener.
@@ -35,8 +64,10 @@ pub struct ProxyProtocol {
 pub struct ListenerTls {
     /// At least one; the first is given to a client whose server name fits none.
     pub certificates: Vec<Certificate>,
-    /// Offer HTTP/2 by ALPN. Default true.
+    /// Offer HTTP/2 by ALPN, where the protocol is HTTP. Default true.
     pub http2: bool,
+    /// Protocols to agree on by ALPN, where it is not HTTP. Default none.
+    pub alpn: Vec<String>,
 }
 
 /// A certificate chain with its key, both PEM files.
@@ -59,7 +90,8 @@ pub struct Limits {
     pub headers: usize,
     /// From the first byte of a request (or the accept) to the end of its head. Default 10 s, then 408.
     pub header_timeout: Duration,
-    /// Between two requests of a connection. Default 75 s.
+    /// Between two requests of a connection, 75 s by default; for other protocols longest silence of both
+    /// sides, 10 min by default.
     pub idle_timeout: Duration,
     /// Longest wait for the client to send or to take the next bytes of a body. Default 60 s.
     pub body_timeout: Duration,

@@ -1,12 +1,12 @@
 //! `[listeners.NAME]`
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{WAIT, count, named, section};
+use super::{Names, WAIT, count, matching::alpn, named};
 use crate::{
     model::{
         Admin, ByteSize, Certificate, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, ListenerTls,
-        Network, ProxyProtocol,
+        Network, Protocol, ProxyProtocol,
     },
     node::{Node, Table},
 };
@@ -21,6 +21,13 @@ const DEFAULT_LIMITS: Limits = Limits {
     h2_streams: 128,
 };
 
+const PROTOCOLS: [(&str, Protocol); 4] = [
+    ("http", Protocol::Http),
+    ("tcp", Protocol::Tcp),
+    ("tls", Protocol::Tls),
+    ("tls-passthrough", Protocol::TlsPassthrough),
+];
+
 const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
     ("x-forwarded-for", ForwardedHeader::XForwardedFor),
     ("x-forwarded-proto", ForwardedHeader::XForwardedProto),
@@ -31,34 +38,83 @@ const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
 const CERTIFICATES: &str = "`[{ cert = \"cert.pem\", key = \"key.pem\" }]`";
 
 /// Every listener with the node of its address.
-pub(super) fn listeners<'a>(root: &Table<'a>) -> Vec<(Listener, Node<'a>)> {
-    section(root, "listeners", "[listeners.NAME]").iter().filter_map(listener).collect()
+pub(super) fn listeners<'a>(nodes: &[Node<'a>], names: &Names<'a>) -> Vec<(Listener, Node<'a>)> {
+    nodes.iter().filter_map(|node| listener(node, names)).collect()
 }
 
-fn listener<'a>(node: &Node<'a>) -> Option<(Listener, Node<'a>)> {
+fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a>)> {
     let table = node.table("`[listeners.NAME]` above its keys")?;
     let address_node = table.require("address", "\"127.0.0.1:8080\"");
     let address = address_node.as_ref().and_then(Node::address);
+    let protocol_node = table.get("protocol");
+    let protocol = protocol_node.as_ref().and_then(|node| node.choice(&PROTOCOLS)).unwrap_or(Protocol::Http);
+    let cluster = cluster(&table, protocol, names);
     let tls_node = table.get("tls");
-    let tls = tls_node.as_ref().and_then(tls);
-    let limits = table.read("limits", limits).unwrap_or(DEFAULT_LIMITS);
+    let tls = tls_node.as_ref().and_then(|node| tls(node, protocol));
+    if let Some(node) = &protocol_node {
+        fits_tls(node, protocol, tls_node.as_ref());
+    }
+    let usual = usual_limits(protocol);
+    let limits = table.read("limits", |node| limits(node, usual)).unwrap_or(usual);
     let forwarded = table.read("forwarded", forwarded).unwrap_or_else(default_forwarded);
     let proxy_protocol = table.read("proxy-protocol", proxy_protocol).flatten();
     table.done();
-    let listener = Listener { name: named(node), address: address?, tls, limits, forwarded, proxy_protocol };
+    let name = named(node);
+    let listener = Listener { name, address: address?, protocol, cluster, tls, limits, forwarded, proxy_protocol };
     Some((listener, address_node?))
 }
 
-fn tls(node: &Node<'_>) -> Option<ListenerTls> {
+/// Where a protocol has no requests that routes could tell apart.
+fn cluster<'a>(table: &Table<'a>, protocol: Protocol, names: &Names<'a>) -> Option<Arc<str>> {
+    let node = table.get("cluster")?;
+    if protocol == Protocol::Http {
+        return node.fault("requests of HTTP go by routes", "name the cluster in `[[routes]]`, or set `protocol`");
+    }
+    let name = node.reference("cluster", &names.clusters)?;
+    names.used_clusters.borrow_mut().insert(name);
+    Some(Arc::from(name))
+}
+
+fn fits_tls(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) {
+    match (protocol, tls) {
+        (Protocol::Tls, None) => drop(node.fault::<()>(
+            "there is no certificate to end TLS with",
+            "add `tls = { certificates = [..] }`, or let it pass with `protocol = \"tls-passthrough\"`",
+        )),
+        (Protocol::Tcp | Protocol::TlsPassthrough, Some(tls)) => {
+            tls.key_fault("this protocol passes TLS on as it is", "leave out `tls`, or set `protocol = \"tls\"`");
+        }
+        _ => {}
+    }
+}
+
+fn usual_limits(protocol: Protocol) -> Limits {
+    match protocol {
+        Protocol::Http => DEFAULT_LIMITS,
+        _ => Limits { idle_timeout: Duration::from_secs(600), ..DEFAULT_LIMITS },
+    }
+}
+
+fn tls(node: &Node<'_>, protocol: Protocol) -> Option<ListenerTls> {
     let table = node.table("`{ certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }`")?;
     let certificates = table.require("certificates", CERTIFICATES.trim_matches('`'));
-    let http2 = table.read("http2", Node::boolean).unwrap_or(true);
+    let http2_node = table.get("http2");
+    let http2 = http2_node.as_ref().and_then(Node::boolean).unwrap_or(true);
+    let alpn_node = table.get("alpn");
+    let alpn = alpn_node.as_ref().and_then(|node| node.each("`[\"h2\"]`", alpn)).unwrap_or_default();
     table.done();
+    match (protocol, http2_node, alpn_node) {
+        (Protocol::Http, _, Some(node)) if !alpn.is_empty() => {
+            node.key_fault("HTTP decides itself what it offers", "set `http2`, or `protocol = \"tls\"`");
+        }
+        (Protocol::Tls, Some(node), _) => node.key_fault("this is not HTTP", "list the protocols in `alpn`"),
+        _ => {}
+    }
     let node = certificates?;
     if node.array(CERTIFICATES)?.is_empty() {
         return node.fault("there is no certificate", format!("write {CERTIFICATES}"));
     }
-    Some(ListenerTls { certificates: node.each(CERTIFICATES, certificate)?, http2 })
+    Some(ListenerTls { certificates: node.each(CERTIFICATES, certificate)?, http2, alpn })
 }
 
 fn certificate(node: &Node<'_>) -> Option<Certificate> {
@@ -69,9 +125,8 @@ fn certificate(node: &Node<'_>) -> Option<Certificate> {
     Some(Certificate { cert: cert?, key: key? })
 }
 
-fn limits(node: &Node<'_>) -> Option<Limits> {
+fn limits(node: &Node<'_>, base: Limits) -> Option<Limits> {
     let table = node.table("`{ connections = 8000 }`")?;
-    let base = DEFAULT_LIMITS;
     let wait = |key, default| table.read(key, |node| node.duration(WAIT)).unwrap_or(default);
     let limits = Limits {
         connections: table.read("connections", |node| count(node, 1..=10_000_000)).unwrap_or(base.connections),

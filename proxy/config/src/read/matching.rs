@@ -1,13 +1,15 @@
 //! `match` of a route.
 
+use std::sync::Arc;
+
 use crate::{
     model::{HostMatch, Match, PathMatch},
     node::{Node, Table},
-    read::{checked, text},
+    read::{Names, checked, text},
     syntax,
 };
 
-pub(super) fn matcher(node: &Node<'_>) -> Option<Match> {
+pub(super) fn matcher(node: &Node<'_>, names: &Names<'_>) -> Option<Match> {
     let table = node.table("`{ path-prefix = \"/v1\" }`")?;
     let matcher = Match {
         host: table.read("host", host),
@@ -16,6 +18,10 @@ pub(super) fn matcher(node: &Node<'_>) -> Option<Match> {
         query: pairs(&table, "query", |node| plain(node, false)).unwrap_or_default(),
         cookies: pairs(&table, "cookies", |node| plain(node, true)).unwrap_or_default(),
         methods: table.read("methods", methods).unwrap_or_default(),
+        sni: table.read("sni", host),
+        alpn: table.read("alpn", |node| one_or_more(node, "alpn", alpn)).unwrap_or_default(),
+        client: table.read("client", |node| one_or_more(node, "client", |node| node.network())).unwrap_or_default(),
+        listener: table.read("listener", |node| node.reference("listener", &names.listeners)).map(Arc::from),
     };
     table.done();
     Some(matcher)
@@ -45,6 +51,27 @@ fn trimmed(prefix: &str) -> String {
     match prefix.trim_end_matches('/') {
         "" => "/".to_owned(),
         trimmed => trimmed.to_owned(),
+    }
+}
+
+/// One value, or an array of at least one.
+fn one_or_more<T>(node: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option<T>) -> Option<Vec<T>> {
+    if node.as_string().is_some() {
+        return read(node).map(|value| vec![value]);
+    }
+    let values = node.each("a value in quotes, or an array of them", read)?;
+    if node.array("")?.is_empty() {
+        return node.fault("nothing is listed", format!("leave out `{key}` to take any"));
+    }
+    Some(values)
+}
+
+/// A protocol's name as ALPN has it (RFC 7301).
+pub(super) fn alpn(node: &Node<'_>) -> Option<String> {
+    let name = node.string("`\"h2\"`")?;
+    match (1..=255).contains(&name.len()) {
+        true => Some(name.to_owned()),
+        false => node.fault("the name of a protocol has 1 to 255 octets", "write one, as in `\"h2\"`"),
     }
 }
 

@@ -32,7 +32,7 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let table = node.table("`[[routes]]` above the keys of each")?;
     let name = table.require("name", "\"NAME\"");
     let checked = name.as_ref().and_then(|node| own_name(node, lines));
-    let matcher = table.read("match", matcher).unwrap_or_default();
+    let matcher = table.read("match", |node| matcher(node, names)).unwrap_or_default();
     let plugins = table.read("plugins", |node| node.each("`[\"NAME\"]`", |node| binding(node, names)));
     let action = action(&table, names);
     let timeout = table.read("timeout", |node| node.duration(WAIT));

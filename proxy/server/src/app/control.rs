@@ -41,6 +41,7 @@ impl Control for Admin {
             "listeners": self.0.listeners.load().iter().map(|listening| json!({
                 "name": listening.name(),
                 "address": listening.address().to_string(),
+                "protocol": listening.settings().config.protocol.as_str(),
                 "tls": listening.settings().tls.is_some(),
                 "connections": listening.metrics.open(),
             })).collect::<Vec<_>>(),

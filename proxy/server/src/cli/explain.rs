@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
     Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Endpoint, Hash,
-    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, Listener, MarkCookie, MarkMode, Match, Network, OnFailure,
-    OnLost, PathMatch, Plugin, ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route,
+    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, Listener, ListenerTls, MarkCookie, MarkMode, Match, Network,
+    OnFailure, OnLost, PathMatch, Plugin, Protocol, ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route,
 };
 
 use super::check::count;
@@ -54,14 +54,17 @@ fn section<'a>(page: &mut String, heading: &str, entries: impl Iterator<Item = (
 }
 
 fn of_listener(listener: &Listener) -> Vec<String> {
-    let shape = match &listener.tls {
-        None => "http/1.1 and h2c".to_owned(),
-        Some(tls) => {
-            let protocols = if tls.http2 { "TLS: h2 and http/1.1" } else { "TLS: http/1.1" };
-            format!("{protocols}, {}", count(tls.certificates.len(), "certificate"))
-        }
+    let certificates = |tls: &ListenerTls| count(tls.certificates.len(), "certificate");
+    let shape = match (listener.protocol, &listener.tls) {
+        (Protocol::Http, Some(tls)) if tls.http2 => format!("TLS: h2 and http/1.1, {}", certificates(tls)),
+        (Protocol::Http, Some(tls)) => format!("TLS: http/1.1, {}", certificates(tls)),
+        (Protocol::Http, None) => "http/1.1 and h2c".to_owned(),
+        (Protocol::Tls, Some(tls)) => format!("anything over TLS, {}", certificates(tls)),
+        (Protocol::TlsPassthrough, _) => "TLS that passes as it is".to_owned(),
+        _ => "anything over TCP".to_owned(),
     };
-    let mut lines = vec![format!("{}  {shape}", listener.address)];
+    let leads = listener.cluster.as_ref().map(|cluster| format!(", to cluster {cluster}")).unwrap_or_default();
+    let mut lines = vec![format!("{}  {shape}{leads}", listener.address)];
     lines.extend(listener.proxy_protocol.as_ref().map(of_proxy_protocol));
     if !listener.forwarded.trusted.is_empty() {
         lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
@@ -111,6 +114,17 @@ fn of_match(matcher: &Match) -> String {
     parts.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
     parts.extend(matcher.query.iter().map(|(name, value)| format!("query {name}={value}")));
     parts.extend(matcher.cookies.iter().map(|(name, value)| format!("cookie {name}={value}")));
+    parts.extend(matcher.sni.as_ref().map(|sni| match sni {
+        HostMatch::Exact(name) => format!("server name {name}"),
+        HostMatch::Suffix(suffix) => format!("server name *{suffix}"),
+    }));
+    if !matcher.alpn.is_empty() {
+        parts.push(format!("ALPN {}", matcher.alpn.join(" or ")));
+    }
+    if !matcher.client.is_empty() {
+        parts.push(format!("client in {}", networks(&matcher.client)));
+    }
+    parts.extend(matcher.listener.as_ref().map(|name| format!("listener {name}")));
     if parts.is_empty() { "every request".to_owned() } else { parts.join(", ") }
 }
 

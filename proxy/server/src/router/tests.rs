@@ -34,8 +34,74 @@ fn get(host: &str, target: &str, fields: &[(&'static str, &str)]) -> Request {
     }
 }
 
+/// From `192.0.2.7` to listener `web`, and for the rest as a test says.
+#[derive(Default)]
+struct From<'a> {
+    sni: Option<&'a str>,
+    alpn: &'a [&'a str],
+}
+
+impl Arrival for From<'_> {
+    fn listener(&self) -> &str {
+        "web"
+    }
+
+    fn ip(&self) -> IpAddr {
+        [192, 0, 2, 7].into()
+    }
+
+    fn sni(&self) -> Option<&str> {
+        self.sni
+    }
+
+    fn speaks(&self, protocol: &str) -> bool {
+        self.alpn.contains(&protocol)
+    }
+}
+
 fn found<'a>(router: &'a Router, request: &Request) -> Option<&'a str> {
-    router.find(request).map(|route| &*route.config.name)
+    router.find(request, &From::default()).map(|route| &*route.config.name)
+}
+
+/// A route to a cluster.
+fn forwarding(name: &str, matcher: Match) -> Arc<Route> {
+    let config = weir_config::Route { name: name.into(), matcher, ..weir_config::Route::to("c".into()) };
+    Arc::new(Route { config, plugins: vec![], target: crate::snapshot::Target::Cluster(None) })
+}
+
+#[test]
+fn routes_of_connections_ask_for_nothing_that_only_a_request_shows() {
+    let sni = |host| Match { sni: Some(host), ..Match::default() };
+    let router = Router::new(vec![
+        route("answer", Match::default()),
+        forwarding("path", Match { path: Some(PathMatch::Prefix("/".into())), ..Match::default() }),
+        forwarding("exact", sni(HostMatch::Exact("a.test".into()))),
+        forwarding("below", sni(HostMatch::Suffix(".test".into()))),
+        forwarding("alpn", Match { alpn: vec!["x".into(), "y".into()], ..Match::default() }),
+        forwarding("network", Match { client: vec!["10.0.0.0/8".parse().unwrap()], ..Match::default() }),
+        forwarding("elsewhere", Match { listener: Some("other".into()), ..Match::default() }),
+        forwarding(
+            "client",
+            Match { client: vec!["192.0.2.0/24".parse().unwrap()], listener: Some("web".into()), ..Match::default() },
+        ),
+    ]);
+    let found = |sni, alpn| router.find_connection(&From { sni, alpn }).map(|route| &*route.config.name);
+    assert_eq!(found(Some("a.test"), &[]), Some("exact"));
+    assert_eq!(found(Some("b.a.test"), &[]), Some("below"));
+    assert_eq!(found(Some("test"), &["y"]), Some("alpn"));
+    assert_eq!(found(None, &[]), Some("client"));
+}
+
+#[test]
+fn requests_may_be_told_apart_by_their_connection() {
+    let router = Router::new(vec![
+        route("sni", Match { sni: Some(HostMatch::Exact("a.test".into())), ..Match::default() }),
+        route("network", Match { client: vec!["192.0.2.7/32".parse().unwrap()], ..Match::default() }),
+    ]);
+    let request = get("a.test", "/", &[]);
+    assert_eq!(found(&router, &request), Some("network"));
+    let named = From { sni: Some("a.test"), ..From::default() };
+    assert_eq!(&*router.find(&request, &named).unwrap().config.name, "sni");
 }
 
 fn host(host: HostMatch) -> Match {

@@ -2,11 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 use weir_config::ProxyVersion;
@@ -17,12 +20,20 @@ use crate::tls::client_tls;
 /// Dials the endpoints of one cluster.
 pub struct Connector {
     id: u64,
-    tls: Option<(TlsConnector, Option<ServerName<'static>>)>,
+    tls: Option<Tls>,
     pub(super) http2: bool,
     introduces: Option<ProxyVersion>,
     timeout: Duration,
     pub(super) idle_connections: usize,
     pub(super) idle_timeout: Duration,
+}
+
+struct Tls {
+    /// Agrees on a version of HTTP.
+    http: TlsConnector,
+    /// Agrees on nothing.
+    anything: TlsConnector,
+    name: Option<ServerName<'static>>,
 }
 
 /// A fresh connection and what it took.
@@ -47,7 +58,10 @@ impl Connector {
             None => None,
             Some(tls) => {
                 let name = tls.sni.clone().map(ServerName::try_from).transpose().map_err(|error| error.to_string())?;
-                Some((TlsConnector::from(client_tls(tls, config.http2)?), name))
+                let http = client_tls(tls, config.http2)?;
+                let mut anything = ClientConfig::clone(&http);
+                anything.alpn_protocols.clear();
+                Some(Tls { http: TlsConnector::from(http), anything: TlsConnector::from(Arc::new(anything)), name })
             }
         };
         Ok(Self {
@@ -81,16 +95,25 @@ impl Connector {
         self.introduces
     }
 
-    /// A fresh connection that begins with these octets.
+    /// A fresh connection for HTTP that begins with these octets.
     ///
     /// # Errors
     /// [`ConnectionError::Connect`], `Tls` or `ConnectTimeout`.
     pub async fn dial(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
-        let dialled = timeout(self.timeout, self.dial_slowly(address, preamble)).await;
+        let dialled = timeout(self.timeout, self.dial_slowly(address, preamble, true)).await;
         dialled.unwrap_or(Err(ConnectionError::ConnectTimeout))
     }
 
-    async fn dial_slowly(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
+    /// The same for any other protocol.
+    ///
+    /// # Errors
+    /// As [`Connector::dial`].
+    pub async fn open(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
+        let dialled = timeout(self.timeout, self.dial_slowly(address, preamble, false)).await;
+        dialled.unwrap_or(Err(ConnectionError::ConnectTimeout))
+    }
+
+    async fn dial_slowly(&self, address: SocketAddr, preamble: &[u8], http: bool) -> Result<Dialled, ConnectionError> {
         let started = Instant::now();
         let mut tcp = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
         tcp.set_nodelay(true).map_err(ConnectionError::Connect)?;
@@ -98,12 +121,13 @@ impl Connector {
             tcp.write_all(preamble).await.map_err(ConnectionError::Connect)?;
         }
         let connect = started.elapsed();
-        let Some((tls, name)) = &self.tls else {
+        let Some(tls) = &self.tls else {
             return Ok(Dialled { transport: Transport::Tcp(tcp), connect, tls: Duration::ZERO });
         };
-        let name = name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
-        let stream = tls.connect(name, tcp).await.map_err(ConnectionError::Tls)?;
-        if self.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        let name = tls.name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
+        let connector = if http { &tls.http } else { &tls.anything };
+        let stream = connector.connect(name, tcp).await.map_err(ConnectionError::Tls)?;
+        if http && self.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             let refused = std::io::Error::other("the endpoint does not offer HTTP/2 by ALPN");
             return Err(ConnectionError::Tls(refused));
         }

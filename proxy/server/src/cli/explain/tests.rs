@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    AccessLog, Admin, Backoff, Certificate, Forwarded, ForwardedMode, Limits, ListenerTls, LogFormat, Process, Respond,
-    Retries, RetryOn,
+    AccessLog, Admin, Backoff, Certificate, Forwarded, ForwardedMode, Limits, LogFormat, Process, Respond, Retries,
+    RetryOn,
 };
 
 use super::*;
@@ -15,6 +15,8 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
     Listener {
         name: name.into(),
         address: "127.0.0.1:8080".parse().unwrap(),
+        protocol: Protocol::Http,
+        cluster: None,
         tls,
         limits: Limits {
             connections: 1,
@@ -108,7 +110,11 @@ fn api() -> Cluster {
 }
 
 fn config() -> Config {
-    let tls = ListenerTls { certificates: vec![Certificate { cert: "a".into(), key: "b".into() }], http2: true };
+    let tls = ListenerTls {
+        certificates: vec![Certificate { cert: "a".into(), key: "b".into() }],
+        http2: true,
+        alpn: Vec::new(),
+    };
     let matcher = Match {
         host: Some(HostMatch::Suffix(".example.com".into())),
         path: Some(PathMatch::Prefix("/v1".into())),

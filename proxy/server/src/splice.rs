@@ -1,0 +1,132 @@
+//! Moving octets from socket to socket within the kernel, by way of a pipe (`splice(2)`).
+//!
+//! What a system without it gives is no pipe at all: whoever asks then reads and writes.
+
+use std::{cell::RefCell, io, rc::Rc};
+
+use tokio::net::TcpStream;
+
+/// Pipes that a worker keeps for the next connection that moves much.
+const KEPT: usize = 64;
+
+/// The pipes of one worker.
+#[derive(Debug, Default)]
+pub struct Pipes(Rc<RefCell<Vec<Inner>>>);
+
+/// A pipe between two sockets. It goes back to its worker, unless something is left in it.
+#[derive(Debug)]
+pub struct Pipe {
+    inner: Option<Inner>,
+    held: usize,
+    home: Rc<RefCell<Vec<Inner>>>,
+}
+
+impl Pipes {
+    /// An empty pipe; none where the system has none to give.
+    pub fn take(&self) -> Option<Pipe> {
+        let kept = self.0.borrow_mut().pop();
+        let inner = kept.or_else(Inner::make)?;
+        Some(Pipe { inner: Some(inner), held: 0, home: Rc::clone(&self.0) })
+    }
+}
+
+impl Pipe {
+    /// Octets that were taken from one socket and not yet given to the other.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Take what a socket has; 0 at its end.
+    ///
+    /// # Errors
+    /// Of the socket; [`io::ErrorKind::WouldBlock`] when it has nothing.
+    pub fn fill(&mut self, from: &TcpStream) -> io::Result<usize> {
+        let taken = self.inner.as_ref().map_or(Ok(0), |inner| inner.fill(from))?;
+        self.held += taken;
+        Ok(taken)
+    }
+
+    /// Give what is held to a socket.
+    ///
+    /// # Errors
+    /// Of the socket; [`io::ErrorKind::WouldBlock`] when it takes nothing.
+    pub fn drain(&mut self, to: &TcpStream) -> io::Result<usize> {
+        let given = self.inner.as_ref().map_or(Ok(0), |inner| inner.drain(to, self.held))?;
+        self.held -= given;
+        Ok(given)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let mut home = self.home.borrow_mut();
+        if self.held == 0 && home.len() < KEPT {
+            home.extend(self.inner.take());
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::{io, os::fd::OwnedFd};
+
+    use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+    use tokio::net::TcpStream;
+
+    /// What one pipe may hold: a few hundred packets.
+    const SIZE: i32 = 256 * 1024;
+
+    #[derive(Debug)]
+    pub(super) struct Inner {
+        read: OwnedFd,
+        write: OwnedFd,
+    }
+
+    impl Inner {
+        pub(super) fn make() -> Option<Self> {
+            let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok()?;
+            // A user may have too many large pipes already: a small one does as well.
+            let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(SIZE));
+            Some(Self { read, write })
+        }
+
+        pub(super) fn fill(&self, from: &TcpStream) -> io::Result<usize> {
+            Ok(splice(from, None, &self.write, None, SIZE as usize, flags())?)
+        }
+
+        pub(super) fn drain(&self, to: &TcpStream, held: usize) -> io::Result<usize> {
+            Ok(splice(&self.read, None, to, None, held, flags())?)
+        }
+    }
+
+    fn flags() -> SpliceFFlags {
+        SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::io;
+
+    use tokio::net::TcpStream;
+
+    /// There is none.
+    #[derive(Debug)]
+    pub(super) enum Inner {}
+
+    impl Inner {
+        pub(super) fn make() -> Option<Self> {
+            None
+        }
+
+        pub(super) fn fill(&self, _: &TcpStream) -> io::Result<usize> {
+            match *self {}
+        }
+
+        pub(super) fn drain(&self, _: &TcpStream, _: usize) -> io::Result<usize> {
+            match *self {}
+        }
+    }
+}
+
+use system::Inner;

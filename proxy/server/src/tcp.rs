@@ -1,0 +1,221 @@
+//! A client's connection that is passed on as it is: opened, led to an endpoint, and noted as one line
+//! of the access log.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header::HOST};
+use tokio::{net::TcpStream, time::timeout};
+use weir_config::Protocol;
+use weir_http1::Length;
+use weir_preamble::hello;
+use weir_upstream::{
+    Endpoint, OwnedInFlight,
+    connection::{ConnectionError, Dialled},
+};
+
+use crate::{
+    access_log::Affinity,
+    decide::Decision,
+    duplex::{self, Broken, Moved},
+    error::ProxyError,
+    forward::{Failed, retry::Retry},
+    listening::Settings,
+    peek::{Peeked, peek},
+    request::{Client, Request},
+    snapshot::{Target, Upstream},
+    tls,
+    trace::{Trace, Words},
+    transport::Transport,
+    worker::Worker,
+};
+
+/// Serve a connection until both sides have closed it.
+pub async fn serve(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: Arc<Settings>, accepted: Instant) {
+    let mut book = Book::open(worker, client, settings.config.protocol, accepted);
+    let result = book.run(stream, &settings, accepted).await;
+    book.close(result);
+}
+
+/// What is noted of one connection. It becomes a line of the log even when the connection is cut.
+struct Book {
+    worker: Rc<Worker>,
+    client: Client,
+    protocol: Protocol,
+    trace: Trace,
+    moved: Moved,
+}
+
+impl Book {
+    fn open(worker: Rc<Worker>, client: Client, protocol: Protocol, accepted: Instant) -> Self {
+        let mut trace = Trace::new(Instant::now(), accepted.elapsed());
+        trace.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        trace.error = Some("cut at shutdown".to_owned());
+        Self { worker, client, protocol, trace, moved: Moved::default() }
+    }
+
+    fn close(mut self, result: Result<(), ProxyError>) {
+        self.trace.error = result.as_ref().err().map(ToString::to_string);
+        self.trace.status = result.err().map_or(StatusCode::OK, |error| error.status()).as_u16();
+    }
+
+    async fn run(&mut self, stream: TcpStream, settings: &Settings, accepted: Instant) -> Result<(), ProxyError> {
+        let Self { worker, client, protocol, trace, moved } = self;
+        let opened = tokio::select! {
+            opened = timeout(settings.config.limits.header_timeout, open(client, *protocol, stream, settings)) => opened,
+            () = worker.drained_since(accepted) => return Err(ProxyError::ClientSlow),
+        };
+        let mut stream = opened.map_err(|_| ProxyError::ClientSlow)??;
+        trace.split.read = accepted.elapsed();
+        let (mut dialled, _in_flight) = connect(worker, client, trace).await?;
+        let connected = Instant::now();
+        let idle = settings.config.limits.idle_timeout;
+        let passed = duplex::run(&mut stream, &mut dialled.transport, moved, &worker.pipes, idle).await;
+        trace.head_at = moved.answered.get();
+        trace.split.first_byte = trace.head_at.map_or(Duration::ZERO, |at| at - connected);
+        passed.map_err(|broken| match broken {
+            Broken::Client => ProxyError::ClientGone,
+            Broken::Endpoint(error) => ProxyError::EndpointGone(error),
+            Broken::Idle => ProxyError::Idle,
+        })
+    }
+}
+
+impl Drop for Book {
+    fn drop(&mut self) {
+        let words = Words {
+            host: self.client.sni().unwrap_or_default(),
+            method: "",
+            path: "",
+            protocol: self.protocol.as_str(),
+        };
+        self.trace.finish_with(&self.worker, &self.client, words, (self.moved.up.get(), self.moved.down.get()));
+    }
+}
+
+/// Whatever has to be known or agreed on before the connection can be led anywhere.
+async fn open(
+    client: &mut Client,
+    protocol: Protocol,
+    stream: TcpStream,
+    settings: &Settings,
+) -> Result<Transport, ProxyError> {
+    match (protocol, &settings.tls) {
+        (Protocol::TlsPassthrough, _) => {
+            let refused = |fault: hello::Fault| ProxyError::Refused {
+                status: StatusCode::BAD_REQUEST,
+                reason: match fault {
+                    hello::Fault::NotTls => "not TLS",
+                    hello::Fault::TooLong => "TLS ClientHello too long",
+                    hello::Fault::Malformed(_) => "malformed TLS ClientHello",
+                },
+            };
+            let Peeked::Whole(hello) = peek(&stream, hello::read).await.map_err(refused)? else {
+                return Err(ProxyError::ClientGone);
+            };
+            client.hello = Some(Box::new(hello));
+            Ok(Transport::from(stream))
+        }
+        (Protocol::Tls, Some(tls)) => match tls.acceptor.accept(stream).await {
+            Ok(stream) => {
+                client.tls = Some(tls::facts(stream.get_ref().1));
+                Ok(Transport::from(stream))
+            }
+            Err(error) => {
+                tracing::debug!(%error, client = %client.address, "TLS handshake");
+                Err(ProxyError::Refused { status: StatusCode::BAD_REQUEST, reason: "TLS handshake failed" })
+            }
+        },
+        _ => Ok(Transport::from(stream)),
+    }
+}
+
+/// What deciders see of a connection: a request for nothing but to be connected.
+fn request(client: &Client) -> Request {
+    let host = client.sni().and_then(|name| HeaderValue::from_str(name).ok());
+    Request {
+        method: Method::CONNECT,
+        uri: Uri::default(),
+        version: Version::HTTP_11,
+        headers: host.map(|host| (HOST, host)).into_iter().collect::<HeaderMap>(),
+        length: Length::Empty,
+        upgrade: None,
+        hash_key: None,
+        labels: Vec::new(),
+    }
+}
+
+/// A connection to an endpoint of the cluster that takes this client's. What runs is held no longer
+/// than that: connections may last for days.
+async fn connect(worker: &Worker, client: &Client, trace: &mut Trace) -> Result<(Dialled, OwnedInFlight), ProxyError> {
+    let pinned = worker.pin();
+    let route = pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?;
+    trace.route = Some(Arc::clone(route));
+    let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
+    trace.upstream = Some(Arc::clone(upstream));
+    let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };
+    let mut request = request(client);
+    let (keeping, mut kept) = decision.session(upstream, &mut request, trace)?;
+    let mut retry = Retry::new(&decision, upstream, &request, trace);
+    let mut last = None;
+    loop {
+        let endpoint = match kept.take() {
+            Some(endpoint) => Some(endpoint),
+            None => retry.pick(&request, trace)?,
+        };
+        let Some(endpoint) = endpoint else { return Err(last.unwrap_or(ProxyError::NoEndpoint)) };
+        trace.attempts += 1;
+        let error = match attempt(&decision, upstream, &endpoint, trace).await {
+            Ok(connected) => {
+                // What a cookie would carry has nowhere to go.
+                decision.keep(upstream, &request, &keeping, &endpoint, &mut HeaderMap::new(), trace)?;
+                return Ok(connected);
+            }
+            Err(error) => ProxyError::Upstream(error),
+        };
+        let (why, error) = match retry.judge(error, false, true, trace) {
+            Failed::Again(why, error) => (why, error),
+            Failed::Finally(error) => return Err(decision.judge(upstream, &endpoint, error, trace)),
+        };
+        trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
+        let wait = retry.follow(&endpoint, why, trace);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        last = error;
+    }
+}
+
+async fn attempt(
+    decision: &Decision<'_>,
+    upstream: &Upstream,
+    endpoint: &Arc<Endpoint>,
+    trace: &mut Trace,
+) -> Result<(Dialled, OwnedInFlight), ConnectionError> {
+    trace.endpoint = Some(Arc::clone(endpoint));
+    let in_flight = endpoint.begin_owned();
+    let connector = &upstream.connector;
+    let dialled = connector.open(endpoint.address(), &decision.client.introduction(connector)).await;
+    match &dialled {
+        Ok(dialled) => {
+            trace.split.connect += dialled.connect;
+            trace.split.tls += dialled.tls;
+            endpoint.observe(dialled.connect);
+            note(decision, trace, |figures, worker| figures.connect(worker));
+        }
+        Err(error) => {
+            tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");
+            note(decision, trace, |figures, worker| figures.connect_failed(worker));
+        }
+    }
+    Ok((dialled?, in_flight))
+}
+
+fn note(decision: &Decision<'_>, trace: &Trace, count: impl Fn(&crate::metrics::ClusterMetrics, usize)) {
+    if let Some(figures) = trace.figures(decision.worker, decision.client).cluster() {
+        count(figures, decision.worker.index());
+    }
+}
