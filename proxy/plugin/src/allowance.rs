@@ -48,33 +48,31 @@ pub(crate) fn thread_time() -> Duration {
 mod tests {
     use super::*;
 
-    const MS: Duration = Duration::from_millis(1);
-
     #[test]
     fn a_thread_that_computes_all_the_time_ends_at_its_deadline() {
         let mut allowance = Allowance::default();
         assert_eq!(allowance.begin(11), 6);
-        assert_eq!(allowance.left(100 * MS), Some(5));
-        assert_eq!(allowance.left(105 * MS), None);
+        assert_eq!(allowance.left(100 * TICK), Some(5));
+        assert_eq!(allowance.left(105 * TICK), None);
     }
 
     #[test]
     fn a_thread_that_waits_for_the_processor_is_waited_for() {
         let mut allowance = Allowance::default();
         allowance.begin(11);
-        assert_eq!(allowance.left(100 * MS), Some(5));
-        assert_eq!(allowance.left(100 * MS), Some(5));
-        assert_eq!(allowance.left(103 * MS + MS / 2), Some(2));
-        assert_eq!(allowance.left(106 * MS), None);
+        assert_eq!(allowance.left(100 * TICK), Some(5));
+        assert_eq!(allowance.left(100 * TICK), Some(5));
+        assert_eq!(allowance.left(103 * TICK + TICK / 2), Some(2));
+        assert_eq!(allowance.left(106 * TICK), None);
     }
 
     #[test]
     fn every_call_has_its_own() {
         let mut allowance = Allowance::default();
         allowance.begin(2);
-        assert_eq!(allowance.left(MS), Some(1));
-        assert_eq!(allowance.left(9 * MS), None);
+        assert_eq!(allowance.left(TICK), Some(1));
+        assert_eq!(allowance.left(9 * TICK), None);
         allowance.begin(2);
-        assert_eq!(allowance.left(9 * MS), Some(1));
+        assert_eq!(allowance.left(9 * TICK), Some(1));
     }
 }

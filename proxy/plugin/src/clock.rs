@@ -16,11 +16,11 @@ use std::{
 
 use wasmtime::Engine;
 
-/// Time between two ticks.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// Time between two ticks. Each wakes a thread, which costs more than some dozen calls of a guest.
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// Ticks for which the clock goes on beyond what it was asked for, so that a plugin in use asks for them
 /// now and then rather than with every call.
-pub(crate) const AHEAD: u64 = 5_000;
+pub(crate) const AHEAD: u64 = 2_500;
 
 /// Counts an engine's epochs.
 pub(crate) struct Clock {

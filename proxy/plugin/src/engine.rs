@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::clock::{AHEAD, Clock};
+use crate::clock::{AHEAD, Clock, TICK};
 
 /// Most linear memory that can be configured for an instance.
 pub(crate) const MEMORY_CEILING: u64 = 1 << 30;
@@ -35,7 +35,7 @@ impl Machine {
 
 /// Ticks after which a call of this length has surely had its time.
 pub(crate) fn ticks(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).saturating_add(1).min(1 << 40)
+    u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).saturating_add(1).min(1 << 40)
 }
 
 /// Instances come from a pool of reserved address space. Where there is a limit on that, each is

@@ -4,7 +4,7 @@
 //! thread. One that failed is dropped; the next decision starts another.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     marker::PhantomData,
     sync::{Arc, Weak},
     time::{Duration, Instant},
@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Guests {
     /// Ordered by program.
     slots: RefCell<Vec<Slot>>,
+    took: Cell<Duration>,
     _own_thread: PhantomData<*const ()>,
 }
 
@@ -52,7 +53,7 @@ struct Pause {
 impl Guests {
     /// None running yet.
     pub fn new(_host: &Arc<Host>) -> Self {
-        Self { slots: RefCell::default(), _own_thread: PhantomData }
+        Self { slots: RefCell::default(), took: Cell::default(), _own_thread: PhantomData }
     }
 
     /// Where the request goes.
@@ -105,6 +106,11 @@ impl Guests {
         self.ask(bound, Role::Affinity, request, |instance, ask| Ok(instance.bound(ask, key, endpoint)?.try_into()?))
     }
 
+    /// How long the last decision took.
+    pub fn took(&self) -> Duration {
+        self.took.get()
+    }
+
     /// The last decision turned out to be impossible, such as an unknown cluster: count it as a
     /// failure and replace the guest.
     pub fn reject(&self, bound: &Bound, why: impl Into<String>) -> Failure {
@@ -141,6 +147,7 @@ impl Guests {
         request: &dyn RequestView,
         call: impl FnOnce(&mut Instance, &Ask<'_>) -> Result<R, Fault>,
     ) -> Result<R, Failure> {
+        self.took.set(Duration::ZERO);
         if bound.role() != role {
             return Err(Failure::Start(format!("it is bound as {}", bound.role())));
         }
@@ -152,7 +159,8 @@ impl Guests {
         };
         let begun = Instant::now();
         let outcome = slot.ask(bound, request, call);
-        slot.settle(role, begun.elapsed(), outcome)
+        self.took.set(begun.elapsed());
+        slot.settle(role, self.took.get(), outcome)
     }
 }
 

@@ -60,7 +60,8 @@ impl Decision<'_> {
     pub fn destination(&self, request: &mut Request, trace: &mut Trace) -> Result<Option<Destination>, ProxyError> {
         let mut chosen = None;
         for bound in &self.route.plugins {
-            let answer = trace.ask(bound, Role::Router, || self.worker.guests.route(bound, &self.view(request)));
+            let answer = trace
+                .ask(&self.worker.guests, bound, Role::Router, || self.worker.guests.route(bound, &self.view(request)));
             match native_after(bound, answer)? {
                 None | Some(RouteDecision::Pass) => {}
                 Some(RouteDecision::Respond(response)) => match prepared(response) {
@@ -156,7 +157,7 @@ impl Decision<'_> {
             Some(bound) => {
                 let eligible = Eligible { candidates, hash_key: request.hash_key.as_deref() };
                 let ask = || self.worker.guests.pick(bound, &self.view(request), &eligible);
-                native_after(bound, trace.ask(bound, Role::Balancer, ask))?.flatten()
+                native_after(bound, trace.ask(&self.worker.guests, bound, Role::Balancer, ask))?.flatten()
             }
         };
         let index = match by_plugin {

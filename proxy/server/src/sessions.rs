@@ -92,7 +92,7 @@ impl Decision<'_> {
             }
             (Kind::Table(table), _, Some(bound)) => {
                 let ask = || self.worker.guests.session(bound, &self.view(request));
-                let answer = trace.ask(bound, Role::Affinity, ask);
+                let answer = trace.ask(&self.worker.guests, bound, Role::Affinity, ask);
                 let Some(session) = native_after(bound, answer)? else { return Ok((Keeping::Nothing, None)) };
                 let key = session.as_ref().map(|session| table.key(keeper.scope, session.key.as_bytes()));
                 let id = key.and_then(|key| table.get(key, Instant::now()));
@@ -207,7 +207,7 @@ impl Decision<'_> {
         let Some(bound) = keeper.plugin else { return Ok(HeaderMap::new()) };
         let key = session.map(|session| session.key.as_str());
         let ask = || self.worker.guests.bound(bound, &self.view(request), key, endpoint.name());
-        let mark = native_after(bound, trace.ask(bound, Role::Affinity, ask))?.unwrap_or_default();
+        let mark = native_after(bound, trace.ask(&self.worker.guests, bound, Role::Affinity, ask))?.unwrap_or_default();
         if let Some(session) = session.or(mark.session.as_ref()) {
             keeper.put(table, table.key(keeper.scope, session.key.as_bytes()), endpoint, Some(session));
         }

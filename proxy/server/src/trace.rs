@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use weir_plugin::{Bound, Failure, Role};
+use weir_plugin::{Bound, Failure, Guests, Role};
 use weir_upstream::Endpoint;
 
 use crate::{
@@ -102,13 +102,13 @@ impl Trace {
     /// Ask a plugin, and note how long it took and whether it failed.
     pub fn ask<T>(
         &mut self,
+        guests: &Guests,
         bound: &Bound,
         role: Role,
         ask: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let before = Instant::now();
         let answer = ask();
-        self.split.plugin += before.elapsed();
+        self.split.plugin += guests.took();
         let failed = answer.as_ref().err().map(Failure::kind);
         self.note(bound, role, failed);
         answer
