@@ -21,6 +21,7 @@ mod e2e {
     mod messages;
     mod observed;
     mod plugins;
+    mod probes;
     mod protocols;
     mod proxy_protocol;
     mod real_peers;

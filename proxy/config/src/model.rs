@@ -3,6 +3,7 @@
 
 mod affinity;
 mod balance;
+mod health;
 mod listener;
 mod network;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 pub use affinity::*;
 pub use balance::*;
+pub use health::*;
 pub use listener::*;
 pub use network::Network;
 
@@ -372,39 +374,6 @@ impl Endpoint {
     pub fn at(address: SocketAddr) -> Self {
         Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false }
     }
-}
-
-/// `health`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Health {
-    /// What is asked.
-    pub kind: HealthKind,
-    /// Between two checks of an endpoint. Default 2 s.
-    pub interval: Duration,
-    /// Longest time of one check. Default 1 s.
-    pub timeout: Duration,
-    /// Failures in a row that make an endpoint unhealthy. Default 3.
-    pub fall: u32,
-    /// Successes in a row that make it healthy again. Default 2.
-    pub rise: u32,
-}
-
-/// What a health check asks.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HealthKind {
-    /// An HTTP request of ours.
-    Http {
-        /// Path and query. Default `/`.
-        path: String,
-        /// Host header; none is the endpoint's address.
-        host: Option<String>,
-        /// Default GET.
-        method: String,
-        /// Statuses that count as healthy, as inclusive ranges. Default 200 to 399.
-        expect: Vec<(u16, u16)>,
-    },
-    /// A plugin with the health role.
-    Plugin(Binding),
 }
 
 /// `tls` of a cluster.

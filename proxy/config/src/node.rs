@@ -123,6 +123,11 @@ impl<'a> Node<'a> {
         self.value.is_integer()
     }
 
+    /// Whether it is `true` or `false`.
+    pub(crate) fn is_boolean(&self) -> bool {
+        self.value.is_bool()
+    }
+
     /// A table of known keys or of free names.
     pub(crate) fn table(&self, example: &str) -> Option<Table<'a>> {
         match self.value {

@@ -7,6 +7,7 @@ mod affinity;
 mod attempts;
 mod balance;
 mod bindings;
+mod checks;
 mod clusters;
 mod health;
 mod listeners;
@@ -34,6 +35,8 @@ struct Names<'a> {
     clusters: Vec<&'a str>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
+    /// Those of them that routes forward requests to.
+    routed_clusters: RefCell<BTreeSet<&'a str>>,
     /// Of the process.
     zone: Option<Arc<str>>,
     /// Plugins that were read, for their settings.
@@ -54,6 +57,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         clusters: clusters.iter().map(Node::name).collect(),
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),
+        routed_clusters: RefCell::default(),
         zone: process.zone.clone(),
         read: plugins.iter().filter_map(plugins::plugin).collect(),
     };

@@ -7,6 +7,7 @@ mod affinity;
 mod attempts;
 mod balance;
 mod cluster;
+mod health;
 mod scalar;
 
 use std::collections::BTreeMap;

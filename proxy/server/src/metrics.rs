@@ -5,6 +5,7 @@
 //! made when a snapshot is built; the same names give the same handle, so counts survive reloads.
 
 mod histogram;
+mod judged;
 mod process;
 mod series;
 mod text;
@@ -21,12 +22,13 @@ use std::{
     },
 };
 
-use self::{series::Count, text::Text, worker::WorkerBlock};
 pub use self::{
+    judged::ClusterSample,
     series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics},
     worker::{WorkerGuard, WorkerMetrics},
 };
-use weir_upstream::{Serving, State};
+use self::{series::Count, text::Text, worker::WorkerBlock};
+use weir_upstream::State;
 
 use crate::access_log::{Affinity, Retried};
 
@@ -70,12 +72,12 @@ pub struct Present<'a> {
 
 /// What is not counted here but read from its owner at a scrape.
 pub trait Source {
-    /// Calls `each` for every cluster of the snapshot, with what it is served by.
-    fn clusters(&self, each: &mut dyn FnMut(&str, Serving));
     /// Calls `each` for every endpoint of the snapshot.
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>));
     /// Calls `each` for every table of sessions.
     fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>));
+    /// Calls `each` for every cluster of the snapshot.
+    fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>));
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
 }
@@ -196,6 +198,7 @@ impl Metrics {
         self.render_workers(&mut text);
         render_endpoints(&mut text, source);
         render_sessions(&mut text, source);
+        judged::render(&mut text, source);
         self.render_process(&mut text, source);
     }
 
@@ -345,10 +348,6 @@ fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
         let [cluster, endpoint] = labels;
         state.sample("weir_endpoint_state", &[cluster, endpoint, ("state", sample.state.as_str())], 1);
         weight.sample("weir_endpoint_weight", &labels, f64::from(sample.weight) / 100.0);
-    });
-    text.family("weir_cluster_serving", "gauge", "1 for the kind of endpoints the cluster is served by.");
-    source.clusters(&mut |cluster, serving| {
-        text.sample("weir_cluster_serving", &[("cluster", cluster), ("by", serving.as_str())], 1);
     });
     [ups, states, weights].iter().for_each(|page| text.append(page));
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -19,7 +18,7 @@ use tokio::{
 use weir_plugin::{Bound, BoxFuture, HealthState, Host, Target, TargetRequest, TargetResponse};
 use weir_upstream::{
     Endpoint, State,
-    dial::{Dial, Transport},
+    dial::{Dial, Transport, Wanted},
     health::{Checking, Probe, Verdict},
 };
 
@@ -98,10 +97,6 @@ struct Checked {
 }
 
 impl Checked {
-    fn address(&self) -> SocketAddr {
-        self.endpoint.address()
-    }
-
     async fn connection(&self, number: u32) -> Result<Raw, String> {
         self.connections.lock().await.get(&number).cloned().ok_or_else(|| format!("connection {number} is not open"))
     }
@@ -119,11 +114,11 @@ impl Target for Checked {
     fn http(&self, request: TargetRequest) -> BoxFuture<'_, Result<TargetResponse, String>> {
         Box::pin(async move {
             let request = self.request(request)?;
-            let (head, body) = self.dial.exchange(self.address(), request, MAX_BODY).await?.into_parts();
+            let (head, answer) = self.dial.ask(&self.endpoint, request, Wanted::Whole(MAX_BODY)).await?.into_parts();
             let headers = head.headers.iter().map(|(name, value)| {
                 (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             });
-            Ok(TargetResponse { status: head.status.as_u16(), headers: headers.collect(), body: body.to_vec() })
+            Ok(TargetResponse { status: head.status.as_u16(), headers: headers.collect(), body: answer.body })
         })
     }
 
@@ -133,7 +128,7 @@ impl Target for Checked {
             if number >= MAX_CONNECTIONS {
                 return Err(format!("more than {MAX_CONNECTIONS} connections"));
             }
-            let stream = self.dial.open(self.address()).await?;
+            let stream = self.dial.open(&self.endpoint).await?;
             self.connections.lock().await.insert(number, Arc::new(Mutex::new(stream)));
             Ok(number)
         })
@@ -169,12 +164,14 @@ impl Checked {
     fn request(&self, request: TargetRequest) -> Result<http::Request<Full<Bytes>>, String> {
         let mut builder = http::Request::builder().method(request.method.as_str());
         builder = match self.dial.is_http2() {
-            true => builder.uri(format!("{}://{}{}", self.dial.scheme(), self.address(), request.path)),
+            true => {
+                builder.uri(format!("{}://{}{}", self.dial.scheme(), self.dial.authority(&self.endpoint), request.path))
+            }
             false => builder.uri(request.path.as_str()),
         };
         let hosted = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         if !hosted && !self.dial.is_http2() {
-            builder = builder.header(http::header::HOST, self.endpoint.name());
+            builder = builder.header(http::header::HOST, self.dial.authority(&self.endpoint));
         }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);

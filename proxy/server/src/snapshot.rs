@@ -147,6 +147,7 @@ fn upstream(config: &weir_config::Cluster, programs: &Programs, before: Option<&
         }
         _ => {
             let connector = Connector::build(config)?;
+            weir_upstream::health::probe(config).map_err(|fault| format!("health: {fault}"))?;
             (Cluster::build(config, before.map(|before| &*before.cluster)), Arc::new(connector))
         }
     };

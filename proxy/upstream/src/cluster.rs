@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
-use weir_config::Balance;
+use weir_config::{Balance, Initial};
 
 use self::members::Rules;
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     balance::{self, Balancer, Hashing},
     candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
+    figures::CheckFigures,
     retry::RetryBudget,
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
 };
@@ -36,6 +37,7 @@ pub struct Cluster {
     hashing: Option<Arc<Hashing>>,
     affinity: Option<Arc<Affinity>>,
     retry_budget: RetryBudget,
+    check_figures: Arc<CheckFigures>,
 }
 
 impl Cluster {
@@ -68,6 +70,7 @@ impl Cluster {
                 Some(previous) => previous.retry_budget.succeed(config.retry_budget),
                 None => RetryBudget::new(config.retry_budget, Instant::now()),
             },
+            check_figures: previous.map(|previous| Arc::clone(&previous.check_figures)).unwrap_or_default(),
             config: config.clone(),
         })
     }
@@ -137,6 +140,11 @@ impl Cluster {
     /// How many retries there may be.
     pub fn retry_budget(&self) -> &RetryBudget {
         &self.retry_budget
+    }
+
+    /// What its checks come to.
+    pub fn check_figures(&self) -> &CheckFigures {
+        &self.check_figures
     }
 
     /// What the active check says of an endpoint from now on.
@@ -281,6 +289,7 @@ fn rules(config: &weir_config::Cluster) -> Rules {
         drain: config.drain,
         slow_start: config.slow_start.unwrap_or(Duration::ZERO),
         checked: config.health.is_some(),
+        initial: config.health.as_ref().map_or(Initial::Healthy, |health| health.initial),
     }
 }
 

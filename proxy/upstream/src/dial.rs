@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     body::Incoming,
@@ -23,23 +23,24 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
-use weir_config::ProxyVersion;
+use weir_config::{HealthKind, ProxyVersion};
 use weir_preamble::proxy;
 
-use crate::tls::client_tls;
+use crate::{endpoint::Endpoint, tls::client_tls};
 
 /// Bytes both ways, with TLS or without.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// How the endpoints of a cluster are reached. Errors are for people: they say which step failed.
+/// How checks reach the endpoints of a cluster. Errors are for people: they say which step failed.
 ///
 /// There is no time limit here: whoever asks sets one.
 #[derive(Debug, Clone)]
 pub struct Dial {
     http2: bool,
     tls: Option<Tls>,
+    port: Option<u16>,
     preamble: Vec<u8>,
 }
 
@@ -50,15 +51,41 @@ struct Tls {
     name: Option<ServerName<'static>>,
 }
 
+/// How much of a response's body is wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// None of it: it is left unread.
+    Head,
+    /// At most so many bytes; what follows is left unread.
+    Start(usize),
+    /// All of it with its trailers; more than so many bytes are an error.
+    Whole(usize),
+}
+
+/// A response's body as far as it was wanted, with its trailers.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// What was read.
+    pub body: Vec<u8>,
+    /// After a whole body.
+    pub trailers: HeaderMap,
+}
+
 impl Dial {
-    /// As the cluster says; reads the authorities of its TLS from disk.
+    /// As the cluster's health check says; reads the authorities of its TLS from disk.
     pub fn try_new(cluster: &weir_config::Cluster) -> Result<Self, String> {
-        let tls = cluster.tls.as_ref();
-        Ok(Self {
-            http2: cluster.http2,
-            tls: tls.map(|tls| Tls::try_new(tls, cluster.http2)).transpose()?,
-            preamble: cluster.send_proxy_protocol.map(preamble).unwrap_or_default(),
-        })
+        let health = cluster.health.as_ref();
+        let http2 = match health.map(|health| &health.kind) {
+            Some(HealthKind::Http(check)) => check.http2,
+            Some(HealthKind::Grpc(_)) => true,
+            _ => cluster.http2,
+        };
+        let tls = health.map_or(cluster.tls.as_ref(), |health| health.tls.as_ref());
+        let tls = tls.map(|tls| Tls::try_new(tls, http2)).transpose()?;
+        let port = health.and_then(|health| health.port);
+        // Another port is another service, which need not know of the protocol.
+        let announced = cluster.send_proxy_protocol.filter(|_| port.is_none());
+        Ok(Self { http2, tls, port, preamble: announced.map(preamble).unwrap_or_default() })
     }
 
     /// Whether HTTP/2 is spoken.
@@ -71,8 +98,24 @@ impl Dial {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// The address that is asked about an endpoint.
+    pub fn address(&self, endpoint: &Endpoint) -> SocketAddr {
+        let mut address = endpoint.address();
+        address.set_port(self.port.unwrap_or(address.port()));
+        address
+    }
+
+    /// What a request names as its host unless it is told otherwise.
+    pub fn authority(&self, endpoint: &Endpoint) -> String {
+        match self.port {
+            None => endpoint.name().to_owned(),
+            Some(_) => self.address(endpoint).to_string(),
+        }
+    }
+
     /// A connection to an endpoint, ready for the first byte of its protocol.
-    pub async fn open(&self, address: SocketAddr) -> Result<Box<dyn Transport>, String> {
+    pub async fn open(&self, endpoint: &Endpoint) -> Result<Box<dyn Transport>, String> {
+        let address = self.address(endpoint);
         let mut tcp = TcpStream::connect(address).await.map_err(|error| step("connect", &reason(&error)))?;
         // Without it small requests may wait; a socket that refuses still works.
         drop(tcp.set_nodelay(true));
@@ -85,56 +128,39 @@ impl Dial {
         }
     }
 
-    /// One request on a connection of its own, and the head of its response.
+    /// One request on a connection of its own.
     ///
     /// The request's target is in origin form with a `host` field, or in absolute form.
-    pub async fn head(&self, address: SocketAddr, request: Request<Full<Bytes>>) -> Result<Response<()>, String> {
-        let response = self.ask(address, request, None).await?;
-        Ok(response.map(drop))
-    }
-
-    /// One request on a connection of its own, and its response with a body of at most `most` bytes;
-    /// a longer one is an error.
-    pub async fn exchange(
+    pub async fn ask(
         &self,
-        address: SocketAddr,
+        endpoint: &Endpoint,
         request: Request<Full<Bytes>>,
-        most: usize,
-    ) -> Result<Response<Bytes>, String> {
-        self.ask(address, request, Some(most)).await
-    }
-
-    /// Without `most` the body is left unread.
-    async fn ask(
-        &self,
-        address: SocketAddr,
-        request: Request<Full<Bytes>>,
-        most: Option<usize>,
-    ) -> Result<Response<Bytes>, String> {
-        let io = TokioIo::new(self.open(address).await?);
-        if self.http2 { ask_http2(io, request, most).await } else { ask_http1(io, request, most).await }
+        wanted: Wanted,
+    ) -> Result<Response<Answer>, String> {
+        let io = TokioIo::new(self.open(endpoint).await?);
+        if self.http2 { ask_http2(io, request, wanted).await } else { ask_http1(io, request, wanted).await }
     }
 }
 
 async fn ask_http1(
     io: TokioIo<Box<dyn Transport>>,
     request: Request<Full<Bytes>>,
-    most: Option<usize>,
-) -> Result<Response<Bytes>, String> {
+    wanted: Wanted,
+) -> Result<Response<Answer>, String> {
     let handshake = http1::handshake(io).await;
     let (mut sender, connection) = handshake.map_err(|error| refused(&error))?;
-    let answer = async move { answered(sender.send_request(request).await, most).await };
+    let answer = async move { answered(sender.send_request(request).await, wanted).await };
     beside(Box::pin(connection), answer).await
 }
 
 async fn ask_http2(
     io: TokioIo<Box<dyn Transport>>,
     request: Request<Full<Bytes>>,
-    most: Option<usize>,
-) -> Result<Response<Bytes>, String> {
+    wanted: Wanted,
+) -> Result<Response<Answer>, String> {
     let handshake = http2::handshake(TokioExecutor::new(), io).await;
     let (mut sender, connection) = handshake.map_err(|error| refused(&error))?;
-    let answer = async move { answered(sender.send_request(request).await, most).await };
+    let answer = async move { answered(sender.send_request(request).await, wanted).await };
     beside(Box::pin(connection), answer).await
 }
 
@@ -154,12 +180,14 @@ impl Tls {
     }
 }
 
-async fn answered(response: hyper::Result<Response<Incoming>>, most: Option<usize>) -> Result<Response<Bytes>, String> {
-    match (response, most) {
-        (Ok(response), Some(most)) => collect(response, most).await,
-        (Ok(response), None) => Ok(response.map(|_| Bytes::new())),
-        (Err(error), _) => Err(refused(&error)),
-    }
+async fn answered(response: hyper::Result<Response<Incoming>>, wanted: Wanted) -> Result<Response<Answer>, String> {
+    let (head, body) = response.map_err(|error| refused(&error))?.into_parts();
+    let answer = match wanted {
+        Wanted::Head => Answer::default(),
+        Wanted::Start(most) => start(body, most).await?,
+        Wanted::Whole(most) => whole(body, most).await?,
+    };
+    Ok(Response::from_parts(head, answer))
 }
 
 /// Drive a connection until the answer that depends on it is there.
@@ -177,10 +205,24 @@ async fn beside<T>(
     answer.await
 }
 
-async fn collect(response: Response<Incoming>, most: usize) -> Result<Response<Bytes>, String> {
-    let (head, body) = response.into_parts();
+async fn start(mut body: Incoming, most: usize) -> Result<Answer, String> {
+    let mut answer = Answer::default();
+    while answer.body.len() < most
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|error| step("response", &error.to_string()))?;
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        answer.body.extend(data.iter().take(most - answer.body.len()));
+    }
+    Ok(answer)
+}
+
+async fn whole(body: Incoming, most: usize) -> Result<Answer, String> {
     match Limited::new(body, most).collect().await {
-        Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+        Ok(body) => {
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            Ok(Answer { body: body.to_bytes().into(), trailers })
+        }
         Err(error) if error.is::<LengthLimitError>() => {
             Err(step("response", &format!("body of more than {most} bytes")))
         }

@@ -11,10 +11,10 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::{
     peak::Peak,
@@ -31,6 +31,19 @@ pub(crate) struct Load {
     peak: Peak,
 }
 
+/// The last active check of an endpoint, whether or not it settled anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastCheck {
+    /// When it ended.
+    pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// It did not speak against the endpoint.
+    pub well: bool,
+    /// Its reason, for people.
+    pub why: String,
+}
+
 /// One address in a cluster.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -39,6 +52,7 @@ pub struct Endpoint {
     config: weir_config::Endpoint,
     load: Arc<Load>,
     standing: Arc<ArcSwap<Standing>>,
+    last_check: Arc<ArcSwapOption<LastCheck>>,
 }
 
 impl Endpoint {
@@ -52,13 +66,15 @@ impl Endpoint {
             config: config.clone(),
             load: Arc::default(),
             standing: Arc::new(ArcSwap::from_pointee(standing)),
+            last_check: Arc::default(),
         }
     }
 
     /// The same endpoint, described otherwise: everything goes on.
     pub(crate) fn described(&self, config: &weir_config::Endpoint) -> Self {
         let (load, standing) = (Arc::clone(&self.load), Arc::clone(&self.standing));
-        Self { id: self.id, name: self.name.clone(), config: config.clone(), load, standing }
+        let last_check = Arc::clone(&self.last_check);
+        Self { id: self.id, name: self.name.clone(), config: config.clone(), load, standing, last_check }
     }
 
     /// The same endpoint with a standing of its own: the id and the load go on together, what is said
@@ -171,6 +187,15 @@ impl Endpoint {
     /// What it all comes to, with the reason.
     pub fn status(&self) -> Status {
         self.standing().status().clone()
+    }
+
+    /// Its last active check.
+    pub fn last_check(&self) -> Option<Arc<LastCheck>> {
+        self.last_check.load_full()
+    }
+
+    pub(crate) fn checked(&self, check: LastCheck) {
+        self.last_check.store(Some(Arc::new(check)));
     }
 
     /// Have something said of it. Returns the status before and after.

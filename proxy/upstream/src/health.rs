@@ -1,22 +1,56 @@
 //! Active health checks: who asks ([`Probe`]), what counts ([`HealthState`]) and the tasks that keep
 //! asking ([`run`]). They live on the control side and never touch traffic.
 
+mod exec;
+mod grpc;
 mod http;
 mod state;
+mod tcp;
 mod watch;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+};
 
-use crate::endpoint::Endpoint;
+use tokio::sync::SemaphorePermit;
+use weir_config::{Cluster, HealthKind};
 
-pub use self::{http::HttpProbe, state::HealthState, watch::run};
+use crate::{dial::Dial, endpoint::Endpoint};
+
+use self::{exec::ExecProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe};
+pub use self::{state::HealthState, watch::run};
 pub use crate::standing::Verdict;
 
 /// A verdict to come.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
 
+/// Leave to begin, kept until the check has ended; none where none is needed.
+pub type Turn<'a> = Pin<Box<dyn Future<Output = Option<SemaphorePermit<'static>>> + Send + 'a>>;
+
 /// Asks an endpoint how it is.
 pub trait Probe: Send + Sync {
+    /// Waits until a check may begin: for those that are a burden when many run at once.
+    fn turn(&self) -> Turn<'_> {
+        Box::pin(ready(None))
+    }
+
     /// One check. May be dropped before it ends: the cluster's time limit is kept by the caller.
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a>;
+}
+
+/// What asks the endpoints of a cluster; none where nothing is asked or a plugin asks.
+///
+/// # Errors
+/// A setting that cannot be used, for people.
+pub fn probe(cluster: &Cluster) -> Result<Option<Arc<dyn Probe>>, String> {
+    Ok(Some(match cluster.health.as_ref().map(|health| &health.kind) {
+        None => return Ok(None),
+        Some(HealthKind::Plugin(_)) => return Dial::try_new(cluster).map(|_| None),
+        Some(HealthKind::Http(check)) => Arc::new(HttpProbe::try_new(cluster, check)?),
+        Some(HealthKind::Tcp(check)) => Arc::new(TcpProbe::try_new(cluster, check)?),
+        Some(HealthKind::Grpc(check)) => Arc::new(GrpcProbe::try_new(cluster, check)?),
+        Some(HealthKind::Exec(check)) => Arc::new(ExecProbe::try_new(cluster, check)?),
+    }))
 }

@@ -18,6 +18,7 @@ pub mod retry;
 #[cfg(test)]
 mod fixture;
 
+mod figures;
 mod standing;
 
 mod endpoint;
@@ -39,7 +40,8 @@ pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, KeyHash, Occasion};
 pub use candidates::{Candidates, Serving};
 pub use cluster::{Cluster, Members};
-pub use endpoint::{Endpoint, InFlight, OwnedInFlight};
+pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
+pub use figures::CheckFigures;
 pub use retry::RetryBudget;
 pub use rng::Rng;
 pub use standing::{Moment, Order, Report, Standing, State, Status, Verdict, Word};

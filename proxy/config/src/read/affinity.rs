@@ -5,8 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use super::{Names, checked, count, text};
 use crate::{
     model::{Affinity, AffinityKind, MarkCookie, MarkMode, OnLost, RequestKey, ResponseKey},
-    node::{Node, Table},
-    read::bindings::{beside, exactly_one},
+    node::Node,
+    read::bindings::{beside, exactly_one, one_of},
     syntax::{self, Wrong},
 };
 
@@ -21,7 +21,7 @@ const KINDS: [&str; 6] = ["cookie", "header", "query", "source-ip", "learn", "pl
 pub(super) fn affinity<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Affinity> {
     let table = node.table("`{ cookie = { name = \"weir\" } }`")?;
     let kinds = KINDS.map(|key| table.get(key));
-    one_of(&table, &kinds);
+    one_of(&table, &kinds.each_ref().map(Option::as_ref), &KINDS);
     let [cookie, header, query, source_ip, learn, plugin] = kinds;
     let own = table.get("settings");
     let outer = [table.get("idle"), table.get("max")];
@@ -45,21 +45,6 @@ pub(super) fn affinity<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Affinit
     let capacity = capacity.and_then(|node| count(&node, 1..=100_000_000)).unwrap_or(100_000);
     let [idle, max] = times(&kind, outer, inner);
     Some(Affinity { kind, idle, max, capacity, on_lost })
-}
-
-/// Notes when not exactly one of the kinds is there.
-fn one_of(table: &Table<'_>, kinds: &[Option<Node<'_>>]) {
-    let mut present = kinds.iter().flatten();
-    let Some(first) = present.next() else {
-        let all = KINDS.map(|kind| format!("`{kind}`"));
-        let (last, rest) = all.split_last().map_or((String::new(), String::new()), |(l, r)| (l.clone(), r.join(", ")));
-        return table.fault(&format!("one of {rest} and {last} is missing"), "add `cookie = {}`, or another of them");
-    };
-    for other in present {
-        let (first, second) = (first.name(), other.name());
-        other
-            .key_fault(format!("`{first}` and `{second}` exclude each other"), format!("keep `{first}` or `{second}`"));
-    }
 }
 
 /// `idle` and `max` with their nodes.

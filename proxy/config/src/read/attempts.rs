@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{WAIT, checked, health::statuses};
+use super::{WAIT, checked, checks::statuses};
 use crate::{
     model::{Backoff, ByteSize, Retries, RetryBudget, RetryOn},
     node::Node,

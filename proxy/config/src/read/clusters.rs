@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Names, WAIT, affinity::affinity, balance::balance, checked, count, health::health, named, zone};
+use super::{
+    Names, WAIT, affinity::affinity, balance::balance, checked, checks::Protocol, count, health::health, named, zone,
+};
 use crate::{
     model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::{Node, Table},
@@ -25,20 +27,25 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         let read = table.read(key, |node| node.duration(WAIT));
         read.unwrap_or(Duration::from_secs(seconds))
     };
+    let http2 = table.read("http2", Node::boolean).unwrap_or(false);
+    let tls = table.read("tls", tls);
+    let takes_requests = names.routed_clusters.borrow().contains(node.name());
+    let protocol = Protocol { http2, tls: tls.as_ref(), takes_requests };
+    let health = table.read("health", |node| health(node, names, protocol));
     let endpoints = table.require("endpoints", "[\"127.0.0.1:9001\"]").and_then(|n| endpoints(&n));
     let cluster = Cluster {
         name: named(node),
         endpoints: endpoints.unwrap_or_default(),
         balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
         affinity: table.read("affinity", |node| affinity(node, names)),
-        health: table.read("health", |node| health(node, names)),
+        health,
         drain: table.read("drain", |node| node.duration(ANY)).unwrap_or(DRAIN),
         slow_start: table.read("slow-start", |node| node.duration(ANY)).filter(|over| !over.is_zero()),
         min_healthy: table.read("min-healthy", percent).unwrap_or(50),
         panic_threshold: table.read("panic-threshold", percent).unwrap_or(0),
         zone: names.zone.clone(),
-        http2: table.read("http2", Node::boolean).unwrap_or(false),
-        tls: table.read("tls", tls),
+        http2,
+        tls,
         connect_timeout: wait("connect-timeout", 5),
         response_timeout: wait("response-timeout", 60),
         idle_connections: table.read("idle-connections", |node| count(node, 0..=100_000)).unwrap_or(64),
@@ -144,7 +151,7 @@ fn labels(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
     Some(entries.iter().filter_map(label).collect())
 }
 
-fn tls(node: &Node<'_>) -> Option<UpstreamTls> {
+pub(super) fn tls(node: &Node<'_>) -> Option<UpstreamTls> {
     let table = node.table("`{}` for TLS with the defaults")?;
     let ca = table.read("ca", Node::file);
     let sni = table.read("sni", |node| checked(node, "a name in quotes", syntax::host_name));

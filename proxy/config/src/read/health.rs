@@ -1,94 +1,91 @@
-//! `health` of a cluster.
+//! `health` of a cluster: how often, and what follows. What is asked has its own file.
 
 use std::time::Duration;
 
-use super::{Names, WAIT, checked, text};
+use super::{
+    Names, WAIT,
+    checks::{self, Protocol},
+    clusters,
+};
 use crate::{
-    model::{Health, HealthKind},
-    node::Node,
-    read::bindings::{beside, exactly_one},
-    syntax,
+    model::{Health, HealthKind, Initial, TcpCheck, UpstreamTls},
+    node::{Node, Table},
+    read::bindings::{beside, one_of},
 };
 
-pub(super) fn health<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Health> {
+const KINDS: [&str; 5] = ["http", "tcp", "grpc", "exec", "plugin"];
+/// Where nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// `protocol` is the cluster's own.
+pub(super) fn health<'a>(node: &Node<'a>, names: &Names<'a>, protocol: Protocol<'_>) -> Option<Health> {
     let table = node.table("`{ http = { path = \"/healthz\" } }`")?;
-    let check = table.get("http");
-    let plugin = table.get("plugin");
-    let own = table.get("settings");
-    let timeout_node = table.get("timeout");
-    let interval = table.read("interval", |node| node.duration(WAIT));
-    let timeout = timeout_node.as_ref().and_then(|node| node.duration(WAIT));
-    let fall = table.read("fall", |node| node.integer(1..=1_000)).unwrap_or(3);
-    let rise = table.read("rise", |node| node.integer(1..=1_000)).unwrap_or(2);
-    exactly_one(&table, ("http", check.as_ref()), ("plugin", plugin.as_ref()));
-    table.done();
-    let interval = interval.unwrap_or(Duration::from_secs(2));
-    let timeout = timeout.unwrap_or(Duration::from_secs(1));
-    if timeout >= interval {
-        let problem = "a check may still run when the next is due: `timeout` reaches `interval`";
-        timeout_node.as_ref().unwrap_or(node).warn(problem, "make `timeout` the shorter");
-    }
-    let bound = beside(plugin.as_ref(), own.as_ref(), names).map(HealthKind::Plugin);
-    let kind = check.and_then(|node| http(&node)).or(bound)?;
-    Some(Health { kind, interval, timeout, fall, rise })
-}
-
-fn http(node: &Node<'_>) -> Option<HealthKind> {
-    let table = node.table("`{ path = \"/healthz\" }`")?;
-    let path = table.read("path", |node| text(node, "`\"/healthz\"`", syntax::target));
-    let host = table.read("host", host);
-    let method = table.read("method", |node| checked(node, "`\"GET\"`", syntax::method));
-    let expect = table.read("expect", expect);
-    table.done();
-    Some(HealthKind::Http {
-        path: path.unwrap_or_else(|| "/".to_owned()),
-        host,
-        method: method.unwrap_or_else(|| "GET".to_owned()),
-        expect: expect.unwrap_or_else(|| vec![(200, 399)]),
-    })
-}
-
-/// A Host header: here a port may follow.
-fn host(node: &Node<'_>) -> Option<String> {
-    let check = |text: &str| {
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if port.parse::<u16>().is_ok() => (host, Some(port)),
-            _ => (text, None),
-        };
-        let host = syntax::host_name(&host.to_ascii_lowercase())?;
-        Ok(port.map_or(host.clone(), |port| format!("{host}:{port}")))
+    // Everything is read, and its faults told, where nothing is asked as well.
+    let kind = kind(&table, names, &protocol);
+    let default = Health::new(kind.clone().unwrap_or(HealthKind::Tcp(TcpCheck::default())));
+    let interval = table.read("interval", |node| node.duration(WAIT)).unwrap_or(default.interval);
+    let health = Health {
+        interval,
+        fast_interval: table.read("fast-interval", |node| fast(node, interval)).unwrap_or(interval / 4),
+        jitter: table.read("jitter", |node| node.integer(0..=50)).unwrap_or(default.jitter),
+        timeout: timeout(node, &table, interval).unwrap_or(default.timeout),
+        fall: table.read("fall", |node| node.integer(1..=1_000)).unwrap_or(default.fall),
+        rise: table.read("rise", |node| node.integer(1..=1_000)).unwrap_or(default.rise),
+        port: table.read("port", port),
+        tls: table.read("tls", tls).unwrap_or_else(|| protocol.tls.cloned()),
+        initial: table.read("initial", initial).unwrap_or(default.initial),
+        ..default
     };
-    checked(node, "a host in quotes", check)
+    table.done();
+    kind.map(|_| health)
 }
 
-fn expect(node: &Node<'_>) -> Option<Vec<(u16, u16)>> {
-    let example = "`[\"200-299\", 302]`";
-    if node.array(example)?.is_empty() {
-        return node.fault("no status counts as healthy", format!("write {example}"));
-    }
-    node.each(example, statuses)
+fn kind<'a>(table: &Table<'a>, names: &Names<'a>, protocol: &Protocol<'_>) -> Option<HealthKind> {
+    let nodes = KINDS.map(|kind| table.get(kind));
+    let own = table.get("settings");
+    one_of(table, &nodes.each_ref().map(Option::as_ref), &KINDS);
+    let [http, tcp, grpc, exec, plugin] = nodes;
+    let bound = beside(plugin.as_ref(), own.as_ref(), names).map(HealthKind::Plugin);
+    http.and_then(|node| checks::http(&node, protocol))
+        .or_else(|| tcp.and_then(|node| checks::tcp(&node, protocol)))
+        .or_else(|| grpc.and_then(|node| checks::grpc(&node)))
+        .or_else(|| exec.and_then(|node| checks::exec(&node)))
+        .or(bound)
 }
 
-/// `302` or `"200-299"`
-pub(super) fn statuses(node: &Node<'_>) -> Option<(u16, u16)> {
-    if node.is_integer() {
-        let status = u16::try_from(node.integer(200..=599)?).ok()?;
-        return Some((status, status));
+fn timeout(health: &Node<'_>, table: &Table<'_>, interval: Duration) -> Option<Duration> {
+    let node = table.get("timeout");
+    let timeout = node.as_ref().and_then(|node| node.duration(WAIT));
+    if timeout.unwrap_or(TIMEOUT) >= interval {
+        let problem = "a check may still run when the next is due: `timeout` reaches `interval`";
+        node.as_ref().unwrap_or(health).warn(problem, "make `timeout` the shorter");
     }
-    let text = node.string("`302` or `\"200-299\"`")?;
-    let (low, high) = text.split_once('-').unwrap_or((text, text));
-    match (low.trim().parse::<u16>(), high.trim().parse::<u16>()) {
-        (Ok(low), Ok(high)) if 200 <= low && low <= high && high <= 599 => Some((low, high)),
-        _ => node.fault(format!("`{text}` is not a range of statuses"), range_remedy(text)),
+    timeout
+}
+
+fn fast(node: &Node<'_>, interval: Duration) -> Option<Duration> {
+    let fast = node.duration(WAIT)?;
+    if fast > interval {
+        node.warn("`fast-interval` is longer than `interval`: changes are noticed later", "make it the shorter");
+    }
+    Some(fast)
+}
+
+fn port(node: &Node<'_>) -> Option<u16> {
+    u16::try_from(node.integer(1..=65_535)?).ok()
+}
+
+/// `false`, or a table.
+fn tls(node: &Node<'_>) -> Option<Option<UpstreamTls>> {
+    if !node.is_boolean() {
+        return clusters::tls(node).map(Some);
+    }
+    match node.boolean()? {
+        false => Some(None),
+        true => node.fault("`true` says nothing on whom to trust", "write `{}` for TLS with the defaults"),
     }
 }
 
-/// `2xx` is how people say it.
-fn range_remedy(text: &str) -> String {
-    match text.to_ascii_lowercase().strip_suffix("xx") {
-        Some(hundreds @ ("2" | "3" | "4" | "5")) => {
-            format!("did you mean `\"{hundreds}00-{hundreds}99\"`?")
-        }
-        _ => "write two statuses from 200 to 599, the lower first, as in `\"200-299\"`".to_owned(),
-    }
+fn initial(node: &Node<'_>) -> Option<Initial> {
+    node.choice(&[("healthy", Initial::Healthy), ("unhealthy", Initial::Unhealthy), ("checking", Initial::Checking)])
 }

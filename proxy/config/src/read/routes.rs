@@ -62,6 +62,7 @@ fn action<'a>(table: &Table<'a>, names: &Names<'a>) -> Option<Action> {
     let forward = cluster.and_then(|node| node.reference("cluster", &names.clusters));
     if let Some(name) = forward {
         names.used_clusters.borrow_mut().insert(name);
+        names.routed_clusters.borrow_mut().insert(name);
     }
     let answer = answer.and_then(|node| respond(&node)).map(Action::Respond);
     forward.map(|name| Action::Cluster(Arc::from(name))).or(answer)

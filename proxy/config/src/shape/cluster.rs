@@ -8,7 +8,8 @@ use super::{
     affinity::Affinity,
     attempts::{Retries, RetryBudget},
     balance::Balance,
-    scalar::{Address, Duration, Settings, Statuses},
+    health::Health,
+    scalar::{Address, Duration},
 };
 
 /// Endpoints that do the same, and how requests are spread over them.
@@ -105,52 +106,10 @@ struct FullEndpoint {
     backup: Option<bool>,
 }
 
-/// Active health check.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["plugin"] }]))]
-struct Health {
-    /// An HTTP request of ours.
-    http: Option<HttpCheck>,
-    /// A plugin with the health role.
-    plugin: Option<String>,
-    /// Laid over the plugin's settings.
-    settings: Option<Settings>,
-    /// Between two checks of an endpoint.
-    #[schemars(extend("default" = "2s"))]
-    interval: Option<Duration>,
-    /// Longest time of one check.
-    #[schemars(extend("default" = "1s"))]
-    timeout: Option<Duration>,
-    /// Failures in a row that make an endpoint unhealthy.
-    #[schemars(range(min = 1, max = 1_000), extend("default" = 3))]
-    fall: Option<u32>,
-    /// Successes in a row that make it healthy again.
-    #[schemars(range(min = 1, max = 1_000), extend("default" = 2))]
-    rise: Option<u32>,
-}
-
-/// An HTTP request that a healthy endpoint answers well.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct HttpCheck {
-    /// Path and query.
-    #[schemars(regex(pattern = "^/"), extend("default" = "/"))]
-    path: Option<String>,
-    /// Host header; without it the endpoint's address.
-    host: Option<String>,
-    /// Its method.
-    #[schemars(extend("default" = "GET"))]
-    method: Option<String>,
-    /// Statuses that count as healthy.
-    #[schemars(length(min = 1), extend("default" = ["200-399"]))]
-    expect: Option<Vec<Statuses>>,
-}
-
 /// TLS to endpoints.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct UpstreamTls {
+pub(super) struct UpstreamTls {
     /// PEM file of the authorities to trust; without it the system's.
     ca: Option<String>,
     /// Server name to send and verify; without it the endpoint's address.

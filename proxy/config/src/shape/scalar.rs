@@ -118,3 +118,20 @@ impl JsonSchema for Statuses {
         })
     }
 }
+
+/// `false`, where `true` says nothing
+pub(super) struct False;
+
+impl JsonSchema for False {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "False".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "const": false })
+    }
+}

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{EXAMPLE, Folder};
 use crate::{
-    Action, AffinityKind, Balance, ByteSize, Choices, Config, Grant, Hash, HashAlgorithm, HashKey, HealthKind,
-    HostMatch, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, RequestKey, ResponseKey, RetryOn, load,
+    Action, AffinityKind, Balance, ByteSize, Choices, Config, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey, Health,
+    HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, RequestKey,
+    ResponseKey, RetryOn, TcpCheck, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -84,7 +85,7 @@ fn clusters() {
     assert_eq!(web.balance, Balance::RoundRobin);
     let health = web.health.as_ref().unwrap();
     assert_eq!((health.fall, health.rise), (3, 2));
-    assert!(matches!(&health.kind, HealthKind::Http { path, .. } if path == "/healthz"));
+    assert!(matches!(&health.kind, HealthKind::Http(check) if check.path == "/healthz"));
 }
 
 #[test]
@@ -199,13 +200,60 @@ fn expected_statuses_are_numbers_and_ranges() {
     let check = "path = \"/h?x=1\", host = \"H.example:80\", method = \"HEAD\", expect = [\"200-299\", 302]";
     let text = EXAMPLE.replace("path = \"/healthz\"", check);
     let health = folder.parse(&text).unwrap().config.clusters[1].health.clone().unwrap();
-    let wanted = HealthKind::Http {
-        path: "/h?x=1".into(),
-        host: Some("h.example:80".into()),
-        method: "HEAD".into(),
-        expect: vec![(200, 299), (302, 302)],
+    let HealthKind::Http(check) = health.kind else { panic!("an HTTP check") };
+    assert_eq!((&*check.path, check.host.as_deref(), &*check.method), ("/h?x=1", Some("h.example:80"), "HEAD"));
+    assert_eq!(check.expect, [(200, 299), (302, 302)]);
+}
+
+/// The health of a cluster whose `health` has these keys, with `cluster` beside it.
+fn health(keys: &str, cluster: &str) -> Health {
+    let folder = Folder::new();
+    folder.write("check.sh", "");
+    let text = EXAMPLE.replace(
+        "health = { http = { path = \"/healthz\" }, interval",
+        &format!("{cluster}\nhealth = {{ {keys}, interval"),
+    );
+    let loaded = folder.parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
+    loaded.config.clusters[1].health.clone().unwrap()
+}
+
+#[test]
+fn checks_ask_in_several_ways() {
+    let http = "http = { headers = { X-Probe = \"1\" }, body = \"ok\", body-regex = \"^o\", http2 = true }";
+    let HealthKind::Http(check) = health(http, "").kind else { panic!("an HTTP check") };
+    assert_eq!(check.headers, [("x-probe".to_owned(), "1".to_owned())]);
+    assert_eq!((check.body.as_deref(), check.body_regex.as_deref(), check.http2), (Some("ok"), Some("^o"), true));
+    let tcp = TcpCheck { send: b"PING\r\n".to_vec(), expect: b"+PONG".to_vec() };
+    for spelt in [r#"send = "PING\r\n", expect = "+PONG""#, r#"send = { hex = "5049 4e470d0A" }, expect = "+PONG""#] {
+        assert_eq!(health(&format!("tcp = {{ {spelt} }}"), "").kind, HealthKind::Tcp(tcp.clone()));
+    }
+    let grpc = GrpcCheck { service: "shop.Orders".to_owned(), host: Some("shop".to_owned()) };
+    assert_eq!(health("grpc = { service = \"shop.Orders\", host = \"shop\" }", "").kind, HealthKind::Grpc(grpc));
+    let HealthKind::Exec(check) = health("exec = { command = \"./check.sh\", args = [\"-v\"] }", "").kind else {
+        panic!("a command")
     };
-    assert_eq!(health.kind, wanted);
+    assert!(check.command.starts_with('/') && check.command.ends_with("/check.sh"), "{}", check.command);
+    assert_eq!(check.args, ["-v"]);
+}
+
+#[test]
+fn checks_follow_the_cluster_unless_they_say_otherwise() {
+    let check = "http = {}";
+    let followed = health(check, "http2 = true\ntls = { sni = \"a\" }");
+    assert!(matches!(&followed.kind, HealthKind::Http(check) if check.http2));
+    assert_eq!(followed.tls.unwrap().sni.as_deref(), Some("a"));
+    assert_eq!(health("http = {}, tls = false", "tls = {}").tls, None);
+    assert_eq!(health("http = {}, tls = { sni = \"b\" }", "").tls.unwrap().sni.as_deref(), Some("b"));
+}
+
+#[test]
+fn the_pace_of_checks() {
+    let plain = health("http = {}", "");
+    assert_eq!((plain.fast_interval, plain.jitter), (Duration::from_millis(500), 10));
+    assert_eq!((plain.port, plain.initial), (None, Initial::Healthy));
+    let said = health("http = {}, fast-interval = \"1s\", jitter = 0, port = 81, initial = \"checking\"", "");
+    assert_eq!((said.fast_interval, said.jitter), (Duration::from_secs(1), 0));
+    assert_eq!((said.port, said.initial), (Some(81), Initial::Checking));
 }
 
 #[test]

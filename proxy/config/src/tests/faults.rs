@@ -147,6 +147,28 @@ fn routes() {
 }
 
 #[test]
+fn checks() {
+    let health = "clusters.web.health";
+    for (check, key, problem, remedy) in [
+        ("http = {}, tcp = {}", ".tcp", "`http` and `tcp` exclude each other", "keep"),
+        ("http = { headers = { host = \"a\" } }", ".http.headers.host", "not for a check", "`host` of the check"),
+        ("http = { body-regex = \"(\" }", ".http.body-regex", "unclosed group", "docs.rs/regex"),
+        ("http = { body = \"\" }", ".http.body", "every body", "leave"),
+        ("http = { method = \"HEAD\", body = \"ok\" }", ".http.body", "no body", "`GET`"),
+        ("tcp = { expect = { hex = \"2b4\" } }", ".tcp.expect.hex", "not hexadecimal", "two digits"),
+        ("tcp = { expect = { hex = \"+1\" } }", ".tcp.expect.hex", "not hexadecimal", "two digits"),
+        ("exec = { command = \"./absent\" }", ".exec.command", "No such file", "existing"),
+        ("exec = { command = \"check --fast\" }", ".exec.command", "no shell", "`args`"),
+        ("exec = { command = \"check\", args = [\"\\u0000\"] }", ".exec.args[0]", "zero", "leave"),
+        ("http = {}, tls = true", ".tls", "whom to trust", "`{}`"),
+        ("http = {}, port = 0", ".port", "out of range", "1 to 65535"),
+        ("http = {}, initial = \"up\"", ".initial", "not possible", "`checking`"),
+    ] {
+        each(&[("http = { path = \"/healthz\" }", check, &format!("{health}{key}"), problem, remedy)]);
+    }
+}
+
+#[test]
 fn clusters() {
     each(&[
         ("[\"127.0.0.1:9003\"]", "[]", "clusters.web.endpoints", "without endpoints", "127.0.0.1:9001"),
@@ -174,7 +196,13 @@ fn clusters() {
             "not a range",
             "`\"200-299\"`?",
         ),
-        ("http = { path = \"/healthz\" }, ", "", "clusters.web.health", "one of `http` and `plugin`", "add"),
+        (
+            "http = { path = \"/healthz\" }, ",
+            "",
+            "clusters.web.health",
+            "one of `http`, `tcp`, `grpc`, `exec` and `plugin`",
+            "add",
+        ),
         (
             "http = { path = \"/healthz\" }",
             "http = { path = \"h\" }",

@@ -89,6 +89,10 @@ fn readers_and_schema_know_the_same_keys() {
         ("Retries", cluster(&format!("retries = {{ {odd} }}"))),
         ("Backoff", cluster(&format!("retries.backoff = {{ {odd} }}"))),
         ("RetryBudget", cluster(&format!("retry-budget = {{ {odd} }}"))),
+        ("TcpCheck", cluster(&format!("health.tcp = {{ {odd} }}"))),
+        ("Hex", cluster(&format!("health.tcp = {{ send = {{ {odd} }} }}"))),
+        ("GrpcCheck", cluster(&format!("health.grpc = {{ {odd} }}"))),
+        ("ExecCheck", cluster(&format!("health.exec = {{ {odd} }}"))),
         ("UpstreamTls", cluster(&format!("tls = {{ {odd} }}"))),
     ] {
         let wanted = name.split(' ').flat_map(|name| keys(&all[name])).collect();
@@ -116,7 +120,10 @@ fn terse() -> Value {
             },
             "b": {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-request": {} },
-                "affinity": { "plugin": "p" },
+                "affinity": { "plugin": "p" }, "health": { "grpc": {} },
+            },
+            "f": {
+                "endpoints": [{ "address": "127.0.0.1:1" }], "health": { "exec": { "command": "check" } },
             },
             "c": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-time": {} } },
             "d": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "first": {} } },
@@ -126,7 +133,7 @@ fn terse() -> Value {
 }
 
 /// The tables of [`terse`] with their names in the schema.
-const PLACES: [(&str, &str); 24] = [
+const PLACES: &[(&str, &str)] = &[
     ("/process", "Process"),
     ("/access-log", "AccessLog"),
     ("/listeners/l/limits", "Limits"),
@@ -151,6 +158,8 @@ const PLACES: [(&str, &str); 24] = [
     ("/clusters/c/balance/least-time", "Memory"),
     ("/clusters/d/balance/first", "Room"),
     ("/clusters/e/balance", "Hash"),
+    ("/clusters/b/health/grpc", "GrpcCheck"),
+    ("/clusters/f/health/exec", "ExecCheck"),
 ];
 
 fn meaning(folder: &Folder, file: &Value) -> Config {
@@ -164,7 +173,7 @@ fn writing_a_default_changes_nothing() {
     let tables = tables();
     let mut file = terse();
     let plain = meaning(&folder, &file);
-    for (place, name) in PLACES {
+    for &(place, name) in PLACES {
         let table = file.pointer_mut(place).unwrap().as_object_mut().unwrap();
         for (key, property) in tables[name]["properties"].as_object().unwrap() {
             if let Some(default) = property.get("default") {

@@ -91,6 +91,20 @@ fn times_that_cannot_be_meant() {
     assert_eq!(fault.key, "clusters.web.health.timeout");
     let backoff = "buffer = \"1MiB\", backoff = { base = \"1s\", max = \"10ms\" }";
     assert_eq!(only("buffer = \"1MiB\"", backoff).key, "routes[2].retries.backoff.max");
+    let fault = only("timeout = \"1s\", fall", "fast-interval = \"3s\", fall");
+    assert_eq!(fault.key, "clusters.web.health.fast-interval");
+}
+
+#[test]
+fn a_connection_is_not_enough_of_a_check_where_requests_go() {
+    let fault = only("http = { path = \"/healthz\" }", "tcp = {}");
+    assert_eq!(fault.key, "clusters.web.health.tcp");
+    assert!(fault.problem.contains("a process that hangs still accepts connections"), "{fault}");
+    let asking = "tcp = { send = \"PING\\r\\n\", expect = \"+PONG\" }";
+    assert!(warnings(&EXAMPLE.replace("http = { path = \"/healthz\" }", asking)).is_empty());
+    let unrouted = EXAMPLE.replace("http = { path = \"/healthz\" }", "tcp = {}");
+    let unrouted = unrouted.replace("cluster = \"web\"", "cluster = \"api\"");
+    assert!(warnings(&unrouted).is_empty());
 }
 
 #[test]

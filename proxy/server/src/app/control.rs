@@ -5,13 +5,13 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, AffinityTable, Cluster, Endpoint, Serving};
+use weir_upstream::{Affinity, AffinityTable, Cluster, Endpoint};
 
 use super::App;
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control},
-    metrics::{EndpointSample, SessionsSample, Source},
+    metrics::{ClusterSample, EndpointSample, SessionsSample, Source},
     versions::Fault,
 };
 
@@ -106,12 +106,6 @@ impl Admin {
 }
 
 impl Source for Admin {
-    fn clusters(&self, each: &mut dyn FnMut(&str, Serving)) {
-        for upstream in self.0.shared.snapshot.load().clusters.values() {
-            each(upstream.cluster.name(), upstream.cluster.candidates().serving());
-        }
-    }
-
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for upstream in self.0.shared.snapshot.load().clusters.values() {
             for endpoint in upstream.cluster.endpoints().iter() {
@@ -137,6 +131,14 @@ impl Source for Admin {
                     evicted: table.evicted(),
                 });
             }
+        }
+    }
+
+    fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>)) {
+        for upstream in self.0.shared.snapshot.load().clusters.values() {
+            let cluster = &upstream.cluster;
+            let checks = cluster.config().health.as_ref().map(|_| cluster.check_figures());
+            each(ClusterSample { cluster: cluster.name(), serving: cluster.candidates().serving(), checks });
         }
     }
 
@@ -177,6 +179,12 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "why": status.why,
         "weight": endpoint.weight(),
         "weight_percent": status.weight_percent,
+        "check": endpoint.last_check().map(|check| json!({
+            "at": rfc3339(check.at),
+            "took_us": u64::try_from(check.took.as_micros()).unwrap_or(u64::MAX),
+            "ok": check.well,
+            "why": check.why,
+        })),
         "agent": standing.agent().map(|report| json!({
             "why": report.why,
             "weight_percent": report.weight_percent,

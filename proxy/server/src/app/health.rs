@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use weir_plugin::Host;
 use weir_upstream::{
     Cluster,
-    health::{self, HttpProbe, Probe},
+    health::{self, Probe},
 };
 
 use super::Named;
@@ -73,8 +73,8 @@ fn start(upstream: &Upstream, host: &Arc<Host>) -> Option<Check> {
 
 fn probe(upstream: &Upstream, host: &Arc<Host>) -> Result<Option<Arc<dyn Probe>>, String> {
     let config = upstream.cluster.config();
-    Ok(match &upstream.health {
-        Some(bound) => Some(Arc::new(PluginProbe::try_new(Arc::clone(host), bound.clone(), config)?)),
-        None => HttpProbe::try_new(config)?.map(|probe| Arc::new(probe) as Arc<dyn Probe>),
-    })
+    match &upstream.health {
+        Some(bound) => Ok(Some(Arc::new(PluginProbe::try_new(Arc::clone(host), bound.clone(), config)?))),
+        None => health::probe(config),
+    }
 }

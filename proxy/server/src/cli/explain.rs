@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
     Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Endpoint, Hash,
-    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, Listener, ListenerTls, MarkCookie, MarkMode, Match, Network,
-    OnFailure, OnLost, PathMatch, Plugin, Protocol, ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route,
+    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, MarkCookie,
+    MarkMode, Match, Network, OnFailure, OnLost, PathMatch, Plugin, Protocol, ProxyProtocol, ProxyVersion, RequestKey,
+    ResponseKey, Route,
 };
 
 use super::check::count;
@@ -275,15 +276,37 @@ fn of_response_key(key: &ResponseKey) -> String {
 
 fn of_health(health: &Health) -> String {
     let kind = match &health.kind {
-        HealthKind::Http { path, method, .. } => format!("{method} {path}"),
+        HealthKind::Http(check) => of_http_check(check),
+        HealthKind::Tcp(check) if check.expect.is_empty() => "TCP connect".to_owned(),
+        HealthKind::Tcp(check) => format!("TCP answer with \"{}\"", check.expect.escape_ascii()),
+        HealthKind::Grpc(check) if check.service.is_empty() => "gRPC health".to_owned(),
+        HealthKind::Grpc(check) => format!("gRPC health of {}", check.service),
+        HealthKind::Exec(check) => format!("command {}", check.command),
         HealthKind::Plugin(binding) => of_binding(binding),
     };
+    let port = health.port.map(|port| format!(" on port {port}")).unwrap_or_default();
+    let initial = match health.initial {
+        Initial::Healthy => "",
+        Initial::Unhealthy => "; down until then",
+        Initial::Checking => "; not picked before the first check",
+    };
     format!(
-        "health: {kind} every {}, down after {}, up after {}",
+        "health: {kind}{port} every {}, {} while it changes, down after {}, up after {}{initial}",
         time(health.interval),
+        time(health.fast_interval),
         count(health.fall as usize, "failure"),
         count(health.rise as usize, "success").replace("successs", "successes"),
     )
+}
+
+fn of_http_check(check: &HttpCheck) -> String {
+    let body = match (&check.body, &check.body_regex) {
+        (None, None) => String::new(),
+        (Some(text), None) => format!(" with {text:?} in its body"),
+        (None, Some(regex)) => format!(" with a body that matches {regex:?}"),
+        (Some(text), Some(regex)) => format!(" with {text:?} in its body, which matches {regex:?}"),
+    };
+    format!("{} {}{body}", check.method, check.path)
 }
 
 fn of_binding(binding: &Binding) -> String {

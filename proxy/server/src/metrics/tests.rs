@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
+use weir_upstream::{CheckFigures, Serving};
 
 use super::*;
 
 struct Endpoints(Vec<(String, String)>);
 
 impl Source for Endpoints {
-    fn clusters(&self, each: &mut dyn FnMut(&str, Serving)) {
-        each("blue", Serving::Backup);
-    }
-
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for (cluster, endpoint) in &self.0 {
             each(EndpointSample { cluster, endpoint, in_flight: 2, state: State::Healthy, weight: 150 });
@@ -20,6 +17,9 @@ impl Source for Endpoints {
     }
     fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>)) {
         each(SessionsSample { cluster: "blue", tenant: "acme", sessions: 3, evicted: 4 });
+    }
+    fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>)) {
+        each(ClusterSample { cluster: "blue", serving: Serving::Backup, checks: Some(&CheckFigures::default()) });
     }
     fn access_log_dropped(&self) -> u64 {
         5

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use weir_config::Initial;
+
 use crate::{
     endpoint::Endpoint,
-    standing::{Moment, State},
+    standing::{Moment, State, Verdict},
 };
 
 /// What a cluster's configuration says on endpoints that come and go.
@@ -20,6 +22,8 @@ pub(super) struct Rules {
     pub(super) slow_start: Duration,
     /// Health is checked: what a check said counts.
     pub(super) checked: bool,
+    /// What newcomers are before they are checked.
+    pub(super) initial: Initial,
 }
 
 /// Endpoints in the order in which they are listed; those that leave come last.
@@ -89,7 +93,7 @@ impl Members {
                 place.insert(());
                 next.push(match self.find_address(config.address) {
                     Some(known) => goes_on(known, config, now),
-                    None => Arc::new(Endpoint::new(config, rules.slow_start, newcomers, now)),
+                    None => Arc::new(newcomer(config, rules, newcomers, now)),
                 });
             }
         }
@@ -109,6 +113,14 @@ impl Members {
             left.cloned().collect()
         })
     }
+}
+
+fn newcomer(config: &weir_config::Endpoint, rules: Rules, among_others: bool, now: Moment) -> Endpoint {
+    let endpoint = Endpoint::new(config, rules.slow_start, among_others, now);
+    if rules.initial != Initial::Healthy {
+        endpoint.change(now, |standing| standing.check(Some(Verdict::unhealthy("not checked yet"))));
+    }
+    endpoint
 }
 
 fn goes_on(known: &Arc<Endpoint>, config: &weir_config::Endpoint, now: Moment) -> Arc<Endpoint> {

@@ -1,19 +1,13 @@
 use std::time::Duration;
 
-use weir_config::{Health, HealthKind};
+use weir_config::{Health, HealthKind, HttpCheck};
 
 use super::*;
 use crate::fixture;
 
 fn checked(weights: &[u32]) -> weir_config::Cluster {
     let mut config = fixture::cluster(weights);
-    config.health = Some(Health {
-        kind: HealthKind::Http { path: "/".to_owned(), host: None, method: "GET".to_owned(), expect: vec![(200, 399)] },
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(1),
-        fall: 3,
-        rise: 2,
-    });
+    config.health = Some(Health::new(HealthKind::Http(HttpCheck::default())));
     config
 }
 

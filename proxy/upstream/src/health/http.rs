@@ -1,75 +1,92 @@
-//! The HTTP check: one request on a fresh connection, judged by the status of its answer.
+//! The HTTP check: one request on a fresh connection, judged by the status of its answer and, where
+//! that is asked for, by the start of its body.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
-use weir_config::HealthKind;
+use regex::bytes::Regex;
+use weir_config::{Cluster, HttpCheck};
 
 use super::{Checking, Probe, Verdict};
-use crate::{dial::Dial, endpoint::Endpoint};
+use crate::{
+    dial::{Dial, Wanted},
+    endpoint::Endpoint,
+};
 
-/// Asks by HTTP, as `health.http` of a cluster says.
+/// As much of a body as is looked at.
+const MOST_BODY: usize = 64 * 1024;
+
+/// Asks by HTTP.
 #[derive(Debug)]
 pub struct HttpProbe {
     dial: Dial,
+    check: HttpCheck,
     method: Method,
-    path: String,
-    host: Option<String>,
-    expect: Vec<(u16, u16)>,
+    headers: HeaderMap,
+    regex: Option<Regex>,
 }
 
 impl HttpProbe {
-    /// The probe of a cluster; none when its health is not checked by HTTP. Errors name the setting.
-    pub fn try_new(cluster: &weir_config::Cluster) -> Result<Option<Self>, String> {
-        let kind = cluster.health.as_ref().map(|health| &health.kind);
-        let Some(HealthKind::Http { path, host, method, expect }) = kind else {
-            return Ok(None);
-        };
-        let method = Method::from_bytes(method.as_bytes());
-        Ok(Some(Self {
+    /// The probe of a cluster. Errors name the setting.
+    pub fn try_new(cluster: &Cluster, check: &HttpCheck) -> Result<Self, String> {
+        let method = Method::from_bytes(check.method.as_bytes());
+        let regex = check.body_regex.as_deref().map(Regex::new).transpose();
+        Ok(Self {
             dial: Dial::try_new(cluster)?,
             method: method.map_err(|error| format!("health.http.method: {error}"))?,
-            path: path.clone(),
-            host: host.clone(),
-            expect: expect.clone(),
-        }))
+            headers: headers(&check.headers).map_err(|name| format!("health.http.headers: malformed {name}"))?,
+            regex: regex.map_err(|error| format!("health.http.body-regex: {error}"))?,
+            check: check.clone(),
+        })
     }
 
     async fn ask(&self, endpoint: &Endpoint) -> Result<Verdict, String> {
         let request = self.request(endpoint)?;
-        let response = self.dial.head(endpoint.address(), request).await?;
-        Ok(self.judge(response.status().as_u16()))
+        let body_counts = self.check.body.is_some() || self.regex.is_some();
+        let wanted = if body_counts { Wanted::Start(MOST_BODY) } else { Wanted::Head };
+        let response = self.dial.ask(endpoint, request, wanted).await?;
+        Ok(self.judge(response.status().as_u16(), &response.body().body))
     }
 
     /// HTTP/2 takes the target in absolute form, HTTP/1.1 the path with a `host` field.
     fn request(&self, endpoint: &Endpoint) -> Result<Request<Full<Bytes>>, String> {
         let fault = |error: &dyn std::fmt::Display| format!("request: {error}");
-        let host = self.host.as_deref().unwrap_or(endpoint.name());
+        let host = self.check.host.clone().unwrap_or_else(|| self.dial.authority(endpoint));
+        let path = &self.check.path;
         let mut request = Request::new(Full::default());
         *request.method_mut() = self.method.clone();
         let headers = request.headers_mut();
         headers.insert(header::USER_AGENT, HeaderValue::from_static("weir-health"));
+        headers.extend(self.headers.clone());
         let target = if self.dial.is_http2() {
-            format!("{}://{host}{}", self.dial.scheme(), self.path)
+            format!("{}://{host}{path}", self.dial.scheme())
         } else {
-            let host = HeaderValue::from_str(host).map_err(|error| fault(&error))?;
-            headers.insert(header::HOST, host);
+            headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|error| fault(&error))?);
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            self.path.clone()
+            path.clone()
         };
         *request.uri_mut() = target.parse::<Uri>().map_err(|error| fault(&error))?;
         Ok(request)
     }
 
-    fn judge(&self, status: u16) -> Verdict {
+    fn judge(&self, status: u16, body: &[u8]) -> Verdict {
         let fits = |&(from, to): &(u16, u16)| (from..=to).contains(&status);
-        if self.expect.iter().any(fits) {
-            Verdict::healthy(format!("status {status}"))
-        } else {
-            let expected = expectation(&self.expect);
-            Verdict::unhealthy(format!("status {status}, expected {expected}"))
+        if !self.check.expect.iter().any(fits) {
+            let expected = expectation(&self.check.expect);
+            return Verdict::unhealthy(format!("status {status}, expected {expected}"));
+        }
+        if let Some(text) = &self.check.body
+            && !contains(body, text.as_bytes())
+        {
+            return Verdict::unhealthy(format!("status {status}, body without {text:?}"));
+        }
+        match &self.regex {
+            Some(regex) if !regex.is_match(body) => {
+                Verdict::unhealthy(format!("status {status}, body does not match {:?}", regex.as_str()))
+            }
+            _ => Verdict::healthy(format!("status {status}")),
         }
     }
 }
@@ -81,6 +98,22 @@ impl Probe for HttpProbe {
             verdict.unwrap_or_else(Verdict::unhealthy)
         })
     }
+}
+
+/// Fields from text; an error is the name of the first that is none.
+fn headers(fields: &[(String, String)]) -> Result<HeaderMap, &str> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let parsed = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+        let (key, value) = parsed.ok_or(&**name)?;
+        headers.append(key, value);
+    }
+    Ok(headers)
+}
+
+/// Whether `part`, which is not empty, is somewhere in `bytes`.
+pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// `200 to 399 or 404`.

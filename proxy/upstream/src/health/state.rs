@@ -13,12 +13,20 @@ pub struct HealthState {
     fall: u32,
     /// Verdicts in a row against the present state.
     against: u32,
+    /// The first verdict settles the state, whatever it is.
+    undecided: bool,
 }
 
 impl HealthState {
     /// From the state an endpoint has so far. 0 counts as 1.
     pub fn new(state: State, rise: u32, fall: u32) -> Self {
-        Self { state, rise: rise.max(1), fall: fall.max(1), against: 0 }
+        Self { state, rise: rise.max(1), fall: fall.max(1), against: 0, undecided: false }
+    }
+
+    /// Of an endpoint that is unhealthy only until something is known of it: the first verdict counts
+    /// at once.
+    pub fn undecided(rise: u32, fall: u32) -> Self {
+        Self { undecided: true, ..Self::new(State::Unhealthy, rise, fall) }
     }
 
     /// The present state.
@@ -26,10 +34,15 @@ impl HealthState {
         self.state
     }
 
+    /// Whether the last verdicts speak against the present state, without having settled another.
+    pub fn is_changing(&self) -> bool {
+        self.against > 0
+    }
+
     /// Take a verdict; true when it settles the state, whether or not that changes it. Otherwise
     /// the endpoint stays as it was, with its weight and reason.
     pub fn observe(&mut self, verdict: &Verdict) -> bool {
-        let needed = self.needed(verdict.state);
+        let needed = if std::mem::take(&mut self.undecided) { 1 } else { self.needed(verdict.state) };
         self.against = if needed > 1 { self.against + 1 } else { 0 };
         let settled = needed <= 1 || self.against >= needed;
         if settled {
@@ -93,6 +106,17 @@ mod tests {
             assert_eq!(after(9, 9, &[state, Healthy]), Healthy);
             assert_eq!(after(9, 2, &[state, Unhealthy]), state);
         }
+    }
+
+    #[test]
+    fn the_first_verdict_on_the_undecided_counts_at_once_and_no_other() {
+        let mut health = HealthState::undecided(3, 2);
+        assert!(health.observe(&verdict(Healthy)));
+        assert_eq!(health.state(), Healthy);
+        assert!(!health.observe(&verdict(Unhealthy)));
+        let mut health = HealthState::undecided(3, 2);
+        assert!(health.observe(&verdict(Unhealthy)));
+        assert!(!health.observe(&verdict(Healthy)));
     }
 
     #[test]

@@ -1,19 +1,30 @@
 //! The tasks that check the endpoints of a cluster, one each.
 
-use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
-use weir_config::Health;
+use weir_config::{Health, Initial};
 
 use super::{HealthState, Probe, Verdict};
-use crate::{cluster::Cluster, endpoint::Endpoint, rng::Rng, standing::State};
+use crate::{
+    cluster::Cluster,
+    endpoint::{Endpoint, LastCheck},
+    rng::Rng,
+    standing::State,
+};
 
 /// Check every endpoint of a cluster until `shutdown` comes: at once, and then at the configured
-/// interval, shifted by up to a tenth so that checks do not gather. Endpoints that come are checked from
-/// then on, those that go no longer.
+/// interval, or the fast one while a state is changing, shifted at random so that checks do not gather.
+/// Endpoints that come are checked from then on, those that go no longer.
 ///
 /// A cluster without `health` is not checked. A panic of a probe goes on in the caller.
 pub async fn run(cluster: Arc<Cluster>, probe: Arc<dyn Probe>, shutdown: impl Future<Output = ()>) {
@@ -79,16 +90,42 @@ struct Watch {
 impl Watch {
     async fn run(mut self) {
         let mut rng = Rng::seeded();
-        let before = self.endpoint.standing().checked().map_or(State::Healthy, |verdict| verdict.state);
-        let mut health = HealthState::new(before, self.health.rise, self.health.fall);
+        let mut health = self.state();
         loop {
             // It may be described otherwise by now.
             self.endpoint = self.cluster.find(self.endpoint.id()).unwrap_or(self.endpoint);
-            let next = Instant::now() + jittered(self.health.interval, &mut rng);
+            let turn = self.probe.turn().await;
+            let begun = Instant::now();
             let verdict = self.check().await;
+            drop(turn);
+            self.note(&verdict, begun.elapsed());
             self.take(&mut health, &verdict);
-            sleep_until(next).await;
+            sleep_until(begun + self.pause(&health, &mut rng)).await;
         }
+    }
+
+    /// From the beginning of a check to that of the next.
+    fn pause(&self, health: &HealthState, rng: &mut Rng) -> Duration {
+        let Health { interval, fast_interval, jitter, .. } = self.health;
+        jittered(if health.is_changing() { fast_interval } else { interval }, jitter, rng)
+    }
+
+    /// From where the checks go on. The first one of all may settle the state at once.
+    fn state(&self) -> HealthState {
+        let Health { rise, fall, initial, .. } = self.health;
+        let standing = self.endpoint.standing();
+        match standing.checked() {
+            Some(_) if initial == Initial::Checking && self.endpoint.last_check().is_none() => {
+                HealthState::undecided(rise, fall)
+            }
+            before => HealthState::new(before.map_or(State::Healthy, |verdict| verdict.state), rise, fall),
+        }
+    }
+
+    fn note(&self, verdict: &Verdict, took: Duration) {
+        let well = verdict.state != State::Unhealthy;
+        self.cluster.check_figures().count(well, took);
+        self.endpoint.checked(LastCheck { at: SystemTime::now(), took, well, why: verdict.why.clone() });
     }
 
     async fn check(&self) -> Verdict {
@@ -110,9 +147,10 @@ impl Watch {
     }
 }
 
-/// A duration from nine to eleven tenths of this one.
-fn jittered(interval: Duration, rng: &mut Rng) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * rng.fraction())
+/// A duration up to so many percent shorter or longer than this one.
+fn jittered(interval: Duration, percent: u32, rng: &mut Rng) -> Duration {
+    let most = f64::from(percent) / 100.0;
+    interval.mul_f64(1.0 - most + 2.0 * most * rng.fraction())
 }
 
 #[cfg(test)]

@@ -90,11 +90,9 @@ fn api() -> Cluster {
             on_lost: OnLost::Rebind,
         }),
         health: Some(Health {
-            kind: HealthKind::Http { path: "/healthz".into(), host: None, method: "GET".into(), expect: Vec::new() },
             interval: Duration::from_millis(1_500),
-            timeout: Duration::from_secs(1),
-            fall: 3,
             rise: 1,
+            ..Health::new(HealthKind::Http(HttpCheck { path: "/healthz".into(), ..HttpCheck::default() }))
         }),
         timeout: Some(Duration::from_secs(30)),
         attempt_timeout: Some(Duration::from_secs(2)),
@@ -171,7 +169,7 @@ Clusters
   api  2 endpoints: 127.0.0.1:9001, 127.0.0.1:9001 (weight 3, version=v2); http/1.1
        balance: plugin picker, else round robin
        affinity: plugin tenant-affinity, ends 30m after the last request or 8h after the first
-       health: GET /healthz every 1500ms, down after 3 failures, up after 1 success
+       health: GET /healthz every 1500ms, 500ms while it changes, down after 3 failures, up after 1 success
        timeout: 30s for a whole exchange
        attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
        retry budget: 20 % of the requests, and 3 a second

@@ -4,32 +4,27 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use weir_config::{Health, UpstreamTls};
+use weir_config::{Health, HealthKind, UpstreamTls};
 
 use super::*;
-use crate::{cluster::Cluster, fixture, standing::State};
+use crate::{cluster::Cluster, fixture, health::probe, standing::State};
 
 fn config(address: SocketAddr) -> weir_config::Cluster {
     let mut config = fixture::cluster(&[1]);
     config.endpoints[0].address = address;
-    config.health = Some(Health {
-        kind: HealthKind::Http {
-            path: "/healthz?full".to_owned(),
-            host: Some("api.example.com".to_owned()),
-            method: "HEAD".to_owned(),
-            expect: vec![(200, 399), (404, 404)],
-        },
-        interval: std::time::Duration::from_secs(2),
-        timeout: std::time::Duration::from_secs(1),
-        fall: 3,
-        rise: 2,
-    });
+    config.health = Some(Health::new(HealthKind::Http(HttpCheck {
+        path: "/healthz?full".to_owned(),
+        host: Some("api.example.com".to_owned()),
+        method: "HEAD".to_owned(),
+        expect: vec![(200, 399), (404, 404)],
+        ..HttpCheck::default()
+    })));
     config
 }
 
 async fn check(config: &weir_config::Cluster) -> Verdict {
     let cluster = Cluster::build(config, None);
-    let probe = HttpProbe::try_new(config).unwrap().unwrap();
+    let probe = probe(config).unwrap().unwrap();
     probe.check(&cluster.endpoints()[0]).await
 }
 
@@ -65,6 +60,42 @@ async fn says_which_status_it_expected() {
     assert_eq!(verdict.why, "status 500, expected 200 to 399 or 404");
 }
 
+/// The verdict on this body where text and pattern are expected in it.
+async fn judged(body: &str, text: Option<&str>, pattern: Option<&str>) -> Verdict {
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (address, asked) = answering(answer.leak()).await;
+    let mut config = config(address);
+    let (body, body_regex) = (text.map(str::to_owned), pattern.map(str::to_owned));
+    let headers = vec![("x-probe".to_owned(), "weir".to_owned())];
+    let kind = HealthKind::Http(HttpCheck { body, body_regex, headers, ..HttpCheck::default() });
+    config.health = Some(Health::new(kind));
+    let verdict = check(&config).await;
+    assert!(asked.await.unwrap().contains("x-probe: weir\r\n"));
+    verdict
+}
+
+#[tokio::test]
+async fn looks_into_the_body_where_that_is_asked() {
+    assert_eq!(judged("all is well", Some("well"), None).await, Verdict::healthy("status 200"));
+    assert_eq!(judged("all is well", None, Some("^all .* well$")).await, Verdict::healthy("status 200"));
+    let missing = judged("out of disk", Some("well"), None).await;
+    assert_eq!(missing, Verdict::unhealthy("status 200, body without \"well\""));
+    let other = judged("all is not well", Some("well"), Some("^all is w")).await;
+    assert_eq!(other, Verdict::unhealthy("status 200, body does not match \"^all is w\""));
+    let late = "x".repeat(MOST_BODY) + "well";
+    assert_eq!(judged(&late, Some("well"), None).await.state, State::Unhealthy);
+}
+
+#[tokio::test]
+async fn another_port_may_be_asked() {
+    let (address, asked) = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let mut config = config(SocketAddr::new(address.ip(), 1));
+    let kind = HealthKind::Http(HttpCheck::default());
+    config.health = Some(Health { port: Some(address.port()), ..Health::new(kind) });
+    assert_eq!(check(&config).await, Verdict::healthy("status 200"));
+    assert!(asked.await.unwrap().contains(&format!("host: {address}\r\n")));
+}
+
 #[tokio::test]
 async fn says_that_nothing_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,19 +118,23 @@ async fn speaks_http2_over_tls_and_verifies() {
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), made.cert.pem()).unwrap();
     let mut config = config(address);
-    config.http2 = true;
     let tls = |ca, verify| {
         let sni = Some("api.example.com".to_owned());
         Some(UpstreamTls { ca, sni, verify })
     };
-    config.tls = tls(Some(ca.path().to_owned()), true);
-    assert_eq!(check(&config).await, Verdict::healthy("status 200"));
-    config.tls = tls(None, false);
-    assert_eq!(check(&config).await, Verdict::healthy("status 200"));
+    let mut asked = |with| {
+        let health = config.health.as_mut().unwrap();
+        let HealthKind::Http(check) = &mut health.kind else { panic!("an HTTP check") };
+        check.http2 = true;
+        health.tls = with;
+        config.clone()
+    };
+    let trusting = asked(tls(Some(ca.path().to_owned()), true));
+    assert_eq!(check(&trusting).await, Verdict::healthy("status 200"));
+    assert_eq!(check(&asked(tls(None, false))).await, Verdict::healthy("status 200"));
     let stranger = rcgen::generate_simple_self_signed(vec!["api.example.com".to_owned()]).unwrap();
     std::fs::write(ca.path(), stranger.cert.pem()).unwrap();
-    config.tls = tls(Some(ca.path().to_owned()), true);
-    let why = check(&config).await.why;
+    let why = check(&trusting).await.why;
     assert!(why.starts_with("tls: invalid peer certificate"), "{why}");
 }
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot};
-use weir_config::HealthKind;
+use weir_config::{HealthKind, TcpCheck};
 
 use super::*;
 use crate::{fixture, health::Checking, standing::Moment};
@@ -36,11 +36,9 @@ struct Running {
 fn start(verdicts: Vec<Verdict>) -> Running {
     let mut config = fixture::cluster(&[1]);
     config.health = Some(Health {
-        kind: HealthKind::Http { path: "/".to_owned(), host: None, method: "GET".to_owned(), expect: Vec::new() },
         interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(1),
         fall: 2,
-        rise: 2,
+        ..Health::new(HealthKind::Tcp(TcpCheck::default()))
     });
     let cluster = Cluster::build(&config, None);
     let (sender, asked) = mpsc::unbounded_channel();
@@ -58,7 +56,7 @@ fn down() -> Verdict {
 #[tokio::test(start_paused = true)]
 async fn the_first_check_comes_at_once_and_the_next_around_the_interval() {
     let begin = Instant::now();
-    let mut running = start(vec![down(); 20]);
+    let mut running = start(vec![Verdict::healthy(""); 20]);
     let mut last = running.asked.recv().await.unwrap();
     assert_eq!(last, begin);
     for _ in 0..10 {
@@ -67,6 +65,18 @@ async fn the_first_check_comes_at_once_and_the_next_around_the_interval() {
         assert!((8_999..=11_002).contains(&pause.as_millis()), "{pause:?}");
         last = next;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_come_faster_while_a_state_is_changing() {
+    let up = Verdict::healthy("");
+    let mut running = start(vec![up.clone(), down(), down(), down(), up.clone(), up.clone(), up]);
+    let mut moments = Vec::new();
+    for _ in 0..7 {
+        moments.push(running.asked.recv().await.unwrap());
+    }
+    let fast: Vec<bool> = moments.windows(2).map(|pair| pair[1] - pair[0] < Duration::from_secs(5)).collect();
+    assert_eq!(fast, [false, true, false, false, true, false]);
 }
 
 #[tokio::test(start_paused = true)]

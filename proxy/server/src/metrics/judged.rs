@@ -1,0 +1,34 @@
+//! What clusters are served by, and what they find out about their endpoints.
+
+use weir_upstream::{CheckFigures, Serving};
+
+use super::{Source, text::Text};
+
+/// One cluster at the moment of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterSample<'a> {
+    /// Its name.
+    pub cluster: &'a str,
+    /// What it is served by.
+    pub serving: Serving,
+    /// What its active checks came to, where it has any.
+    pub checks: Option<&'a CheckFigures>,
+}
+
+pub(super) fn render(text: &mut Text<'_>, source: &dyn Source) {
+    let (mut counts, mut times) = (String::new(), String::new());
+    let (mut count, mut time) = (Text::new(&mut counts), Text::new(&mut times));
+    count.family("weir_health_checks_total", "counter", "Active checks of endpoints by what they found.");
+    time.family("weir_health_check_seconds_total", "counter", "Time that active checks took.");
+    text.family("weir_cluster_serving", "gauge", "1 for the kind of endpoints the cluster is served by.");
+    source.clusters(&mut |sample| {
+        let cluster = ("cluster", sample.cluster);
+        text.sample("weir_cluster_serving", &[cluster, ("by", sample.serving.as_str())], 1);
+        let Some(checks) = sample.checks else { return };
+        for (result, number) in [("success", checks.succeeded()), ("failure", checks.failed())] {
+            count.sample("weir_health_checks_total", &[cluster, ("result", result)], number);
+        }
+        time.sample("weir_health_check_seconds_total", &[cluster], checks.time().as_secs_f64());
+    });
+    [counts, times].iter().for_each(|page| text.append(page));
+}
