@@ -9,6 +9,7 @@ mod e2e {
     mod attempts;
     mod balance;
     mod cli;
+    mod discovery;
     mod examples;
     mod failover;
     mod failures;
@@ -20,6 +21,7 @@ mod e2e {
     mod membership;
     mod messages;
     mod observed;
+    mod operator;
     mod plugins;
     mod probes;
     mod protocols;

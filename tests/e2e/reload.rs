@@ -24,14 +24,14 @@ fn text(endpoints: &[SocketAddr], more: &str) -> String {
 const REFUSED: &str = "configuration refused, the former one goes on";
 
 /// Clients that ask without a pause, one of them by HTTP/2.
-struct Load {
+pub struct Load {
     ended: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
     clients: JoinSet<()>,
 }
 
 impl Load {
-    fn on(address: SocketAddr) -> Load {
+    pub fn on(address: SocketAddr) -> Load {
         let mut load = Load { ended: Arc::default(), asked: Arc::default(), clients: JoinSet::new() };
         for number in 0..4 {
             let (ended, asked) = (Arc::clone(&load.ended), Arc::clone(&load.asked));
@@ -53,12 +53,12 @@ impl Load {
         load
     }
 
-    async fn goes_on(&self) {
+    pub async fn goes_on(&self) {
         let before = self.asked.load(SeqCst);
         until("twenty more requests", || self.asked.load(SeqCst) > before + 20).await;
     }
 
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         self.ended.store(true, SeqCst);
         while let Some(client) = self.clients.join_next().await {
             client.unwrap();

@@ -32,6 +32,7 @@ use std::path::Path;
 
 pub use fault::{Fault, Faults, Severity};
 pub use model::*;
+pub use read::{endpoint_of, endpoints_of};
 pub use schema::json_schema;
 
 /// A configuration without faults, and what deserves a look all the same.

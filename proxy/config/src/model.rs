@@ -51,6 +51,8 @@ pub struct Process {
     pub plugin_cache: Option<PathBuf>,
     /// The zone it runs in.
     pub zone: Option<Arc<str>>,
+    /// Name servers to ask; empty is those of the system.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// `[admin]`
@@ -249,8 +251,10 @@ pub struct Respond {
 pub struct Cluster {
     /// Its name in the file.
     pub name: Arc<str>,
-    /// At least one.
+    /// At least one, unless others are found.
     pub endpoints: Vec<Endpoint>,
+    /// Where further ones are found.
+    pub discover: Option<Discover>,
     /// Which endpoint a request goes to. Default round-robin.
     pub balance: Balance,
     /// What keeps a session on its endpoint.
@@ -350,6 +354,22 @@ impl Default for RetryBudget {
     fn default() -> Self {
         Self { percent: 20, min_per_second: 3 }
     }
+}
+
+/// `discover`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discover {
+    /// The addresses of a name, in lower case, all at one port.
+    Dns {
+        /// The name.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// The SRV records of a name, in lower case.
+    Srv(String),
+    /// A file of endpoints.
+    File(PathBuf),
 }
 
 /// One of `endpoints`.

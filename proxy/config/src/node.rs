@@ -145,6 +145,11 @@ impl<'a> Node<'a> {
         Some(array.iter().enumerate().map(element).collect())
     }
 
+    /// Whether it is an array of nothing.
+    pub(crate) fn is_empty_array(&self) -> bool {
+        matches!(self.value, DeValue::Array(array) if array.is_empty())
+    }
+
     /// Every element that `read` can use; the others have been reported.
     pub(crate) fn each<T>(&self, example: &str, read: impl Fn(&Node<'a>) -> Option<T>) -> Option<Vec<T>> {
         Some(self.array(example)?.iter().filter_map(read).collect())

@@ -9,12 +9,15 @@ mod balance;
 mod bindings;
 mod checks;
 mod clusters;
+mod discover;
 mod health;
 mod listeners;
 mod matching;
 mod plugins;
 mod process;
 mod routes;
+
+pub use self::discover::{endpoint_of, endpoints_of};
 
 use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 

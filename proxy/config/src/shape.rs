@@ -55,6 +55,8 @@ struct Process {
     plugin_cache: Option<String>,
     /// The zone it runs in: endpoints of the same zone are preferred.
     zone: Option<String>,
+    /// Name servers to ask; without them those of the system.
+    resolvers: Option<Vec<Address>>,
 }
 
 /// The admin interface.

@@ -22,13 +22,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
+use weir_upstream::Order;
 
 /// Connections served at a time.
 const CONNECTIONS: usize = 256;
@@ -56,8 +57,21 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer>;
     /// Goes back to an earlier version: the one whose sha256 starts so, or the one before.
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer>;
+    /// Changes an endpoint of a cluster; both as they stand in the path.
+    fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer>;
     /// Reads the configuration again.
     fn reload(&self) -> BoxFuture<'_, Answer>;
+}
+
+/// What is to become of an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EndpointChange {
+    /// It is described so; what is not said stays as it is.
+    Put(Map<String, Value>),
+    /// It goes.
+    Delete,
+    /// It gets this order; none takes an order back.
+    Order(Option<Order>),
 }
 
 /// What a command says once it is done.

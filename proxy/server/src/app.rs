@@ -4,6 +4,8 @@
 //! cannot fail.
 
 mod control;
+mod discovery;
+mod endpoints;
 mod health;
 
 pub use self::control::Admin;
@@ -24,7 +26,7 @@ use weir_config::Config;
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::{Affinity, Moment};
 
-use self::health::HealthChecks;
+use self::{discovery::Discoveries, health::HealthChecks};
 use crate::{
     access_log::{AccessLog, Writer},
     listening::{Listening, Settings},
@@ -39,6 +41,8 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(5);
 /// Between two steps of what changes with time alone.
 const TICK: Duration = Duration::from_millis(200);
+/// Longest wait at the start for what discovery finds first.
+const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// The process.
 pub struct App {
@@ -57,6 +61,7 @@ struct Running {
     config: Arc<Config>,
     plugins: Plugins,
     health: HealthChecks,
+    discoveries: Discoveries,
 }
 
 impl App {
@@ -80,7 +85,12 @@ impl App {
             path,
             shared,
             workers: OnceLock::new(),
-            running: Mutex::new(Running { config, plugins: plugins.clone(), health: HealthChecks::default() }),
+            running: Mutex::new(Running {
+                config,
+                plugins: plugins.clone(),
+                health: HealthChecks::default(),
+                discoveries: Discoveries::default(),
+            }),
             listeners: ArcSwap::from_pointee(listeners),
             plugins: ArcSwap::from_pointee(plugins),
             grace: ArcSwap::from_pointee(grace),
@@ -108,6 +118,7 @@ impl App {
     /// Of the system: no thread.
     pub async fn start(&self) -> std::io::Result<()> {
         let number = workers(&self.running.lock().await.config);
+        self.discover().await;
         let handles: std::io::Result<Vec<Handle>> =
             (0..number).map(|index| worker::start(index, Arc::clone(&self.shared))).collect();
         let _ = self.workers.set(handles?);
@@ -117,6 +128,14 @@ impl App {
         }
         self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
         Ok(())
+    }
+
+    /// Look for endpoints, and give the first answers a moment to come before requests do.
+    async fn discover(&self) {
+        let mut running = self.running.lock().await;
+        let resolvers = running.config.process.resolvers.clone();
+        running.discoveries.follow(&self.shared.snapshot.load(), &resolvers);
+        running.discoveries.first_answers(FIRST_ANSWERS).await;
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
@@ -216,6 +235,8 @@ impl App {
         self.plugins.store(Arc::new(plugins.clone()));
         running.plugins = plugins;
         running.health.follow(&self.shared.snapshot.load(), &self.shared.host);
+        let resolvers = running.config.process.resolvers.clone();
+        running.discoveries.follow(&self.shared.snapshot.load(), &resolvers);
         self.tell(|| Command::Refresh);
         self.forget_figures(&self.shared.snapshot.load());
         number

@@ -4,8 +4,10 @@
 
 mod check;
 mod client;
+mod endpoint;
 mod explain;
 mod plugin;
+mod table;
 
 use std::{
     io::{self, Write},
@@ -15,7 +17,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::{check::check, explain::explain, plugin::plugin};
+pub use self::{check::check, endpoint::endpoint, explain::explain, plugin::plugin};
 
 /// What was asked for was refused, or failed.
 pub const FAILED: u8 = 1;
@@ -42,6 +44,9 @@ pub enum Command {
     /// Show, replace and bring back plugins of a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = PLUGIN)]
     Plugin(PluginCommand),
+    /// Show, add, weigh, drain and remove endpoints of a running Weir
+    #[command(subcommand, arg_required_else_help = true, after_help = ENDPOINT)]
+    Endpoint(EndpointCommand),
 }
 
 /// A command on a configuration file.
@@ -59,7 +64,7 @@ pub enum PluginCommand {
     #[command(after_help = PUSH)]
     Push {
         /// The plugin, as in `[plugins.NAME]`
-        #[arg(value_parser = plugin_name)]
+        #[arg(value_parser = name)]
         name: String,
         /// The component: a `.wasm` file
         file: PathBuf,
@@ -81,7 +86,7 @@ pub enum PluginCommand {
     #[command(after_help = ROLLBACK)]
     Rollback {
         /// The plugin, as in `[plugins.NAME]`
-        #[arg(value_parser = plugin_name)]
+        #[arg(value_parser = name)]
         name: String,
         /// Start of the version's sha256 [default: the version before]
         #[arg(long, value_name = "VERSION", value_parser = version)]
@@ -90,6 +95,96 @@ pub enum PluginCommand {
         #[command(flatten)]
         admin: AdminAddress,
     },
+}
+
+/// `weir endpoint ...`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum EndpointCommand {
+    /// Show endpoints: their state, since when and why
+    #[command(after_help = ENDPOINT_LIST)]
+    List {
+        /// Of this cluster only, as in `[clusters.NAME]`
+        #[arg(value_parser = name)]
+        cluster: Option<String>,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the running Weir is asked
+        #[command(flatten)]
+        admin: AdminAddress,
+    },
+    /// Add an endpoint, or describe one otherwise
+    #[command(after_help = ENDPOINT_ADD)]
+    Add {
+        /// Which one
+        #[command(flatten)]
+        one: OneEndpoint,
+        /// Share among the cluster's endpoints, 0 to 1000
+        #[arg(long)]
+        weight: Option<u32>,
+        /// A label, as in version=v2; may be given several times
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// Those of the lowest number serve first
+        #[arg(long)]
+        priority: Option<u32>,
+        /// The zone it is in
+        #[arg(long)]
+        zone: Option<String>,
+        /// Serves only when no other may be picked
+        #[arg(long)]
+        backup: bool,
+    },
+    /// Give an endpoint another weight
+    #[command(after_help = ENDPOINT_WEIGHT)]
+    Weight {
+        /// Which one
+        #[command(flatten)]
+        one: OneEndpoint,
+        /// Share among the cluster's endpoints, 0 to 1000
+        weight: u32,
+    },
+    /// Take an endpoint from the cluster: it drains and is then forgotten
+    #[command(after_help = ENDPOINT_REMOVE)]
+    Remove {
+        /// Which one
+        #[command(flatten)]
+        one: OneEndpoint,
+    },
+    /// Let an endpoint keep its sessions and give it no new ones
+    #[command(after_help = ENDPOINT_DRAIN)]
+    Drain {
+        /// Which one
+        #[command(flatten)]
+        one: OneEndpoint,
+    },
+    /// Give an endpoint nothing at all: its sessions move
+    #[command(after_help = ENDPOINT_MAINTENANCE)]
+    Maintenance {
+        /// Which one
+        #[command(flatten)]
+        one: OneEndpoint,
+    },
+    /// Take back a drain or a maintenance
+    #[command(after_help = ENDPOINT_READY)]
+    Ready {
+        /// Which one
+        #[command(flatten)]
+        one: OneEndpoint,
+    },
+}
+
+/// One endpoint of a running Weir.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct OneEndpoint {
+    /// The cluster, as in `[clusters.NAME]`
+    #[arg(value_parser = name)]
+    pub cluster: String,
+    /// The endpoint's address, as in 127.0.0.1:9001
+    pub endpoint: std::net::SocketAddr,
+    /// Where the running Weir is asked
+    #[command(flatten)]
+    pub admin: AdminAddress,
 }
 
 /// The admin address of a running Weir.
@@ -106,10 +201,15 @@ pub fn parse() -> Command {
     Line::parse().command
 }
 
-fn plugin_name(text: &str) -> Result<String, &'static str> {
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or("a label is written KEY=VALUE")
+}
+
+fn name(text: &str) -> Result<String, &'static str> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let valid = !text.is_empty() && text.bytes().all(fits);
-    valid.then(|| text.to_owned()).ok_or("a plugin's name has letters, digits, `-`, `_` and `.`")
+    valid.then(|| text.to_owned()).ok_or("a name has letters, digits, `-`, `_` and `.`")
 }
 
 fn version(text: &str) -> Result<String, &'static str> {
@@ -132,6 +232,8 @@ Examples:
   weir run --config weir.toml              serve
   weir plugin list                         plugins of the running Weir
   weir plugin push canary canary.wasm      swap one under traffic
+  weir endpoint list                       endpoints, their state and why
+  weir endpoint drain web 10.0.0.7:8080    let one finish
 
 Exit codes: 0 done, 1 refused or failed, 2 usage or configuration fault";
 
@@ -177,6 +279,61 @@ Examples:
   weir plugin rollback canary                   the version before
   weir plugin rollback canary --to 3f9a21c0     a version that `weir plugin list` shows";
 
+const ENDPOINT: &str = "\
+Examples:
+  weir endpoint list
+  weir endpoint add web 10.0.0.7:8080 --weight 2
+  weir endpoint drain web 10.0.0.7:8080    no new sessions; watch IN FLIGHT go to 0 in the list
+  weir endpoint remove web 10.0.0.7:8080
+
+What is said here holds over reloads, until the process ends or the configuration says something else of
+the address than it did before. To keep it, write it there.";
+
+const ENDPOINT_LIST: &str = "\
+Examples:
+  weir endpoint list                       of all clusters
+  weir endpoint list web
+  weir endpoint list web --json | jq -r '.clusters[].endpoints[] | select(.state != \"healthy\") | .address'";
+
+const ENDPOINT_ADD: &str = "\
+Examples:
+  weir endpoint add web 10.0.0.7:8080
+  weir endpoint add web 10.0.0.7:8080 --weight 2 --label version=v2 --label rack=b
+  weir endpoint add web 10.0.0.9:8080 --backup
+
+One that is there already keeps what is not said. With `slow-start` it grows to its weight.";
+
+const ENDPOINT_WEIGHT: &str = "\
+Examples:
+  weir endpoint weight web 10.0.0.7:8080 5
+  weir endpoint weight web 10.0.0.7:8080 0      no new requests, without an order";
+
+const ENDPOINT_REMOVE: &str = "\
+Examples:
+  weir endpoint remove web 10.0.0.7:8080
+
+It keeps its sessions for as long as the cluster's `drain` says, is given no new ones, and is then
+forgotten. Exchanges under way are not cut.";
+
+const ENDPOINT_DRAIN: &str = "\
+Examples:
+  weir endpoint drain web 10.0.0.7:8080
+  weir endpoint list web                   IN FLIGHT shows when it has finished
+  weir endpoint ready web 10.0.0.7:8080    the way back";
+
+const ENDPOINT_MAINTENANCE: &str = "\
+Examples:
+  weir endpoint maintenance web 10.0.0.7:8080
+  weir endpoint ready web 10.0.0.7:8080    the way back
+
+Exchanges under way are not cut. `weir endpoint drain` is gentler: sessions stay.";
+
+const ENDPOINT_READY: &str = "\
+Examples:
+  weir endpoint ready web 10.0.0.7:8080
+
+Health checks and the other authorities decide again. After a maintenance, `slow-start` applies.";
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -217,6 +374,23 @@ mod tests {
                 admin: admin("a:1")
             })
         );
+    }
+
+    #[test]
+    fn commands_on_endpoints_are_read() {
+        let one = || OneEndpoint { cluster: "web".into(), endpoint: "[::1]:80".parse().unwrap(), admin: admin("a:1") };
+        let line = "weir endpoint add web [::1]:80 --weight 2 --label v=2 --label w=a=b --backup --admin a:1";
+        let labels = vec![("v".into(), "2".into()), ("w".into(), "a=b".into())];
+        let add =
+            EndpointCommand::Add { one: one(), weight: Some(2), labels, priority: None, zone: None, backup: true };
+        assert_eq!(read(line).unwrap(), Command::Endpoint(add));
+        let drain = read("weir endpoint drain web [::1]:80 --admin a:1").unwrap();
+        assert_eq!(drain, Command::Endpoint(EndpointCommand::Drain { one: one() }));
+        for line in
+            ["weir endpoint drain web", "weir endpoint drain web host:80", "weir endpoint add web [::1]:80 --label v"]
+        {
+            assert_eq!(read(line).unwrap_err().exit_code(), i32::from(FAULT), "{line}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Run(configured) => run(configured.config),
         Command::Check(configured) => cli::check(&configured.config, App::check),
         Command::Plugin(command) => cli::plugin(&command),
+        Command::Endpoint(command) => cli::endpoint(&command),
     }
 }
 

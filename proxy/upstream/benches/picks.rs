@@ -18,6 +18,7 @@ fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Clus
     let config = weir_config::Cluster {
         name: Arc::from("bench"),
         endpoints: (0..len).map(endpoint).collect(),
+        discover: None,
         balance: balance.clone(),
         affinity: None,
         health: None,

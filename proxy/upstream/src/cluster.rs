@@ -1,10 +1,12 @@
 //! A named set of endpoints: which there are, what is said of them, and which of them may be picked now.
 
 mod members;
+mod roster;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,7 +14,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 use weir_config::{Balance, Initial};
 
-use self::members::Rules;
+use self::{members::Rules, roster::Roster};
 use crate::{
     affinity::{Affinity, Owner},
     balance::{self, Balancer, Hashing},
@@ -23,15 +25,20 @@ use crate::{
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
 };
 
-pub use self::members::Members;
+pub use self::{
+    members::Members,
+    roster::{Discovery, Origin},
+};
 
 /// A cluster as it runs under one configuration.
 #[derive(Debug)]
 pub struct Cluster {
     config: weir_config::Cluster,
     members: ArcSwap<Members>,
-    /// Held while members come or go, and told when they have.
-    membership: Mutex<watch::Sender<()>>,
+    /// Who is to be a member; held while members come or go.
+    roster: Mutex<Roster>,
+    /// Told when they have.
+    membership: watch::Sender<()>,
     candidates: ArcSwap<Candidates>,
     /// Where the balance is a hash.
     hashing: Option<Arc<Hashing>>,
@@ -53,7 +60,16 @@ impl Cluster {
     pub fn build(config: &weir_config::Cluster, previous: Option<&Self>) -> Arc<Self> {
         let (rules, now) = (rules(config), Moment::now());
         let before = previous.map(|previous| previous.endpoints().parted(rules, now)).unwrap_or_default();
-        let members = before.listed(&config.endpoints, rules, now);
+        let roster = match previous {
+            Some(previous) => Roster::of(config, Some((&previous.roster(), &previous.config))),
+            None => Roster::of(config, None),
+        };
+        let mut wanted = roster.wanted();
+        if config.discover.is_some() && roster.is_unanswered() {
+            // Until discovery answers, who is there stays.
+            wanted.extend(before.staying());
+        }
+        let members = before.listed(&wanted, rules, now);
         Arc::new(Self {
             affinity: affinity(config, previous),
             candidates: ArcSwap::from_pointee(candidates(&members, config)),
@@ -65,7 +81,8 @@ impl Cluster {
                 _ => None,
             },
             members: ArcSwap::from_pointee(members),
-            membership: Mutex::default(),
+            roster: Mutex::new(roster),
+            membership: watch::Sender::default(),
             retry_budget: match previous {
                 Some(previous) => previous.retry_budget.succeed(config.retry_budget),
                 None => RetryBudget::new(config.retry_budget, Instant::now()),
@@ -92,7 +109,21 @@ impl Cluster {
 
     /// Changes whenever endpoints have come or gone.
     pub fn membership(&self) -> watch::Receiver<()> {
-        self.membership.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
+        self.membership.subscribe()
+    }
+
+    /// Who lists which endpoint.
+    pub fn origins(&self) -> BTreeMap<SocketAddr, Origin> {
+        self.roster().origins()
+    }
+
+    /// How discovery fares.
+    pub fn discovery(&self) -> Discovery {
+        self.roster().discovery().clone()
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that may be picked now, and possibly none at all: by their state, weight, priority and zone.
@@ -177,10 +208,53 @@ impl Cluster {
         self.say(endpoint, |standing| standing.load(percent));
     }
 
-    /// List these endpoints in the place of the present ones. Newcomers begin, with a slow start where
-    /// there is one; those not listed any more drain and are then forgotten.
-    pub fn list(&self, endpoints: &[weir_config::Endpoint], now: Moment) {
-        self.change_members(|members| Some(members.listed(endpoints, rules(&self.config), now)));
+    /// Discovery's answer in the place of its former one. Newcomers begin, with a slow start where there is
+    /// one; those not listed any more drain and are then forgotten.
+    pub fn found(&self, endpoints: Vec<weir_config::Endpoint>) {
+        self.found_at(endpoints, Moment::now());
+    }
+
+    pub(crate) fn found_at(&self, endpoints: Vec<weir_config::Endpoint>, now: Moment) {
+        let mut roster = self.roster();
+        if roster.discovery().fault.is_some() {
+            tracing::info!(cluster = &**self.name(), "discovery answers again");
+        }
+        roster.find(endpoints, now.time);
+        self.follow(&roster, now);
+    }
+
+    /// Discovery has no answer: its former one goes on.
+    pub fn not_found(&self, why: &str) {
+        if self.roster().miss(why) {
+            tracing::warn!(cluster = &**self.name(), why, "discovery has no answer, its last one goes on");
+        }
+    }
+
+    /// Add an endpoint, or describe it otherwise, on the operator's word.
+    pub fn put(&self, endpoint: weir_config::Endpoint) {
+        let mut roster = self.roster();
+        roster.put(endpoint);
+        self.follow(&roster, Moment::now());
+    }
+
+    /// Take an endpoint from the list, on the operator's word: it drains and is then forgotten.
+    pub fn delete(&self, address: SocketAddr) {
+        let mut roster = self.roster();
+        roster.delete(address);
+        self.follow(&roster, Moment::now());
+    }
+
+    fn follow(&self, roster: &Roster, now: Moment) {
+        let (wanted, members) = (roster.wanted(), self.endpoints());
+        if !members.differ(&wanted) {
+            return;
+        }
+        let states = members.states();
+        self.take_up(members.listed(&wanted, rules(&self.config), now), &members);
+        for endpoint in self.endpoints().iter() {
+            let before = states.get(&endpoint.id()).copied();
+            self.log_change(endpoint, before.unwrap_or(endpoint.state()), &endpoint.status());
+        }
     }
 
     /// Let time pass: slow starts go on, ejections and drains end. To be called a few times a second.
@@ -193,32 +267,28 @@ impl Cluster {
         if changed {
             self.publish();
         }
-        if members.without_gone(now).is_some() {
-            self.change_members(|members| members.without_gone(now));
+        if members.iter().any(|endpoint| members::is_gone(endpoint, now)) {
+            let _roster = self.roster();
+            let members = self.endpoints();
+            self.take_up(members.without_gone(now), &members);
         }
     }
 
-    fn change_members(&self, change: impl FnOnce(&Members) -> Option<Members>) {
-        let membership = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.endpoints();
-        let states = before.states();
-        let Some(after) = change(&before) else { return };
+    /// Whoever calls this holds the roster.
+    fn take_up(&self, after: Members, before: &Members) {
         let after = Arc::new(after);
         self.members.store(Arc::clone(&after));
         if let Some(hashing) = &self.hashing {
             hashing.list(&after);
         }
         self.publish();
-        membership.send_replace(());
-        for endpoint in after.iter() {
-            let status = endpoint.status();
-            match states.get(&endpoint.id()) {
-                Some(&state) => self.log_change(endpoint, state, &status),
-                None => tracing::info!(cluster = &**self.name(), endpoint = endpoint.name(), "endpoint added"),
-            }
+        self.membership.send_replace(());
+        let cluster = &**self.name();
+        for endpoint in after.iter().filter(|endpoint| before.find(endpoint.id()).is_none()) {
+            tracing::info!(cluster, endpoint = endpoint.name(), "endpoint added");
         }
         for endpoint in before.iter().filter(|endpoint| after.find(endpoint.id()).is_none()) {
-            tracing::info!(cluster = &**self.name(), endpoint = endpoint.name(), "endpoint removed");
+            tracing::info!(cluster, endpoint = endpoint.name(), "endpoint removed");
         }
     }
 

@@ -178,6 +178,11 @@ impl Endpoint {
         self.standing().status().keeps_sessions
     }
 
+    /// Whether it is no longer listed.
+    pub fn is_leaving(&self) -> bool {
+        self.standing().leaving().is_some()
+    }
+
     /// What is said of it, and by whom.
     #[inline]
     pub fn standing(&self) -> Guard<Arc<Standing>> {

@@ -15,6 +15,7 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
     Cluster {
         name: Arc::from("web"),
         endpoints: endpoints.collect(),
+        discover: None,
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,

@@ -33,13 +33,15 @@ mod cluster;
 pub mod dial;
 pub mod health;
 
+pub mod discovery;
+
 pub mod connection;
 pub mod h2_body;
 
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, KeyHash, Occasion};
 pub use candidates::{Candidates, Serving};
-pub use cluster::{Cluster, Members};
+pub use cluster::{Cluster, Discovery, Members, Origin};
 pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
 pub use figures::CheckFigures;
 pub use retry::RetryBudget;

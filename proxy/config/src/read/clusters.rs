@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Names, WAIT, affinity::affinity, balance::balance, checked, checks::Protocol, count, health::health, named, zone,
+    Names, WAIT, affinity::affinity, balance::balance, checked, checks::Protocol, count, discover::discover,
+    health::health, named, zone,
 };
 use crate::{
     model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
@@ -32,10 +33,19 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
     let takes_requests = names.routed_clusters.borrow().contains(node.name());
     let protocol = Protocol { http2, tls: tls.as_ref(), takes_requests };
     let health = table.read("health", |node| health(node, names, protocol));
-    let endpoints = table.require("endpoints", "[\"127.0.0.1:9001\"]").and_then(|n| endpoints(&n));
+    let found = table.get("discover");
+    let listed = match &found {
+        Some(_) => table.get("endpoints"),
+        None => table.require("endpoints", "[\"127.0.0.1:9001\"]"),
+    };
+    let endpoints = listed.and_then(|node| match found.is_some() && node.is_empty_array() {
+        true => Some(Vec::new()),
+        false => endpoints(&node),
+    });
     let cluster = Cluster {
         name: named(node),
         endpoints: endpoints.unwrap_or_default(),
+        discover: found.as_ref().and_then(discover),
         balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
         affinity: table.read("affinity", |node| affinity(node, names)),
         health,
@@ -59,6 +69,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
     };
     habits(&table, &cluster);
     table.done();
+    warn_of_addresses(found.as_ref(), &cluster);
     Some(cluster)
 }
 
@@ -82,6 +93,17 @@ fn habits(table: &Table<'_>, cluster: &Cluster) {
     }
 }
 
+/// Certificates are hardly ever for the addresses that are found.
+fn warn_of_addresses(discover: Option<&Node<'_>>, cluster: &Cluster) {
+    let by_address = cluster.tls.as_ref().is_some_and(|tls| tls.verify && tls.sni.is_none());
+    if let (Some(node), true) = (discover, by_address) {
+        node.key_warn(
+            "certificates of endpoints are verified for the addresses that are found",
+            "write the name they are for as `sni` of `tls`",
+        );
+    }
+}
+
 /// Whether an address is on this machine or on a private network (RFC 1918, RFC 4193).
 fn is_near(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -90,7 +112,7 @@ fn is_near(address: IpAddr) -> bool {
     }
 }
 
-fn endpoints(node: &Node<'_>) -> Option<Vec<Endpoint>> {
+pub(super) fn endpoints(node: &Node<'_>) -> Option<Vec<Endpoint>> {
     let example = "`[\"127.0.0.1:9001\"]`";
     let nodes = node.array(example)?;
     if nodes.is_empty() {

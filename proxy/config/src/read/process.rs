@@ -1,6 +1,6 @@
 //! `[process]`, `[admin]` and `[access-log]`.
 
-use std::{ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     model::{AccessLog, Admin, LogFormat, Process},
@@ -11,8 +11,16 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(super) fn process(root: &Table<'_>) -> Process {
-    root.read("process", |node| node.table("`[process]` above its keys").map(|table| filled(&table)))
-        .unwrap_or(Process { workers: None, shutdown_grace: GRACE, watch: true, plugin_cache: None, zone: None })
+    root.read("process", |node| node.table("`[process]` above its keys").map(|table| filled(&table))).unwrap_or(
+        Process {
+            workers: None,
+            shutdown_grace: GRACE,
+            watch: true,
+            plugin_cache: None,
+            zone: None,
+            resolvers: Vec::new(),
+        },
+    )
 }
 
 fn filled(table: &Table<'_>) -> Process {
@@ -23,6 +31,7 @@ fn filled(table: &Table<'_>) -> Process {
         watch: table.read("watch", Node::boolean).unwrap_or(true),
         plugin_cache: table.read("plugin-cache", Node::path),
         zone: table.read("zone", zone).map(Arc::from),
+        resolvers: table.read("resolvers", resolvers).unwrap_or_default(),
     };
     table.done();
     process
@@ -37,6 +46,10 @@ fn patience(node: &Node<'_>, range: RangeInclusive<Duration>) -> Option<Duration
         );
     }
     Some(grace)
+}
+
+fn resolvers(node: &Node<'_>) -> Option<Vec<SocketAddr>> {
+    node.each("`[\"127.0.0.1:53\"]`", Node::address)
 }
 
 /// With the node of its address.

@@ -15,10 +15,12 @@ use super::{
 /// Endpoints that do the same, and how requests are spread over them.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["endpoints"] }, { "required": ["discover"] }]))]
 pub(super) struct Cluster {
-    /// Where requests go.
-    #[schemars(length(min = 1))]
-    endpoints: Vec<Endpoint>,
+    /// Where requests go; at least one, unless others are found.
+    endpoints: Option<Vec<Endpoint>>,
+    /// Where further endpoints are found.
+    discover: Option<Discover>,
     /// Which endpoint a request goes to.
     #[schemars(extend("default" = "round-robin"))]
     balance: Option<Balance>,
@@ -82,6 +84,19 @@ enum Endpoint {
     Plain(Address),
     /// With more to say.
     Full(FullEndpoint),
+}
+
+/// Where endpoints are found: exactly one of these.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["dns"] }, { "required": ["srv"] }, { "required": ["file"] }]))]
+struct Discover {
+    /// A name and a port: the addresses of the name.
+    dns: Option<String>,
+    /// A name: its SRV records.
+    srv: Option<String>,
+    /// A file of endpoints, TOML or JSON, followed as it changes.
+    file: Option<String>,
 }
 
 /// An endpoint with its weight and labels.

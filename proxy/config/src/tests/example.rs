@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{EXAMPLE, Folder};
 use crate::{
-    Action, AffinityKind, Balance, ByteSize, Choices, Config, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey, Health,
-    HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, RequestKey,
+    Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
+    Health, HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, RequestKey,
     ResponseKey, RetryOn, TcpCheck, load,
 };
 
@@ -264,4 +264,28 @@ fn prefixes_go_by_segments() {
         let path = folder.parse(&text).unwrap().config.routes[0].matcher.path.clone();
         assert_eq!(path, Some(PathMatch::Prefix(meant.into())));
     }
+}
+
+#[test]
+fn a_cluster_may_list_nothing_when_it_finds_its_endpoints() {
+    let folder = Folder::new();
+    for (listed, count) in [("[]", 0), ("[\"127.0.0.1:9003\"]", 1)] {
+        let text = EXAMPLE.replace("[\"127.0.0.1:9003\"]", listed);
+        let text = text.replace("balance = \"round-robin\"", "discover = { srv = \"_http._tcp.API.internal\" }");
+        let cluster = folder.parse(&text).unwrap().config.clusters.remove(1);
+        assert_eq!(cluster.endpoints.len(), count);
+        assert_eq!(cluster.discover, Some(Discover::Srv("_http._tcp.api.internal".into())));
+    }
+}
+
+#[test]
+fn endpoints_have_places_among_others() {
+    let folder = Folder::new();
+    let text = EXAMPLE.replace("weight = 3", "priority = 2, zone = \"b\", backup = true");
+    let text = text.replace("workers = 2", "zone = \"a\"\nresolvers = [\"127.0.0.1:5353\"]");
+    let config = folder.parse(&text).unwrap().config;
+    let endpoint = &config.clusters[0].endpoints[1];
+    assert_eq!((endpoint.priority, endpoint.zone.as_deref(), endpoint.backup), (2, Some("b"), true));
+    assert_eq!((config.clusters[0].zone.as_deref(), config.clusters[0].min_healthy), (Some("a"), 50));
+    assert_eq!(config.process.resolvers, ["127.0.0.1:5353".parse().unwrap()]);
 }

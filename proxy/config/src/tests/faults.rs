@@ -174,6 +174,9 @@ fn clusters() {
         ("[\"127.0.0.1:9003\"]", "[]", "clusters.web.endpoints", "without endpoints", "127.0.0.1:9001"),
         ("127.0.0.1:9002", "127.0.0.1:9001", "clusters.api.endpoints[1].address", "already there", "weight"),
         ("weight = 3", "weight = 1001", "clusters.api.endpoints[1].weight", "out of range", "0 to 1000"),
+        ("weight = 3", "priority = 65536", "clusters.api.endpoints[1].priority", "out of range", "0 to 65535"),
+        ("weight = 3", "zone = \"\"", "clusters.api.endpoints[1].zone", "not a name", "letters"),
+        ("workers = 2", "resolvers = [\"::1\"]", "process.resolvers[0]", "has no port", "`[::1]:"),
         ("\"round-robin\"", "\"round_robin\"", "clusters.web.balance", "not possible", "`round-robin`?"),
         (
             "\"round-robin\"",
@@ -340,4 +343,20 @@ fn sections_of_the_wrong_kind_say_how_they_are_written() {
     assert!(remedies[0].contains("[listeners.NAME]"));
     assert!(remedies[1].contains("[[routes]]"));
     assert!(remedies[2].contains("[clusters.NAME]"));
+}
+
+#[test]
+fn discovery() {
+    let key = "clusters.web.discover";
+    let [dns, srv] = ["clusters.web.discover.dns", "clusters.web.discover.srv"];
+    let from = "balance = \"round-robin\"";
+    each(&[
+        (from, "min-healthy = 101", "clusters.web.min-healthy", "out of range", "0 to 100"),
+        (from, "discover = {}", key, "one of `dns`, `srv` and `file` is missing", "add `dns"),
+        (from, "discover = { dns = \"a:1\", srv = \"b\" }", key, "exclude each other", "keep one"),
+        (from, "discover = { dns = \"api.internal\" }", dns, "has no port", "`api.internal:8080`"),
+        (from, "discover = { dns = \"10.0.0.1:80\" }", dns, "is an address", "`endpoints`"),
+        (from, "discover = { srv = \"a b\" }", srv, "not a host", "write a name"),
+        (from, "discover = { file = \"absent.toml\" }", "clusters.web.discover.file", "cannot open", "existing file"),
+    ]);
 }

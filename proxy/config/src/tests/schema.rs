@@ -75,6 +75,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("Respond", route(&format!("respond = {{ {odd} }}"))),
         ("Cluster", cluster(odd)),
         ("FullEndpoint", cluster(&format!("endpoints = [{{ {odd} }}]"))),
+        ("Discover", cluster(&format!("discover = {{ {odd} }}"))),
         ("LeastRequest LeastTime First Hash OwnBinding", cluster(&format!("balance = {{ {odd} }}"))),
         ("Choices", cluster(&format!("balance = {{ least-request = {{ {odd} }} }}"))),
         ("Affinity", cluster(&format!("affinity = {{ {odd} }}"))),

@@ -129,3 +129,18 @@ fn habits_that_cost_clients_or_time() {
     let far = EXAMPLE.replace("127.0.0.1:9003", "192.0.2.1:9003");
     assert!(warnings(&format!("{far}tls = {{}}\nidle-connections = 0\n")).is_empty());
 }
+
+#[test]
+fn endpoints_that_nobody_or_everybody_stands_in_for() {
+    let backup = only("[\"127.0.0.1:9003\"]", "[{ address = \"127.0.0.1:9003\", backup = true }]");
+    assert!(backup.problem.contains("every endpoint is a backup"), "{backup}");
+}
+
+#[test]
+fn certificates_for_addresses_that_are_found() {
+    let found = "discover = { dns = \"api.internal:443\" }\ntls = {}";
+    let warning = only("balance = \"round-robin\"", found);
+    assert_eq!(warning.key, "clusters.web.discover");
+    let named = EXAMPLE.replace("balance = \"round-robin\"", &found.replace("{}", "{ sni = \"api.internal\" }"));
+    assert!(warnings(&named).is_empty());
+}

@@ -6,15 +6,19 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
+use weir_upstream::Order;
 
 use super::{
-    Answer, ApiError, BoxFuture, Control,
+    Answer, ApiError, BoxFuture, Control, EndpointChange,
     answer::{AdminResponse, json, metrics, only, outcome, refusal, text},
 };
 
 /// Largest component that may be pushed.
 const LARGEST_COMPONENT: usize = 64 * 1024 * 1024;
+/// Largest description of an endpoint.
+const LARGEST_DESCRIPTION: usize = 64 * 1024;
 /// Longest time for a component to arrive.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -28,6 +32,8 @@ enum Place<'a> {
     Plugins,
     Plugin(&'a str),
     Rollback(&'a str),
+    Endpoint(&'a str, &'a str),
+    Order(&'a str, &'a str, Option<Order>),
     Reload,
 }
 
@@ -40,7 +46,7 @@ impl Place<'_> {
             "/v1/status" => Place::Status,
             "/v1/plugins" => Place::Plugins,
             "/v1/reload" => Place::Reload,
-            _ => return Place::find_plugin(path),
+            _ => return Place::find_plugin(path).or_else(|| Place::find_endpoint(path)),
         })
     }
 
@@ -50,14 +56,30 @@ impl Place<'_> {
             Some(name) => (name, |name| Place::Rollback(name)),
             None => (rest, |name| Place::Plugin(name)),
         };
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        (!name.is_empty() && name.bytes().all(valid)).then(|| place(name))
+        is_name(name).then(|| place(name))
+    }
+
+    /// `/v1/clusters/NAME/endpoints/ADDRESS` and what may follow.
+    fn find_endpoint(path: &str) -> Option<Place<'_>> {
+        let (cluster, rest) = path.strip_prefix("/v1/clusters/")?.split_once("/endpoints/")?;
+        let (address, order) = rest.split_once('/').map_or((rest, None), |(address, order)| (address, Some(order)));
+        if !is_name(cluster) || address.is_empty() {
+            return None;
+        }
+        Some(match order {
+            None => Place::Endpoint(cluster, address),
+            Some("drain") => Place::Order(cluster, address, Some(Order::Drain)),
+            Some("maintenance") => Place::Order(cluster, address, Some(Order::Maintenance)),
+            Some("ready") => Place::Order(cluster, address, None),
+            Some(_) => return None,
+        })
     }
 
     fn method(&self) -> &'static str {
         match self {
             Place::Plugin(_) => "PUT",
-            Place::Rollback(_) | Place::Reload => "POST",
+            Place::Endpoint(..) => "PUT, DELETE",
+            Place::Rollback(_) | Place::Order(..) | Place::Reload => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -80,6 +102,15 @@ pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>
         Place::Rollback(name) => {
             let (name, version) = (name.to_owned(), version(uri.query()));
             outcome(finish(control, |control| control.plugin_rollback(name, version)).await)
+        }
+        Place::Endpoint(cluster, address) => {
+            let (cluster, address) = (cluster.to_owned(), unescaped(address));
+            outcome(change(cluster, address, request, control).await)
+        }
+        Place::Order(cluster, address, order) => {
+            let (cluster, address) = (cluster.to_owned(), unescaped(address));
+            let change = EndpointChange::Order(order);
+            outcome(finish(control, |control| control.endpoint(cluster, address, change)).await)
         }
         Place::Reload => outcome(finish(control, |control| control.reload()).await),
         shown => show(&shown, &*control),
@@ -110,6 +141,30 @@ fn readiness(control: &dyn Control) -> AdminResponse {
 async fn push(name: String, body: Incoming, control: Arc<dyn Control>) -> Answer {
     let component = component(body).await?;
     finish(control, |control| control.plugin_push(name, component)).await
+}
+
+async fn change(cluster: String, address: String, request: Request<Incoming>, control: Arc<dyn Control>) -> Answer {
+    let change = match *request.method() {
+        Method::DELETE => EndpointChange::Delete,
+        _ => EndpointChange::Put(description(request.into_body()).await?),
+    };
+    finish(control, |control| control.endpoint(cluster, address, change)).await
+}
+
+/// A JSON object; nothing at all is an empty one.
+async fn description(body: Incoming) -> Result<Map<String, Value>, ApiError> {
+    let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, why);
+    let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_DESCRIPTION).collect()).await;
+    let collected = collected.map_err(|_| bad("the description did not arrive within a minute".to_owned()))?;
+    let text = collected.map_err(|error| bad(format!("the description did not arrive: {error}")))?.to_bytes();
+    if text.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&text) {
+        Ok(Value::Object(said)) => Ok(said),
+        Ok(_) => Err(bad("a description is a JSON object, as in {\"weight\": 3}".to_owned())),
+        Err(error) => Err(bad(format!("not JSON: {error}"))),
+    }
 }
 
 async fn component(body: Incoming) -> Result<Bytes, ApiError> {
@@ -153,6 +208,17 @@ fn refuse_web_pages(method: &Method, headers: &HeaderMap) -> Result<(), ApiError
     Ok(())
 }
 
+fn is_name(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.bytes().all(valid)
+}
+
+/// The brackets of an IPv6 address may come percent-encoded.
+fn unescaped(address: &str) -> String {
+    let pairs = [("%5B", "["), ("%5b", "["), ("%5D", "]"), ("%5d", "]"), ("%3A", ":"), ("%3a", ":")];
+    pairs.iter().fold(address.to_owned(), |text, (code, char)| text.replace(code, char))
+}
+
 fn version(query: Option<&str>) -> Option<String> {
     let version = query?.split('&').find_map(|pair| pair.strip_prefix("version="))?;
     (!version.is_empty()).then(|| version.to_ascii_lowercase())
@@ -160,7 +226,8 @@ fn version(query: Option<&str>) -> Option<String> {
 
 fn nothing_here(path: &str) -> ApiError {
     let known = "/healthz, /readyz, /metrics, /v1/status, /v1/plugins, /v1/plugins/NAME, \
-                 /v1/plugins/NAME/rollback, /v1/reload";
+                 /v1/plugins/NAME/rollback, /v1/clusters/NAME/endpoints/ADDRESS, \
+                 /v1/clusters/NAME/endpoints/ADDRESS/drain (or maintenance, ready), /v1/reload";
     ApiError::new(StatusCode::NOT_FOUND, format!("nothing at {path}; there is {known}"))
 }
 
@@ -174,6 +241,18 @@ mod place_tests {
         assert_eq!(Place::find("/v1/plugins/a.b-c_1/rollback"), Some(Place::Rollback("a.b-c_1")));
         for path in ["/v1/plugins/", "/v1/plugins//rollback", "/v1/plugins/a/b", "/v1/plugins/a%2fb", "/", "/V1/status"]
         {
+            assert_eq!(Place::find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn endpoint_paths_hold_a_cluster_an_address_and_perhaps_an_order() {
+        let path = "/v1/clusters/web/endpoints/127.0.0.1:80";
+        assert_eq!(Place::find(path), Some(Place::Endpoint("web", "127.0.0.1:80")));
+        let drain = Place::find("/v1/clusters/web/endpoints/%5B::1%5D:80/drain").unwrap();
+        assert_eq!(drain, Place::Order("web", "%5B::1%5D:80", Some(Order::Drain)));
+        assert_eq!(unescaped("%5B::1%5d%3A80"), "[::1]:80");
+        for path in ["/v1/clusters/web/endpoints/", "/v1/clusters//endpoints/a", "/v1/clusters/web/endpoints/a/stop"] {
             assert_eq!(Place::find(path), None, "{path}");
         }
     }

@@ -56,6 +56,10 @@ impl Control for Fake {
         self.note(format!("rollback {name} {version:?}"));
         Box::pin(async { Ok(json!({})) })
     }
+    fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
+        self.note(format!("endpoint {cluster} {address} {change:?}"));
+        Box::pin(async { Ok(json!({})) })
+    }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { panic!("a bug of ours") })
     }
@@ -137,6 +141,23 @@ async fn commands_reach_the_control() {
     assert_eq!(admin.ask(Method::POST, "/v1/plugins/canary/rollback?version=0ab", "").await.status, 200);
     assert_eq!(admin.ask(Method::POST, "/v1/plugins/canary/rollback", "").await.status, 200);
     assert_eq!(admin.control.commands(), ["push canary 4", "rollback canary Some(\"0ab\")", "rollback canary None"]);
+}
+
+#[tokio::test]
+async fn changes_of_endpoints_reach_the_control() {
+    let mut admin = Served::start().await;
+    let path = "/v1/clusters/web/endpoints/127.0.0.1:80";
+    assert_eq!(admin.ask(Method::PUT, path, r#"{"weight": 3}"#).await.status, 200);
+    assert_eq!(admin.ask(Method::PUT, path, "").await.status, 200);
+    assert_eq!(admin.ask(Method::DELETE, path, "").await.status, 200);
+    assert_eq!(admin.ask(Method::POST, &format!("{path}/maintenance"), "").await.status, 200);
+    for bad in ["[]", "{", "nonsense"] {
+        assert_eq!(admin.ask(Method::PUT, path, bad).await.status, 400, "{bad}");
+    }
+    assert_eq!(admin.ask(Method::GET, path, "").await.status, 405);
+    let note = |change: &str| format!("endpoint web 127.0.0.1:80 {change}");
+    let wanted = ["Put({\"weight\": Number(3)})", "Put({})", "Delete", "Order(Some(Maintenance))"];
+    assert_eq!(admin.control.commands(), wanted.map(note));
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 //! What the admin interface sees and commands.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, AffinityTable, Cluster, Endpoint};
+use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, Origin};
 
-use super::App;
+use super::{App, endpoints};
 use crate::{
     access_log::rfc3339,
-    admin::{Answer, ApiError, BoxFuture, Control},
+    admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
     metrics::{ClusterSample, EndpointSample, SessionsSample, Source},
     versions::Fault,
 };
@@ -68,6 +72,10 @@ impl Control for Admin {
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer> {
         let plugin = name.clone();
         self.change(name, move |plugins, _| plugins.rollback(&plugin, version.as_deref()))
+    }
+
+    fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { endpoints::change(&self.0, &cluster, &address, change).await })
     }
 
     fn reload(&self) -> BoxFuture<'_, Answer> {
@@ -138,7 +146,12 @@ impl Source for Admin {
         for upstream in self.0.shared.snapshot.load().clusters.values() {
             let cluster = &upstream.cluster;
             let checks = cluster.config().health.as_ref().map(|_| cluster.check_figures());
-            each(ClusterSample { cluster: cluster.name(), serving: cluster.candidates().serving(), checks });
+            each(ClusterSample {
+                cluster: cluster.name(),
+                serving: cluster.candidates().serving(),
+                checks,
+                discovery_fails: cluster.config().discover.as_ref().map(|_| cluster.discovery().fault.is_some()),
+            });
         }
     }
 
@@ -148,13 +161,15 @@ impl Source for Admin {
 }
 
 fn cluster(cluster: &Arc<Cluster>) -> Value {
+    let origins = cluster.origins();
     json!({
         "name": &**cluster.name(),
         "eligible": cluster.candidates().len(),
         "serving": cluster.candidates().serving().as_str(),
         "sessions": cluster.affinity().and_then(Affinity::table).map(AffinityTable::len),
         "affinity": cluster.affinity().map(affinity),
-        "endpoints": cluster.endpoints().iter().map(|endpoint| self::endpoint(endpoint)).collect::<Vec<_>>(),
+        "discovery": cluster.config().discover.as_ref().map(|_| discovery(&cluster.discovery())),
+        "endpoints": cluster.endpoints().iter().map(|one| endpoint(one, &origins)).collect::<Vec<_>>(),
     })
 }
 
@@ -169,11 +184,17 @@ fn affinity(affinity: &Affinity) -> Value {
     }
 }
 
-fn endpoint(endpoint: &Endpoint) -> Value {
+fn discovery(discovery: &Discovery) -> Value {
+    json!({ "answered": discovery.answered.map(rfc3339), "fault": discovery.fault })
+}
+
+/// An endpoint as the status page and the answers to commands show it.
+pub(super) fn endpoint(endpoint: &Endpoint, origins: &BTreeMap<SocketAddr, Origin>) -> Value {
     let standing = endpoint.standing();
     let status = standing.status();
     json!({
         "address": endpoint.name(),
+        "origin": origins.get(&endpoint.address()).map(|origin| origin.as_str()),
         "state": status.state.to_string(),
         "since": rfc3339(status.since),
         "why": status.why,

@@ -5,7 +5,7 @@ mod attempts;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
-    Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Endpoint, Hash,
+    Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
     HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, MarkCookie,
     MarkMode, Match, Network, OnFailure, OnLost, PathMatch, Plugin, Protocol, ProxyProtocol, ProxyVersion, RequestKey,
     ResponseKey, Route,
@@ -147,12 +147,21 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
         ProxyVersion::V1 => "connections begin with a PROXY header, version 1".to_owned(),
         ProxyVersion::V2 => "connections begin with a PROXY header, version 2".to_owned(),
     }));
+    lines.extend(cluster.discover.as_ref().map(of_discover));
     lines.push(format!("balance: {}", of_balance(&cluster.balance)));
     lines.extend(of_levels(cluster));
     lines.extend(cluster.affinity.as_ref().map(of_affinity));
     lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));
     lines.extend(attempts::of_cluster(cluster));
     lines
+}
+
+fn of_discover(discover: &Discover) -> String {
+    match discover {
+        Discover::Dns { name, port } => format!("discovers: the addresses of {name}, at port {port}"),
+        Discover::Srv(name) => format!("discovers: the services {name}"),
+        Discover::File(path) => format!("discovers: what {} lists", path.display()),
+    }
 }
 
 /// What is said on standing in for one another, where it matters.

@@ -8,7 +8,12 @@ use http::Method;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::{FAILED, PluginCommand, client::ask, exit, say};
+use super::{
+    FAILED, PluginCommand,
+    client::ask,
+    exit, say,
+    table::{list, table, text},
+};
 
 /// Digits of a version that people see.
 const SHORT: usize = 12;
@@ -41,7 +46,7 @@ async fn run(command: &PluginCommand) -> anyhow::Result<String> {
         }
         PluginCommand::List { json, admin } => {
             let answer = ask(&admin.address, Method::GET, "/v1/plugins", Bytes::new()).await?;
-            Ok(if *json { format!("{answer:#}\n") } else { table(&answer) })
+            Ok(if *json { format!("{answer:#}\n") } else { versions(&answer) })
         }
         PluginCommand::Rollback { name, to, admin } => {
             let version = to.as_deref().map(|version| format!("?version={version}")).unwrap_or_default();
@@ -70,7 +75,7 @@ fn current(name: &str, answer: &Value) -> String {
 }
 
 /// One line a version; the current one is marked.
-fn table(answer: &Value) -> String {
+fn versions(answer: &Value) -> String {
     let mut rows = vec![["PLUGIN", "VERSION", "ROLES", "SIZE", "LOADED"].map(str::to_owned)];
     for plugin in list(answer, "plugins") {
         rows.extend(list(plugin, "versions").iter().map(|version| row(plugin, version)));
@@ -78,15 +83,7 @@ fn table(answer: &Value) -> String {
     if rows.len() == 1 {
         return "no plugins\n".to_owned();
     }
-    let widths: [usize; 5] = std::array::from_fn(|column| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
-    });
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    text + "* decides now\n"
+    table(&rows) + "* decides now\n"
 }
 
 fn row(plugin: &Value, version: &Value) -> [String; 5] {
@@ -100,14 +97,6 @@ fn row(plugin: &Value, version: &Value) -> [String; 5] {
         size.map_or("-".to_owned(), |bytes| format!("{} KiB", bytes.div_ceil(1024))),
         text(version, "loaded"),
     ]
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text(value: &Value, key: &str) -> String {
-    value.get(key).and_then(Value::as_str).unwrap_or("-").to_owned()
 }
 
 fn short(value: &Value, key: &str) -> String {

@@ -13,22 +13,28 @@ pub struct ClusterSample<'a> {
     pub serving: Serving,
     /// What its active checks came to, where it has any.
     pub checks: Option<&'a CheckFigures>,
+    /// Whether its discovery has no answer; none where it discovers nothing.
+    pub discovery_fails: Option<bool>,
 }
 
 pub(super) fn render(text: &mut Text<'_>, source: &dyn Source) {
-    let (mut counts, mut times) = (String::new(), String::new());
-    let (mut count, mut time) = (Text::new(&mut counts), Text::new(&mut times));
+    let (mut counts, mut times, mut failings) = (String::new(), String::new(), String::new());
+    let (mut count, mut time, mut failing) = (Text::new(&mut counts), Text::new(&mut times), Text::new(&mut failings));
     count.family("weir_health_checks_total", "counter", "Active checks of endpoints by what they found.");
     time.family("weir_health_check_seconds_total", "counter", "Time that active checks took.");
+    failing.family("weir_discovery_failing", "gauge", "1 while discovery has no answer and its last one goes on.");
     text.family("weir_cluster_serving", "gauge", "1 for the kind of endpoints the cluster is served by.");
     source.clusters(&mut |sample| {
         let cluster = ("cluster", sample.cluster);
         text.sample("weir_cluster_serving", &[cluster, ("by", sample.serving.as_str())], 1);
+        if let Some(fails) = sample.discovery_fails {
+            failing.sample("weir_discovery_failing", &[cluster], u8::from(fails));
+        }
         let Some(checks) = sample.checks else { return };
         for (result, number) in [("success", checks.succeeded()), ("failure", checks.failed())] {
             count.sample("weir_health_checks_total", &[cluster, ("result", result)], number);
         }
         time.sample("weir_health_check_seconds_total", &[cluster], checks.time().as_secs_f64());
     });
-    [counts, times].iter().for_each(|page| text.append(page));
+    [counts, times, failings].iter().for_each(|page| text.append(page));
 }

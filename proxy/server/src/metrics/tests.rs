@@ -19,7 +19,12 @@ impl Source for Endpoints {
         each(SessionsSample { cluster: "blue", tenant: "acme", sessions: 3, evicted: 4 });
     }
     fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>)) {
-        each(ClusterSample { cluster: "blue", serving: Serving::Backup, checks: Some(&CheckFigures::default()) });
+        each(ClusterSample {
+            cluster: "blue",
+            serving: Serving::Backup,
+            checks: Some(&CheckFigures::default()),
+            discovery_fails: Some(true),
+        });
     }
     fn access_log_dropped(&self) -> u64 {
         5
@@ -167,6 +172,7 @@ fn endpoints_reloads_and_the_log_are_read_from_their_owners() {
     assert_eq!(find(&page, "weir_endpoint_in_flight", &endpoint), Some(2.0));
     assert_eq!(find(&page, "weir_endpoint_up", &endpoint), Some(1.0));
     assert_eq!(find(&page, "weir_endpoint_weight", &endpoint), Some(1.5));
+    assert_eq!(find(&page, "weir_discovery_failing", &[("cluster", "blue")]), Some(1.0));
     assert_eq!(find(&page, "weir_cluster_serving", &[("cluster", "blue"), ("by", "backup")]), Some(1.0));
     let [cluster, name] = endpoint;
     assert_eq!(find(&page, "weir_endpoint_state", &[cluster, name, ("state", "healthy")]), Some(1.0));

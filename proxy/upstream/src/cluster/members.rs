@@ -105,13 +105,20 @@ impl Members {
         next.into_iter().collect()
     }
 
-    /// Without those that have left; none where all are to stay.
-    pub(super) fn without_gone(&self, now: Moment) -> Option<Self> {
-        let is_gone = |endpoint: &&Arc<Endpoint>| is_gone(endpoint, now);
-        self.list.iter().any(|endpoint| is_gone(&endpoint)).then(|| {
-            let left = self.list.iter().filter(|endpoint| !is_gone(endpoint));
-            left.cloned().collect()
-        })
+    /// Whether listing these would change anything.
+    pub(super) fn differ(&self, wanted: &[weir_config::Endpoint]) -> bool {
+        self.staying().ne(wanted.iter().cloned())
+    }
+
+    /// How those are described that do not leave.
+    pub(super) fn staying(&self) -> impl Iterator<Item = weir_config::Endpoint> {
+        let staying = self.list.iter().filter(|endpoint| endpoint.standing().leaving().is_none());
+        staying.map(|endpoint| endpoint.config().clone())
+    }
+
+    /// Without those that have left.
+    pub(super) fn without_gone(&self, now: Moment) -> Self {
+        self.list.iter().filter(|endpoint| !is_gone(endpoint, now)).cloned().collect()
     }
 }
 
@@ -131,6 +138,7 @@ fn goes_on(known: &Arc<Endpoint>, config: &weir_config::Endpoint, now: Moment) -
     if known.config() == config { Arc::clone(known) } else { Arc::new(known.described(config)) }
 }
 
-fn is_gone(endpoint: &Endpoint, now: Moment) -> bool {
+/// Whether its drain is over.
+pub(super) fn is_gone(endpoint: &Endpoint, now: Moment) -> bool {
     endpoint.standing().leaving().is_some_and(|until| until <= now.instant)
 }

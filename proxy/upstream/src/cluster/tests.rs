@@ -148,10 +148,16 @@ fn after(now: Moment, seconds: u64) -> Moment {
     Moment { instant: now.instant + later, time: now.time + later }
 }
 
-/// The first so many of the endpoints of `config`, in reverse.
-fn list(cluster: &Cluster, config: &weir_config::Cluster, count: usize, now: Moment) {
-    let wanted: Vec<_> = config.endpoints[..count].iter().rev().cloned().collect();
-    cluster.list(&wanted, now);
+/// A cluster that finds the endpoints of `config` instead of listing them.
+fn finding(config: &weir_config::Cluster, now: Moment) -> Arc<Cluster> {
+    let cluster = Cluster::build(&weir_config::Cluster { endpoints: Vec::new(), ..config.clone() }, None);
+    find(&cluster, config, config.endpoints.len(), now);
+    cluster
+}
+
+/// Find the first so many of the endpoints of `config`.
+fn find(cluster: &Cluster, config: &weir_config::Cluster, count: usize, now: Moment) {
+    cluster.found_at(config.endpoints[..count].to_vec(), now);
 }
 
 fn states(cluster: &Cluster) -> Vec<(String, State)> {
@@ -161,32 +167,32 @@ fn states(cluster: &Cluster) -> Vec<(String, State)> {
 #[test]
 fn endpoints_come_and_go_and_those_that_stay_are_the_same() {
     let (config, now) = (fixture::cluster(&[1, 1, 1]), Moment::now());
-    let cluster = Cluster::build(&config, None);
+    let cluster = finding(&config, now);
     let [first, _, third] = &cluster.endpoints()[..] else { panic!() };
     let (first, third) = (Arc::clone(first), Arc::clone(third));
     let mut membership = cluster.membership();
-    list(&cluster, &config, 1, now);
+    find(&cluster, &config, 1, now);
     assert!(membership.has_changed().unwrap());
     membership.mark_unchanged();
     assert_eq!(names(&cluster), ["127.0.0.1:9000"]);
     assert!(Arc::ptr_eq(&cluster.find(first.id()).unwrap(), &first));
     assert_eq!((third.state(), &*third.status().why), (State::Draining, "no longer listed"));
     assert!(third.keeps_sessions());
-    list(&cluster, &config, 2, after(now, 1));
+    find(&cluster, &config, 2, after(now, 1));
     cluster.tick(after(now, 29));
     assert_eq!(cluster.endpoints().len(), 3);
     cluster.tick(after(now, 30));
     assert!(cluster.find(third.id()).is_none(), "its drain is over");
-    assert_eq!(names(&cluster), ["127.0.0.1:9001", "127.0.0.1:9000"]);
+    assert_eq!(names(&cluster), ["127.0.0.1:9000", "127.0.0.1:9001"]);
 }
 
 #[test]
 fn an_endpoint_that_is_listed_again_while_it_drains_goes_on() {
     let (config, now) = (fixture::cluster(&[1, 1]), Moment::now());
-    let cluster = Cluster::build(&config, None);
+    let cluster = finding(&config, now);
     let second = Arc::clone(&cluster.endpoints()[1]);
-    list(&cluster, &config, 1, now);
-    list(&cluster, &config, 2, now);
+    find(&cluster, &config, 1, now);
+    find(&cluster, &config, 2, now);
     cluster.tick(after(now, 60));
     assert_eq!((second.state(), cluster.candidates().len()), (State::Healthy, 2));
     assert_eq!(cluster.find(second.id()).unwrap().id(), second.id());
@@ -196,19 +202,19 @@ fn an_endpoint_that_is_listed_again_while_it_drains_goes_on() {
 fn without_a_drain_an_endpoint_goes_at_once() {
     let mut config = fixture::cluster(&[1, 1]);
     config.drain = Duration::ZERO;
-    let cluster = Cluster::build(&config, None);
-    list(&cluster, &config, 1, Moment::now());
+    let cluster = finding(&config, Moment::now());
+    find(&cluster, &config, 1, Moment::now());
     assert_eq!(cluster.endpoints().len(), 1);
 }
 
 #[test]
 fn another_description_reaches_an_endpoint_that_stays() {
     let (mut config, now) = (fixture::cluster(&[1, 1]), Moment::now());
-    let cluster = Cluster::build(&config, None);
+    let cluster = finding(&config, now);
     let before = Arc::clone(&cluster.endpoints()[0]);
     config.endpoints[0].weight = 3;
     config.endpoints[0].labels.insert("version".to_owned(), "v2".to_owned());
-    cluster.list(&config.endpoints, now);
+    find(&cluster, &config, 2, now);
     cluster.eject(&before, now.instant + Duration::from_secs(60), "failures");
     let present = cluster.find(before.id()).unwrap();
     assert_eq!((present.weight(), &*present.labels()["version"]), (3, "v2"));
@@ -233,14 +239,15 @@ fn an_endpoint_that_a_reload_leaves_out_drains_in_the_next_configuration_only() 
 fn newcomers_warm_up_and_candidates_follow() {
     let mut config = fixture::cluster(&[1, 1]);
     config.slow_start = Some(Duration::from_secs(10));
-    let (cluster, now) = (Cluster::build(&config, None), Moment::now());
-    list(&cluster, &config, 1, now);
+    let now = Moment::now();
+    let cluster = finding(&config, now);
+    find(&cluster, &config, 1, now);
     cluster.tick(after(now, 30));
-    list(&cluster, &config, 2, after(now, 30));
+    find(&cluster, &config, 2, after(now, 30));
     let weights = || [cluster.candidates().weight(0), cluster.candidates().weight(1)];
-    assert_eq!((states(&cluster)[0].1, weights()), (State::Warming, [1, 100]));
+    assert_eq!((states(&cluster)[1].1, weights()), (State::Warming, [100, 1]));
     cluster.tick(after(now, 35));
-    assert_eq!(weights(), [1, 2]);
+    assert_eq!(weights(), [2, 1]);
     cluster.tick(after(now, 40));
     assert_eq!((states(&cluster)[0].1, weights()), (State::Healthy, [1, 1]));
 }
@@ -275,4 +282,40 @@ fn an_agent_can_take_its_endpoint_out() {
     assert_eq!(first.standing().agent().unwrap().max_connections, Some(9));
     cluster.set_agent(&first, None);
     assert_eq!(names(&cluster).len(), 2);
+}
+
+#[test]
+fn the_operators_word_on_an_endpoint_survives_a_reload() {
+    let config = fixture::cluster(&[1, 1]);
+    let first = Cluster::build(&config, None);
+    let added = weir_config::Endpoint::at("127.0.0.1:9100".parse().unwrap());
+    first.put(added.clone());
+    first.put(weir_config::Endpoint { weight: 5, ..config.endpoints[0].clone() });
+    first.delete(config.endpoints[1].address);
+    let shown = |cluster: &Cluster| -> Vec<_> {
+        cluster
+            .endpoints()
+            .iter()
+            .map(|endpoint| (endpoint.address().port(), endpoint.weight(), endpoint.state()))
+            .collect()
+    };
+    use State::{Draining, Healthy};
+    let wanted = [(9_000, 5, Healthy), (9_100, 1, Healthy), (9_001, 1, Draining)];
+    assert_eq!(shown(&first), wanted);
+    let mut changed = config.clone();
+    changed.response_timeout = Duration::from_secs(9);
+    let second = Cluster::build(&changed, Some(&first));
+    assert_eq!(shown(&second), wanted);
+    assert_eq!(second.origins()[&added.address], Origin::Admin);
+}
+
+#[test]
+fn those_of_before_stay_until_discovery_answers() {
+    let first = Cluster::build(&fixture::cluster(&[1, 1]), None);
+    let mut config = fixture::cluster(&[]);
+    config.discover = Some(weir_config::Discover::Srv("api".to_owned()));
+    let second = Cluster::build(&config, Some(&first));
+    assert_eq!(names(&second).len(), 2);
+    second.found(fixture::cluster(&[1]).endpoints);
+    assert_eq!(names(&second), ["127.0.0.1:9000"]);
 }

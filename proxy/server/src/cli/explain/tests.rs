@@ -36,6 +36,7 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
     Cluster {
         name: name.into(),
         endpoints,
+        discover: None,
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,
@@ -137,6 +138,7 @@ fn config() -> Config {
             watch: false,
             plugin_cache: None,
             zone: None,
+            resolvers: Vec::new(),
         },
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
         access_log: AccessLog { format: LogFormat::Off, path: None },

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{super::AdminAddress, *};
-use crate::admin::{Answer, ApiError, BoxFuture, Control, serve};
+use crate::admin::{Answer, ApiError, BoxFuture, Control, EndpointChange, serve};
 
 const OLD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const NEW: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -40,6 +40,10 @@ impl Control for Fake {
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer> {
         let sha256 = version.unwrap_or_else(|| OLD.to_owned());
         Box::pin(async move { Ok(json!({ "name": name, "sha256": sha256, "previous": null })) })
+    }
+    fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
+        drop((cluster, address, change));
+        Box::pin(async { Ok(json!({})) })
     }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { Ok(json!({})) })

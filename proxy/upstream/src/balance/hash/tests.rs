@@ -4,12 +4,7 @@ use proptest::prelude::*;
 use weir_config::{Balance, Hash, HashAlgorithm, HashKey};
 
 use super::*;
-use crate::{
-    cluster::Cluster,
-    fixture,
-    rng::Rng,
-    standing::{Moment, State},
-};
+use crate::{cluster::Cluster, fixture, rng::Rng, standing::State};
 
 const ALGORITHMS: [HashAlgorithm; 2] = [HashAlgorithm::Ring, HashAlgorithm::Maglev];
 
@@ -244,15 +239,14 @@ fn subsets_by_label_have_homes_of_their_own() {
 fn keys_go_to_newcomers_at_once_and_leave_with_those_who_go() {
     for algorithm in ALGORITHMS {
         let cluster = cluster(&[1; 4], algorithm, None);
-        let three = fixture::cluster(&[1; 3]).endpoints;
-        let four = fixture::cluster(&[1; 4]).endpoints;
+        let listed = fixture::cluster(&[1; 5]).endpoints;
         let before = homes(&cluster, 1_000);
-        cluster.list(&three, Moment::now());
+        cluster.delete(listed[3].address);
         let gone = cluster.endpoints()[3].id();
         assert!(!homes(&cluster, 1_000).contains(&gone));
-        cluster.list(&four, Moment::now());
+        cluster.put(listed[3].clone());
         assert_eq!(homes(&cluster, 1_000), before);
-        cluster.list(&fixture::cluster(&[1; 5]).endpoints, Moment::now());
+        cluster.put(listed[4].clone());
         let newcomer = cluster.endpoints()[4].id();
         assert!(moves(&before, &homes(&cluster, 1_000)).iter().filter(|(_, to)| *to == newcomer).count() > 100);
     }

@@ -107,18 +107,17 @@ async fn a_check_that_hangs_counts_as_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn checks_follow_those_that_come_and_go() {
     let mut running = start(vec![down(); 100]);
-    let mut wanted = fixture::cluster(&[1, 1]).endpoints;
+    let endpoints = fixture::cluster(&[1, 1]).endpoints;
     running.asked.recv().await.unwrap();
-    running.cluster.list(&wanted, Moment::now());
+    running.cluster.put(endpoints[1].clone());
     let begin = Instant::now();
     let mut times = Vec::new();
     for _ in 0..3 {
         times.push(running.asked.recv().await.unwrap() - begin);
     }
     assert_eq!(times[0], Duration::ZERO, "a newcomer is checked at once");
-    wanted.remove(0);
+    running.cluster.delete(endpoints[0].address);
     let later = Moment::now().instant + Duration::from_secs(60);
-    running.cluster.list(&wanted, Moment::now());
     running.cluster.tick(Moment { instant: later, ..Moment::now() });
     running.asked.recv().await.unwrap();
     let last = running.asked.recv().await.unwrap();

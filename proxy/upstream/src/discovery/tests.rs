@@ -1,0 +1,100 @@
+use std::sync::Mutex;
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::fixture;
+
+fn endpoint_at(port: u16) -> Endpoint {
+    Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+fn found(ports: &[u16], seconds: u64) -> Result<Found, String> {
+    let endpoints = ports.iter().map(|port| endpoint_at(*port)).collect();
+    Ok(Found { endpoints, for_now: Duration::from_secs(seconds) })
+}
+
+/// Gives these answers, the last of them for ever; notes the moments at which it looked.
+struct Script {
+    answers: Vec<Result<Vec<u16>, &'static str>>,
+    begin: Instant,
+    times: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Look for Script {
+    async fn look(&mut self) -> Result<Found, String> {
+        let mut times = self.times.lock().unwrap();
+        let answer = self.answers.get(times.len()).or(self.answers.last()).unwrap();
+        times.push(self.begin.elapsed().as_millis() as u64);
+        match answer {
+            Ok(ports) => found(ports, 20),
+            Err(why) => Err((*why).to_owned()),
+        }
+    }
+}
+
+/// Follows these answers until so many looks are done; gives their moments.
+async fn followed(cluster: &Cluster, answers: Vec<Result<Vec<u16>, &'static str>>, looks: usize) -> Vec<u64> {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let script = Script { answers, begin: Instant::now(), times: Arc::clone(&times) };
+    let enough = async {
+        while times.lock().unwrap().len() < looks {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! { () = follow(cluster, script) => {}, () = enough => {} }
+    times.lock().unwrap().clone()
+}
+
+fn names(cluster: &Cluster) -> Vec<u16> {
+    let candidates = cluster.candidates();
+    candidates.iter().map(|endpoint| endpoint.address().port()).collect()
+}
+
+fn empty() -> Arc<Cluster> {
+    Cluster::build(&fixture::cluster(&[]), None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_is_followed_when_its_time_is_over() {
+    let cluster = empty();
+    let times = followed(&cluster, vec![Ok(vec![1]), Ok(vec![1, 2]), Ok(vec![2])], 2).await;
+    assert_eq!(times, [0, 20_000]);
+    assert_eq!(names(&cluster), [1, 2]);
+    assert_eq!(cluster.discovery().fault, None);
+    followed(&cluster, vec![Ok(vec![2])], 2).await;
+    assert_eq!(names(&cluster), [2]);
+    assert_eq!(cluster.endpoints().len(), 2, "the one that is gone drains");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_answer_the_last_one_goes_on_and_tries_get_rarer() {
+    let cluster = empty();
+    let times = followed(&cluster, vec![Ok(vec![1]), Err("no answer")], 12).await;
+    assert_eq!(names(&cluster), [1]);
+    let discovery = cluster.discovery();
+    assert_eq!((discovery.answered.is_some(), discovery.fault.as_deref()), (true, Some("no answer")));
+    let pauses: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((800..=1_210).contains(&pauses[1]), "{pauses:?}");
+    assert!(pauses[11..].iter().chain(&pauses[8..]).all(|pause| (24_000..=36_010).contains(pause)), "{pauses:?}");
+    followed(&cluster, vec![Ok(vec![1])], 1).await;
+    assert_eq!(cluster.discovery().fault, None);
+}
+
+#[test]
+fn a_service_says_weight_and_priority() {
+    let service = Service { priority: 2, weight: 0, port: 80, target: "a".to_owned() };
+    let described = endpoint(&service, "::1".parse().unwrap());
+    assert_eq!((described.weight, described.priority, described.address), (1, 2, "[::1]:80".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_file_lists_endpoints_or_says_why_it_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("endpoints.json");
+    assert!(file(&path).await.unwrap_err().contains("endpoints.json"));
+    std::fs::write(&path, r#"{"endpoints": ["127.0.0.1:1"]}"#).unwrap();
+    assert_eq!(file(&path).await.unwrap().endpoints, [endpoint_at(1)]);
+    std::fs::write(&path, r#"{"endpoints": ["nowhere"]}"#).unwrap();
+    assert!(file(&path).await.unwrap_err().contains("endpoints[0]"));
+}

@@ -1,0 +1,185 @@
+//! Endpoints that are found: by DNS, by SRV records, in a file.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
+
+use simple_dns::{
+    CLASS, Name, Packet, QTYPE, RCODE, ResourceRecord, TYPE,
+    rdata::{A, RData, SRV},
+};
+use tokio::{net::UdpSocket, task::JoinHandle};
+
+use super::harness::{Endpoint, Weir, eventually, get};
+
+/// What a name server says: by name and type.
+#[derive(Default)]
+struct Zone {
+    addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    services: BTreeMap<String, Vec<(u16, u16, u16, String)>>,
+    broken: bool,
+}
+
+/// A name server of its own, whose answers count for a second.
+struct NameServer {
+    address: SocketAddr,
+    zone: Arc<Mutex<Zone>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl NameServer {
+    async fn start() -> NameServer {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
+        let shown = Arc::clone(&zone);
+        let task = tokio::spawn(async move {
+            let mut question = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut question).await {
+                let reply = shown.lock().unwrap().answer(&question[..length]);
+                socket.send_to(&reply, from).await.unwrap();
+            }
+        });
+        NameServer { address, zone, task }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Zone)) {
+        change(&mut self.zone.lock().unwrap());
+    }
+}
+
+impl Zone {
+    fn answer(&self, question: &[u8]) -> Vec<u8> {
+        let asked = Packet::parse(question).unwrap();
+        let mut reply = Packet::new_reply(asked.id());
+        reply.questions.clone_from(&asked.questions);
+        let name = asked.questions[0].qname.to_string();
+        let data: Vec<RData<'_>> = match asked.questions[0].qtype {
+            QTYPE::TYPE(TYPE::A) => {
+                let addresses = self.addresses.get(&name).into_iter().flatten();
+                addresses.map(|address| RData::A(A { address: (*address).into() })).collect()
+            }
+            QTYPE::TYPE(TYPE::SRV) => {
+                let services = self.services.get(&name).into_iter().flatten();
+                services
+                    .map(|(priority, weight, port, target)| {
+                        let target = Name::new(target).unwrap();
+                        RData::SRV(SRV { priority: *priority, weight: *weight, port: *port, target })
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        if self.broken {
+            *reply.rcode_mut() = RCODE::ServerFailure;
+        } else {
+            let record = |data| ResourceRecord::new(Name::new(&name).unwrap(), CLASS::IN, 1, data);
+            reply.answers.extend(data.into_iter().map(record));
+        }
+        reply.build_bytes_vec().unwrap()
+    }
+}
+
+fn text(server: &NameServer, discover: &str) -> String {
+    format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
+         [clusters.web]\ndiscover = {discover}\n[process]\nworkers = 1\nresolvers = [\"{}\"]\n",
+        server.address
+    )
+}
+
+/// The addresses that may be picked.
+async fn healthy(weir: &Weir) -> Vec<String> {
+    let status = weir.status().await;
+    let endpoints = status["clusters"][0]["endpoints"].as_array().unwrap().clone();
+    let healthy = endpoints.iter().filter(|endpoint| endpoint["state"] == "healthy");
+    healthy.map(|endpoint| endpoint["address"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn until_healthy(weir: &Weir, wanted: &[String]) {
+    eventually(&format!("{wanted:?}"), || async { (healthy(weir).await == wanted).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_name_is_followed_and_its_last_answer_goes_on_without_dns() {
+    let (endpoint, server) = (Endpoint::start("a").await, NameServer::start().await);
+    let port = endpoint.address.port();
+    let at = |last: u8| format!("127.0.0.{last}:{port}");
+    server.change(|zone| drop(zone.addresses.insert("api.test".into(), vec![Ipv4Addr::LOCALHOST])));
+    let weir = Weir::start(&text(&server, &format!("{{ dns = \"api.test:{port}\" }}"))).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a", "the first answer is there before the first request");
+    let shown = weir.endpoint("web", endpoint.address).await;
+    assert_eq!(shown["origin"], "discovery");
+    let both = vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+    server.change(|zone| drop(zone.addresses.insert("api.test".into(), both)));
+    until_healthy(&weir, &[at(1), at(2)]).await;
+    server.change(|zone| zone.broken = true);
+    let said = weir.said("discovery has no answer, its last one goes on").await;
+    assert!(said["why"].as_str().unwrap().contains("ServerFailure"), "{said}");
+    assert_eq!(healthy(&weir).await, [at(1), at(2)]);
+    let discovery = weir.status().await["clusters"][0]["discovery"].clone();
+    assert!(discovery["fault"].is_string() && discovery["answered"].is_string(), "{discovery}");
+    assert_eq!(weir.metric(r#"weir_discovery_failing{cluster="web"}"#).await, 1.0);
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    server.change(|zone| {
+        zone.broken = false;
+        zone.addresses.insert("api.test".into(), vec![Ipv4Addr::LOCALHOST]);
+    });
+    until_healthy(&weir, &[at(1)]).await;
+    weir.said("discovery answers again").await;
+    assert_eq!(weir.endpoint("web", at(2).parse().unwrap()).await["state"], "draining");
+    assert_eq!(weir.metric(r#"weir_discovery_failing{cluster="web"}"#).await, 0.0);
+}
+
+#[tokio::test]
+async fn services_bring_their_ports_weights_and_priorities() {
+    let (a, b, server) = (Endpoint::start("a").await, Endpoint::start("b").await, NameServer::start().await);
+    let service =
+        |endpoint: &Endpoint, priority, weight| (priority, weight, endpoint.address.port(), "host.test".to_owned());
+    let services = vec![service(&a, 1, 30), service(&b, 2, 0)];
+    server.change(|zone| {
+        zone.addresses.insert("host.test".into(), vec![Ipv4Addr::LOCALHOST]);
+        zone.services.insert("_http._tcp.test".into(), services);
+    });
+    let weir = Weir::start(&text(&server, r#"{ srv = "_http._tcp.test" }"#)).await;
+    let (first, second) = (weir.endpoint("web", a.address).await, weir.endpoint("web", b.address).await);
+    assert_eq!((&first["weight"], &first["priority"]), (&30.into(), &1.into()));
+    assert_eq!((&second["weight"], &second["priority"]), (&1.into(), &2.into()));
+    for _ in 0..4 {
+        assert_eq!(get(weir.web(), "/").await.text(), "a", "the lower number comes first");
+    }
+    server.change(|zone| drop(zone.services.insert("_http._tcp.test".into(), vec![service(&b, 2, 0)])));
+    until_healthy(&weir, &[b.address.to_string()]).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "b");
+}
+
+#[tokio::test]
+async fn a_file_is_followed_and_a_faulty_one_changes_nothing() {
+    let (a, b, server) = (Endpoint::start("a").await, Endpoint::start("b").await, NameServer::start().await);
+    let listed = |endpoints: &[&Endpoint]| {
+        let addresses: Vec<String> = endpoints.iter().map(|one| one.address.to_string()).collect();
+        serde_json::json!({ "endpoints": addresses }).to_string()
+    };
+    let setup = super::harness::Setup::new(&text(&server, r#"{ file = "endpoints.json" }"#));
+    let weir = setup.file("endpoints.json", listed(&[&a])).start().await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    weir.write("endpoints.json", listed(&[&b]));
+    until_healthy(&weir, &[b.address.to_string()]).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "b");
+    weir.write("endpoints.json", "{ \"endpoints\": [\"nowhere\"] }");
+    let said = weir.said("discovery has no answer, its last one goes on").await;
+    assert!(said["why"].as_str().unwrap().contains("endpoints[0]"), "{said}");
+    assert_eq!(healthy(&weir).await, [b.address.to_string()]);
+    weir.write("endpoints.json", listed(&[&a, &b]));
+    weir.said("discovery answers again").await;
+    let mut both = [a.address.to_string(), b.address.to_string()];
+    both.sort_by_key(|address| address.parse::<SocketAddr>().unwrap());
+    until_healthy(&weir, &both).await;
+}
