@@ -10,6 +10,7 @@ mod e2e {
     mod balance;
     mod cli;
     mod discovery;
+    mod edits;
     mod examples;
     mod failover;
     mod failures;
@@ -20,6 +21,7 @@ mod e2e {
     mod limits;
     mod membership;
     mod messages;
+    mod mirror;
     mod observed;
     mod operator;
     mod plugins;
@@ -27,12 +29,15 @@ mod e2e {
     mod protocols;
     mod proxy_protocol;
     mod real_peers;
+    mod redirects;
     mod reload;
     mod retries;
+    mod rollout;
     mod routes;
     mod sessions;
     mod shutdown;
     mod smoke;
+    mod split;
     mod streaming;
     mod tcp;
     mod tls;

@@ -6,6 +6,7 @@ mod balance;
 mod health;
 mod listener;
 mod network;
+mod traffic;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ pub use balance::*;
 pub use health::*;
 pub use listener::*;
 pub use network::Network;
+pub use traffic::*;
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,6 +147,10 @@ pub struct Route {
     pub plugins: Vec<Binding>,
     /// What it does.
     pub action: Action,
+    /// What is changed on requests and responses.
+    pub edits: Edits,
+    /// Where copies of its requests go.
+    pub mirror: Option<Mirror>,
     /// Longest time of the whole exchange, tunnels excepted; none is what the cluster says.
     pub timeout: Option<Duration>,
     /// Longest time of one attempt; none is what the cluster says.
@@ -162,6 +168,8 @@ impl Route {
             matcher,
             plugins,
             action: Action::Cluster(cluster),
+            edits: Edits::default(),
+            mirror: None,
             timeout: None,
             attempt_timeout: None,
             retries: None,
@@ -180,6 +188,8 @@ impl Route {
 pub struct Match {
     /// Lower case, without port.
     pub host: Option<HostMatch>,
+    /// How the client came.
+    pub scheme: Option<Scheme>,
     /// The path.
     pub path: Option<PathMatch>,
     /// Header names (lower case) with the value one of their fields must have.
@@ -231,8 +241,14 @@ pub enum PathMatch {
 pub enum Action {
     /// Forward to the cluster of this name.
     Cluster(Arc<str>),
+    /// Forward to one of several clusters.
+    Split(Split),
+    /// Forward to one of two clusters, whose shares change by themselves.
+    Rollout(Rollout),
     /// Answer at once.
     Respond(Respond),
+    /// Send the client elsewhere.
+    Redirect(Redirect),
 }
 
 /// `respond` of a route.

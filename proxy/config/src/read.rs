@@ -3,6 +3,7 @@
 //! A reader goes on after a fault, with a default in the place of what it could not use, so that one
 //! run tells everything. What it gives then is thrown away.
 
+mod actions;
 mod affinity;
 mod attempts;
 mod balance;
@@ -10,6 +11,7 @@ mod bindings;
 mod checks;
 mod clusters;
 mod discover;
+mod edits;
 mod health;
 mod listeners;
 mod matching;
@@ -44,6 +46,14 @@ struct Names<'a> {
     zone: Option<Arc<str>>,
     /// Plugins that were read, for their settings.
     read: Vec<Plugin>,
+}
+
+impl<'a> Names<'a> {
+    /// A route leads to this cluster.
+    fn route_to(&self, cluster: &'a str) {
+        self.used_clusters.borrow_mut().insert(cluster);
+        self.routed_clusters.borrow_mut().insert(cluster);
+    }
 }
 
 /// Reads the whole file; on `None` or with faults in the report there is no configuration.

@@ -9,6 +9,7 @@ mod balance;
 mod cluster;
 mod health;
 mod scalar;
+mod traffic;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use schemars::JsonSchema;
 use attempts::Retries;
 use cluster::Cluster;
 use scalar::{Address, Duration, Network, Settings, Size};
+use traffic::{HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
 
 /// Configuration of Weir.
 #[derive(JsonSchema)]
@@ -284,7 +286,13 @@ struct OwnBinding {
 /// Which requests, and what happens to them.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["cluster"] }, { "required": ["respond"] }]))]
+#[schemars(extend("oneOf" = [
+    { "required": ["cluster"] },
+    { "required": ["split"] },
+    { "required": ["rollout"] },
+    { "required": ["respond"] },
+    { "required": ["redirect"] },
+]))]
 struct Route {
     /// Its name in logs and metrics.
     name: String,
@@ -295,8 +303,25 @@ struct Route {
     plugins: Option<Vec<Binding>>,
     /// Forward to the cluster of this name.
     cluster: Option<String>,
+    /// Forward to one of these clusters, by their shares.
+    #[schemars(length(min = 2), inner(range(min = 0, max = 1_000_000)))]
+    split: Option<BTreeMap<String, u32>>,
+    /// What keeps a client on its cluster of `split`; without it each request is divided anew.
+    split_key: Option<SplitKey>,
+    /// Move traffic from one cluster to another, step by step.
+    rollout: Option<Rollout>,
     /// Answer at once.
     respond: Option<Respond>,
+    /// Send the client elsewhere.
+    redirect: Option<Redirect>,
+    /// Changes of the path and host that endpoints see.
+    rewrite: Option<Rewrite>,
+    /// Changes of the header that endpoints see.
+    request_headers: Option<HeaderEdits>,
+    /// Changes of the header that the client sees.
+    response_headers: Option<HeaderEdits>,
+    /// Where copies of requests go.
+    mirror: Option<Mirror>,
     /// Longest time of the whole exchange; without it what the cluster says.
     timeout: Option<Duration>,
     /// Longest time of one attempt; without it what the cluster says.
@@ -311,6 +336,8 @@ struct Route {
 struct Match {
     /// A host, or `*.` and a host for every one below it.
     host: Option<String>,
+    /// How the client came.
+    scheme: Option<Scheme>,
     /// This path.
     #[schemars(regex(pattern = "^/"))]
     path: Option<String>,

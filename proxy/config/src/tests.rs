@@ -7,6 +7,7 @@ mod layer4;
 mod places;
 mod robust;
 mod schema;
+mod traffic;
 mod warnings;
 
 use std::{

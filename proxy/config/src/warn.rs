@@ -68,6 +68,7 @@ fn listens(wanted: Option<&Arc<str>>, listener: &Listener) -> bool {
 fn covers(wide: &Match, narrow: &Match) -> bool {
     let subset = |wide: &[(String, String)], narrow: &[(String, String)]| wide.iter().all(|pair| narrow.contains(pair));
     covers_host(wide.host.as_ref(), narrow.host.as_ref())
+        && (wide.scheme.is_none() || wide.scheme == narrow.scheme)
         && covers_path(wide.path.as_ref(), narrow.path.as_ref())
         && subset(&wide.headers, &narrow.headers)
         && subset(&wide.query, &narrow.query)

@@ -35,11 +35,13 @@ fn router(hosts: usize) -> Router {
             matcher,
             plugins: vec![],
             action,
+            edits: weir_config::Edits::default(),
+            mirror: None,
             timeout: None,
             attempt_timeout: None,
             retries: None,
         };
-        Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None) })
+        Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None), edits: None, mirror: None })
     };
     Router::new(matches.map(route).collect())
 }
@@ -64,6 +66,10 @@ struct Plain;
 impl Arrival for Plain {
     fn listener(&self) -> &str {
         "web"
+    }
+
+    fn scheme(&self) -> &str {
+        "http"
     }
 
     fn ip(&self) -> IpAddr {

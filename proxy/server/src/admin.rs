@@ -29,7 +29,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use weir_upstream::Order;
+use weir_upstream::{Order, rollout::Steer};
 
 /// Connections served at a time.
 const CONNECTIONS: usize = 256;
@@ -59,6 +59,10 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer>;
     /// Changes an endpoint of a cluster; both as they stand in the path.
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer>;
+    /// Rollouts with where they are: `{"rollouts": [..]}`.
+    fn rollout_list(&self) -> Value;
+    /// Steers the rollout of a route.
+    fn rollout_order(&self, route: &str, order: Steer) -> Answer;
     /// Reads the configuration again.
     fn reload(&self) -> BoxFuture<'_, Answer>;
 }

@@ -286,15 +286,18 @@ impl App {
         }
     }
 
-    /// Let slow starts go on and ejections and drains end, for as long as the process lives.
+    /// Let slow starts go on and ejections and drains end, and judge rollouts, for as long as the
+    /// process lives.
     pub async fn keep_time(&self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
-            for upstream in self.shared.snapshot.load_full().clusters.values() {
+            let now = tick.tick().await.into_std();
+            let snapshot = self.shared.snapshot.load_full();
+            for upstream in snapshot.clusters.values() {
                 upstream.cluster.tick(Moment::now());
             }
+            snapshot.rollouts().for_each(|rollout| rollout.look(now));
         }
     }
 

@@ -7,6 +7,7 @@ mod client;
 mod endpoint;
 mod explain;
 mod plugin;
+mod rollout;
 mod table;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::{check::check, endpoint::endpoint, explain::explain, plugin::plugin};
+pub use self::{check::check, endpoint::endpoint, explain::explain, plugin::plugin, rollout::rollout};
 
 /// What was asked for was refused, or failed.
 pub const FAILED: u8 = 1;
@@ -47,6 +48,9 @@ pub enum Command {
     /// Show, add, weigh, drain and remove endpoints of a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = ENDPOINT)]
     Endpoint(EndpointCommand),
+    /// Show and steer rollouts of a running Weir
+    #[command(subcommand, arg_required_else_help = true, after_help = ROLLOUT)]
+    Rollout(RolloutCommand),
 }
 
 /// A command on a configuration file.
@@ -187,6 +191,47 @@ pub struct OneEndpoint {
     pub admin: AdminAddress,
 }
 
+/// `weir rollout ...`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum RolloutCommand {
+    /// Show every rollout: where it is, and why
+    #[command(after_help = ROLLOUT_LIST)]
+    List {
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the running Weir is asked
+        #[command(flatten)]
+        admin: AdminAddress,
+    },
+    /// Go to the next step now, without waiting for figures
+    #[command(after_help = ADVANCE)]
+    Advance(Steered),
+    /// Stay at the present share, whatever the figures say
+    #[command(after_help = PAUSE)]
+    Pause(Steered),
+    /// Go on after a pause; the present step begins anew
+    #[command(after_help = RESUME)]
+    Resume(Steered),
+    /// Send all traffic back to the old cluster
+    #[command(after_help = ROLL_BACK)]
+    Rollback(Steered),
+    /// Begin again with the first step
+    #[command(after_help = RESTART)]
+    Restart(Steered),
+}
+
+/// A rollout to steer.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Steered {
+    /// The route, as in `name` of `[[routes]]`
+    #[arg(value_parser = name)]
+    pub route: String,
+    /// Where the running Weir is asked
+    #[command(flatten)]
+    pub admin: AdminAddress,
+}
+
 /// The admin address of a running Weir.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AdminAddress {
@@ -234,6 +279,7 @@ Examples:
   weir plugin push canary canary.wasm      swap one under traffic
   weir endpoint list                       endpoints, their state and why
   weir endpoint drain web 10.0.0.7:8080    let one finish
+  weir rollout list                        how far each rollout is, and why
 
 Exit codes: 0 done, 1 refused or failed, 2 usage or configuration fault";
 
@@ -334,6 +380,51 @@ Examples:
 
 Health checks and the other authorities decide again. After a maintenance, `slow-start` applies.";
 
+const ROLLOUT: &str = "\
+Examples:
+  weir rollout list
+  weir rollout pause api                   something else is wrong: stay where we are
+  weir rollout rollback api --admin 10.0.0.5:9901
+
+A rollout goes from step to step while the new cluster is not worse than the old one, and back when it is.
+ROUTE is the route it is configured on. What you say holds until you say something else, over reloads that
+leave the rollout's configuration as it is.";
+
+const ROLLOUT_LIST: &str = "\
+Examples:
+  weir rollout list
+  weir rollout list --json | jq '.rollouts[] | select(.phase == \"rolled-back\")'";
+
+const ADVANCE: &str = "\
+Examples:
+  weir rollout advance api                 from 5 % to 25 %, say; from the last step to complete
+
+One that is paused goes on judging from there.";
+
+const PAUSE: &str = "\
+Examples:
+  weir rollout pause api
+  weir rollout resume api                  go on later
+
+Nothing is judged meanwhile: it does not go back by itself either.";
+
+const RESUME: &str = "\
+Examples:
+  weir rollout resume api
+
+What was counted during the pause is forgotten.";
+
+const ROLL_BACK: &str = "\
+Examples:
+  weir rollout rollback api
+  weir rollout restart api                 another try, from the first step
+
+Also of a rollout that is complete.";
+
+const RESTART: &str = "\
+Examples:
+  weir rollout restart api                 after a rollback, with the fault mended";
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -391,6 +482,14 @@ mod tests {
         {
             assert_eq!(read(line).unwrap_err().exit_code(), i32::from(FAULT), "{line}");
         }
+    }
+
+    #[test]
+    fn rollouts_are_steered_by_route() {
+        let steered = Steered { route: "api".into(), admin: admin("a:1") };
+        let wanted = Command::Rollout(RolloutCommand::Advance(steered));
+        assert_eq!(read("weir rollout advance api --admin a:1").unwrap(), wanted);
+        assert!(read("weir rollout advance").is_err() && read("weir rollout advance a/b").is_err());
     }
 
     #[test]

@@ -9,10 +9,12 @@ use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision};
 use weir_upstream::{Candidates, Endpoint, KeyHash, connection::Pools};
 
 use crate::{
+    divide,
+    edits::Facts,
     error::ProxyError,
     request::{Client, Eligible, Request, View},
-    snapshot::{Prepared, Route, Snapshot, Target, Upstream, header_map},
-    trace::Trace,
+    snapshot::{Prepared, Route, Snapshot, Upstream, header_map},
+    trace::{Asking, Trace},
     worker::Worker,
 };
 
@@ -22,6 +24,8 @@ pub struct Decision<'a> {
     pub worker: &'a Worker,
     /// Who asks.
     pub client: &'a Client,
+    /// What the client said, where it said anything.
+    pub asking: Option<&'a Asking>,
     /// Under which snapshot.
     pub snapshot: &'a Snapshot,
     /// The route that took the request.
@@ -53,6 +57,11 @@ impl Decision<'_> {
         View { request, client: self.client, route: &self.route.config.name }
     }
 
+    /// What edits of messages may speak of.
+    pub fn facts<'f>(&'f self, cluster: Option<&'f str>, endpoint: Option<&'f str>) -> Option<Facts<'f>> {
+        Some(self.asking?.facts(self.client, &self.route.config.name, cluster, endpoint))
+    }
+
     /// Ask the route's plugins in order; the last word on each part counts.
     ///
     /// # Errors
@@ -74,10 +83,7 @@ impl Decision<'_> {
                 },
             }
         }
-        let configured = || match &self.route.target {
-            Target::Cluster(upstream) => upstream.clone(),
-            Target::Respond(_) => None,
-        };
+        let configured = || divide::upstream(&self.route.target, request, self.client, self.worker);
         Ok(chosen.or_else(configured).map(Destination::Upstream))
     }
 
@@ -172,7 +178,7 @@ impl Decision<'_> {
 }
 
 /// What the cluster's hash goes by: the key a router plugin named, or the request's own.
-fn hash_key(balance: &Balance, request: &Request, client: &Client) -> Option<KeyHash> {
+pub fn hash_key(balance: &Balance, request: &Request, client: &Client) -> Option<KeyHash> {
     let Balance::Hash(hash) = balance else { return None };
     if let Some(named) = &request.hash_key {
         return unless_empty(named.as_bytes());

@@ -11,7 +11,7 @@ use http::{
 use weir_http1::{Connection, Frame, Framing, ResponseHead};
 use weir_upstream::h2_body::{Receiver, Sender};
 
-use crate::{error::ProxyError, transport::Transport};
+use crate::{error::ProxyError, mirror::Copy, transport::Transport};
 
 /// Octets kept for a client that does not take them at once.
 const HIGH_WATER: usize = 256 * 1024;
@@ -19,10 +19,10 @@ const HIGH_WATER: usize = 256 * 1024;
 const PIPELINED: usize = 16 * 1024;
 
 /// The client's side of one exchange.
-#[derive(Debug)]
 pub struct Downstream<'a> {
     side: Side<'a>,
     started: bool,
+    copy: Option<Box<Copy>>,
 }
 
 #[derive(Debug)]
@@ -35,12 +35,12 @@ impl<'a> Downstream<'a> {
     /// An exchange of an HTTP/1.1 connection whose request head was read.
     pub fn http1(connection: &'a mut Connection<Transport>, version: Version, method: &Method, keep: bool) -> Self {
         let head = *method == Method::HEAD;
-        Self { side: Side::Http1 { connection, version, head, keep }, started: false }
+        Self { side: Side::Http1 { connection, version, head, keep }, started: false, copy: None }
     }
 
     /// A stream of an HTTP/2 connection.
     pub fn http2(receive: Receiver, respond: SendResponse<Bytes>) -> Self {
-        Self { side: Side::Http2 { receive, respond, send: None }, started: false }
+        Self { side: Side::Http2 { receive, respond, send: None }, started: false, copy: None }
     }
 
     /// Whether the response's head was given.
@@ -89,9 +89,38 @@ impl<'a> Downstream<'a> {
     /// # Errors
     /// The client left, or its message is malformed.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, ProxyError>> {
-        match &mut self.side {
+        let frame = match &mut self.side {
             Side::Http1 { connection, .. } => connection.poll_frame(cx).map_err(client_error),
             Side::Http2 { receive, .. } => receive.poll_frame(cx).map_err(stream_error),
+        };
+        if self.copy.is_some()
+            && let Poll::Ready(frame) = &frame
+        {
+            self.copy_frame(frame);
+        }
+        frame
+    }
+
+    /// Copy the request's body as it is received, and let the copy go once it is whole.
+    pub fn copy_to(&mut self, copy: Box<Copy>) {
+        self.copy = Some(copy);
+        self.send_whole_copy();
+    }
+
+    fn copy_frame(&mut self, frame: &Result<Option<Frame>, ProxyError>) {
+        if let (Ok(Some(piece)), Some(copy)) = (frame, &mut self.copy)
+            && !copy.take(piece)
+        {
+            self.copy = None;
+        }
+        self.send_whole_copy();
+    }
+
+    fn send_whole_copy(&mut self) {
+        if self.is_received()
+            && let Some(copy) = self.copy.take()
+        {
+            copy.send();
         }
     }
 

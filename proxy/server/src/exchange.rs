@@ -16,15 +16,22 @@ use crate::{
     decide::{Decision, Destination},
     downstream::Downstream,
     error::ProxyError,
-    forward, forwarded,
+    forward, forwarded, mirror,
     request::{Client, Request},
-    snapshot::{Prepared, Target},
+    snapshot::{Prepared, Target, Upstream},
     timer::Timer,
     trace::{Asking, Trace},
     worker::Worker,
 };
 
 static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
+
+/// Who asks, by which listener, and for what.
+struct Asker<'a> {
+    client: &'a Client,
+    listener: &'a weir_config::Listener,
+    asking: &'a Asking,
+}
 
 /// One exchange, from the request's head to the last octet of its response; the status for the log.
 pub async fn run(
@@ -45,9 +52,9 @@ pub async fn run(
         uri: request.uri.clone(),
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
-    if let Err(error) = answer(worker, client, &settings.config, request, down, timer, trace).await {
-        let head = asking.method == Method::HEAD;
-        fail(worker, client, down, timer, &error, head, trace).await;
+    let asker = Asker { client, listener: &settings.config, asking: &asking };
+    if let Err(error) = answer(worker, &asker, request, down, timer, trace).await {
+        fail(worker, &asker, down, timer, &error, trace).await;
     }
     trace.finish(worker, client, &asking, down.take_counts());
     trace.status
@@ -55,16 +62,15 @@ pub async fn run(
 
 async fn answer(
     worker: &Rc<Worker>,
-    client: &Client,
-    listener: &weir_config::Listener,
+    asker: &Asker<'_>,
     request: &mut Request,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
     trace: &mut Trace,
 ) -> Result<(), ProxyError> {
-    let pinned = worker.pin();
+    let (pinned, client) = (worker.pin(), asker.client);
     refuse_methods(request)?;
-    refuse_fields(request, listener.limits.headers)?;
+    refuse_fields(request, asker.listener.limits.headers)?;
     if !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
         let host = HeaderValue::try_from(client.listener.address().to_string());
@@ -72,16 +78,43 @@ async fn answer(
     }
     let route = pinned.snapshot.router.find(request, client).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
-    forwarded::set(request, client, &listener.forwarded);
-    let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };
+    forwarded::set(request, client, &asker.listener.forwarded);
+    let decision = Decision { worker, client, asking: Some(asker.asking), snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
-        Some(Destination::Upstream(upstream)) => forward::run(&decision, &upstream, request, down, timer, trace).await,
+        Some(Destination::Upstream(upstream)) => {
+            prepare(worker, &decision, &upstream, request, down)?;
+            forward::run(&decision, &upstream, request, down, timer, trace).await
+        }
         Some(Destination::Answer(answer)) => respond(&decision, down, timer, &request.method, &answer, trace).await,
         None => match &route.target {
             Target::Respond(answer) => respond(&decision, down, timer, &request.method, answer, trace).await,
-            Target::Cluster(_) => Err(ProxyError::NoEndpoint),
+            Target::Redirect(redirect) => {
+                let (status, headers) = redirect.answer(request, client);
+                let answer = Prepared { status, headers, body: Bytes::new() };
+                respond(&decision, down, timer, &request.method, &answer, trace).await
+            }
+            Target::Cluster(_) | Target::Split(_) | Target::Rollout(_) => Err(ProxyError::NoEndpoint),
         },
     }
+}
+
+/// The request as endpoints are to see it, and a copy of it where the route has a mirror.
+fn prepare(
+    worker: &Rc<Worker>,
+    decision: &Decision<'_>,
+    upstream: &Upstream,
+    request: &mut Request,
+    down: &mut Downstream<'_>,
+) -> Result<(), ProxyError> {
+    if let Some(edits) = &decision.route.edits
+        && let Some(facts) = decision.facts(Some(&**upstream.cluster.name()), None)
+    {
+        edits.request(request, &facts)?;
+    }
+    if let Some(copy) = mirror::begin(worker, decision.client, decision.route, request) {
+        down.copy_to(copy);
+    }
+    Ok(())
 }
 
 /// What a reverse proxy has no use for, and RFC 9110 section 7.6.2.
@@ -130,6 +163,11 @@ async fn respond(
     }
     let mut headers = answer.headers.clone();
     headers.entry(DATE).or_insert_with(|| decision.worker.date(trace.time));
+    if let Some(edits) = &decision.route.edits
+        && let Some(facts) = decision.facts(None, None)
+    {
+        edits.response(&mut headers, &facts);
+    }
     let ours = Ours { status: answer.status, headers, body: answer.body.clone(), head: *method == Method::HEAD };
     whole(down, timer, decision.client, ours).await
 }
@@ -173,13 +211,13 @@ async fn whole(
 /// Tell the client, unless it has left or has part of another response already.
 async fn fail(
     worker: &Worker,
-    client: &Client,
+    asker: &Asker<'_>,
     down: &mut Downstream<'_>,
     timer: &mut Timer,
     error: &ProxyError,
-    head: bool,
     trace: &mut Trace,
 ) {
+    let Asker { client, asking, .. } = *asker;
     let status = error.status();
     trace.error = Some(error.to_string());
     if error.is_client_gone() || down.is_started() {
@@ -209,7 +247,14 @@ async fn fail(
     if matches!(error, ProxyError::NoEndpoint) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    let ours = Ours { status, headers, body: body.into(), head };
+    if let Some(route) = &trace.route
+        && let Some(edits) = &route.edits
+    {
+        let cluster = trace.upstream.as_ref().map(|upstream| &**upstream.cluster.name());
+        let endpoint = trace.endpoint.as_ref().map(|endpoint| endpoint.name());
+        edits.response(&mut headers, &asking.facts(client, &route.config.name, cluster, endpoint));
+    }
+    let ours = Ours { status, headers, body: body.into(), head: asking.method == Method::HEAD };
     if whole(down, timer, client, ours).await.is_err() {
         down.abort();
     }

@@ -246,6 +246,11 @@ impl Attempt<'_> {
     ) -> Result<(), ProxyError> {
         let mut headers = response.headers;
         self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
+        if let Some(edits) = &self.decision.route.edits
+            && let Some(facts) = self.decision.facts(Some(&**self.upstream.cluster.name()), Some(self.endpoint.name()))
+        {
+            edits.response(&mut headers, &facts);
+        }
         trace.status = response.status.as_u16();
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = response.upgrade.filter(|_| request.upgrade.is_some()).ok_or(ProxyError::Switch)?;

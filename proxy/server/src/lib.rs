@@ -24,6 +24,13 @@ pub mod listening;
 mod origin;
 mod proxy_protocol;
 pub mod request;
+
+mod path;
+
+pub mod edits;
+pub mod redirect;
+pub mod rollout;
+
 pub mod snapshot;
 
 pub mod router;
@@ -36,7 +43,11 @@ mod worker;
 
 mod trace;
 
+mod divide;
+
 mod decide;
+mod mirror;
+
 mod downstream;
 mod forwarded;
 mod replay;

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Check(configured) => cli::check(&configured.config, App::check),
         Command::Plugin(command) => cli::plugin(&command),
         Command::Endpoint(command) => cli::endpoint(&command),
+        Command::Rollout(command) => cli::rollout(&command),
     }
 }
 

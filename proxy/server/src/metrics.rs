@@ -9,6 +9,7 @@ mod judged;
 mod process;
 mod series;
 mod text;
+mod traffic;
 mod worker;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use std::{
 pub use self::{
     judged::ClusterSample,
     series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics},
+    traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
 };
 use self::{series::Count, text::Text, worker::WorkerBlock};
@@ -80,6 +82,12 @@ pub trait Source {
     fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>));
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
+    /// Figures of every mirror of the snapshot.
+    fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {
+        Vec::new()
+    }
+    /// Calls `each` for every rollout of the snapshot.
+    fn rollouts(&self, _each: &mut dyn FnMut(RolloutSample<'_>)) {}
 }
 
 /// All series of the process.
@@ -199,6 +207,8 @@ impl Metrics {
         render_endpoints(&mut text, source);
         render_sessions(&mut text, source);
         judged::render(&mut text, source);
+        traffic::render_mirrors(&mut text, &source.mirrors());
+        traffic::render_rollouts(&mut text, source);
         self.render_process(&mut text, source);
     }
 

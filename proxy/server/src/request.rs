@@ -6,6 +6,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Uri, Version,
     header::{COOKIE, HOST},
 };
+use weir_config::RequestKey;
 use weir_http1::Length;
 use weir_plugin::{CandidatesView, Figures, RequestView, TlsFacts};
 use weir_preamble::{
@@ -99,6 +100,11 @@ impl Client {
         }
     }
 
+    /// [`Self::own_pools`] for work that may outlive the connection.
+    pub fn lasting_pools(&self, connector: &Connector) -> Option<Pools> {
+        connector.introduces().map(|_| Pools::beginning_with(self.introduction(connector)))
+    }
+
     fn header(&self, version: proxy::Version) -> Header {
         let origin = self.origin.as_deref();
         let destination = origin.and_then(|origin| origin.destination).unwrap_or(self.listener.address());
@@ -160,6 +166,21 @@ impl Request {
         let mut pairs = self.uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let (_, value) = pairs.find(|(key, _)| decoded(key).eq(name.bytes()))?;
         Some(decoded(value).collect())
+    }
+
+    /// What is made of the value by which it is told from others; none where it has none.
+    pub fn keyed<T>(&self, by: &RequestKey, client: &Client, make: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let known = |value: &&[u8]| !value.is_empty();
+        match by {
+            RequestKey::Header(name) => self.headers.get(name).map(HeaderValue::as_bytes).filter(known).map(make),
+            RequestKey::Cookie(name) => self.cookie(name).map(str::as_bytes).filter(known).map(make),
+            RequestKey::Query(name) => self.parameter(name).filter(|value| !value.is_empty()).map(|value| make(&value)),
+            RequestKey::SourceIp => Some(match client.ip() {
+                IpAddr::V4(v4) => make(&v4.octets()),
+                // The host's part of an address changes by itself.
+                IpAddr::V6(v6) => make(v6.octets().first_chunk::<8>()?),
+            }),
+        }
     }
 
     /// First value of a cookie.

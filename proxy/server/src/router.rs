@@ -27,6 +27,8 @@ pub struct Router {
 pub trait Arrival {
     /// Name of the listener it came in by.
     fn listener(&self) -> &str;
+    /// `http` or `https`.
+    fn scheme(&self) -> &str;
     /// Address of the client.
     fn ip(&self) -> IpAddr;
     /// Server it asks for.
@@ -38,6 +40,10 @@ pub trait Arrival {
 impl Arrival for Client {
     fn listener(&self) -> &str {
         self.listener.name()
+    }
+
+    fn scheme(&self) -> &str {
+        Self::scheme(self)
     }
 
     fn ip(&self) -> IpAddr {
@@ -83,6 +89,7 @@ impl Place {
 #[derive(Debug)]
 struct Rule {
     suffix: Option<String>,
+    scheme: Option<&'static str>,
     path: Option<PathMatch>,
     headers: Vec<(HeaderName, String)>,
     query: Vec<(String, String)>,
@@ -175,6 +182,7 @@ impl Rule {
                 Some(HostMatch::Suffix(suffix)) => Some(suffix.clone()),
                 _ => None,
             },
+            scheme: matcher.scheme.map(weir_config::Scheme::as_str),
             path: matcher.path.clone(),
             headers: headers.filter_map(|(name, value)| Some((name.parse().ok()?, value.clone()))).collect(),
             query: matcher.query.clone(),
@@ -190,6 +198,7 @@ impl Rule {
 
     fn fits(&self, request: &Request, host: &str, arrival: &impl Arrival) -> bool {
         self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
+            && self.scheme.is_none_or(|wanted| wanted == arrival.scheme())
             && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))
             && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
             && self.headers.iter().all(|(name, value)| has_header(request, name, value))

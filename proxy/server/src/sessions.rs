@@ -2,7 +2,6 @@
 //! there.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -11,7 +10,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, Entry, SET_COOKIE},
 };
-use weir_config::{AffinityKind, OnLost, RequestKey, ResponseKey};
+use weir_config::{AffinityKind, OnLost, ResponseKey};
 use weir_plugin::{Bound, Role, Session};
 use weir_upstream::{
     Affinity as Kind, AffinityTable, CookieAffinity, CookieSession, Endpoint,
@@ -22,7 +21,7 @@ use crate::{
     access_log::Affinity,
     decide::{Decision, append_all, marks, native_after},
     error::ProxyError,
-    request::{Client, Request},
+    request::Request,
     snapshot::Upstream,
     trace::Trace,
 };
@@ -86,7 +85,7 @@ impl Decision<'_> {
                 (Keeping::Cookie(session), session.map(|session| cluster.find_address(session.endpoint)))
             }
             (Kind::Table(table), AffinityKind::Key { by, .. }, _) => {
-                let key = key_of(by, request, self.client, |value| table.key(keeper.scope, value));
+                let key = request.keyed(by, self.client, |value| table.key(keeper.scope, value));
                 let id = key.and_then(|key| table.get(key, Instant::now()));
                 (Keeping::Key(key), id.map(|id| cluster.find(id)))
             }
@@ -232,21 +231,6 @@ fn marked(cookie: &CookieAffinity, scope: &str, request: &mut Request) -> Option
         return cookie.open(&take_mark(cookie.name(), &mut request.headers)?, scope, now);
     }
     cookie.open(request.cookie(cookie.name())?, scope, now)
-}
-
-/// The key of a request's session, made of the value it is known by.
-fn key_of(by: &RequestKey, request: &Request, client: &Client, key: impl FnOnce(&[u8]) -> Key) -> Option<Key> {
-    let known = |value: &[u8]| !value.is_empty();
-    match by {
-        RequestKey::Header(name) => request.headers.get(name).map(HeaderValue::as_bytes).filter(|v| known(v)).map(key),
-        RequestKey::Cookie(name) => request.cookie(name).map(str::as_bytes).filter(|v| known(v)).map(key),
-        RequestKey::Query(name) => request.parameter(name).filter(|v| known(v)).map(|value| key(&value)),
-        RequestKey::SourceIp => Some(match client.ip() {
-            IpAddr::V4(v4) => key(&v4.octets()),
-            // The host's part of an address changes by itself.
-            IpAddr::V6(v6) => key(v6.octets().first_chunk::<8>()?),
-        }),
-    }
 }
 
 /// The value that a response gives a session.

@@ -7,11 +7,17 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind};
+use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind, RequestKey};
 use weir_plugin::{Bound, Program, Role};
-use weir_upstream::{Cluster, connection::Connector};
+use weir_upstream::{
+    Cluster,
+    connection::Connector,
+    split::{Arm, hash},
+};
 
-use crate::{request::Client, router::Router};
+use crate::{
+    edits::Edits, metrics::MirrorMetrics, redirect::Redirect, request::Client, rollout::Rollout, router::Router,
+};
 
 /// A route ready to run.
 #[derive(Debug)]
@@ -22,6 +28,10 @@ pub struct Route {
     pub plugins: Vec<Bound>,
     /// Where it ends.
     pub target: Target,
+    /// What it changes on messages.
+    pub edits: Option<Box<Edits>>,
+    /// Where copies of its requests go.
+    pub mirror: Option<Mirror>,
 }
 
 /// Where a route ends.
@@ -29,8 +39,43 @@ pub struct Route {
 pub enum Target {
     /// At a cluster; none only where tests need no cluster.
     Cluster(Option<Arc<Upstream>>),
+    /// At one of several clusters.
+    Split(Split),
+    /// At one of two clusters, whose shares change.
+    Rollout(Rolling),
     /// At an answer of ours.
     Respond(Prepared),
+    /// At an answer that sends the client elsewhere.
+    Redirect(Redirect),
+}
+
+/// Clusters that share a route's requests.
+#[derive(Debug)]
+pub struct Split {
+    /// Each with its share.
+    pub arms: Vec<(Arm, Arc<Upstream>)>,
+    /// What keeps a client on one.
+    pub key: Option<RequestKey>,
+}
+
+/// Clusters between which a route's requests move.
+#[derive(Debug)]
+pub struct Rolling {
+    /// Where it is.
+    pub rollout: Arc<Rollout>,
+    /// The old one and the new one.
+    pub upstreams: [Arc<Upstream>; 2],
+}
+
+/// Where copies of a route's requests go.
+#[derive(Debug)]
+pub struct Mirror {
+    /// As configured.
+    pub config: weir_config::Mirror,
+    /// The cluster.
+    pub upstream: Arc<Upstream>,
+    /// What became of copies.
+    pub figures: Arc<MirrorMetrics>,
 }
 
 /// An answer of ours, ready to send.
@@ -100,7 +145,7 @@ impl Snapshot {
         }
         let mut routes = Vec::new();
         for route in &config.routes {
-            match build_route(route, programs, &clusters) {
+            match build_route(route, programs, &clusters, previous) {
                 Ok(route) => routes.push(Arc::new(route)),
                 Err(fault) => faults.push(format!("route {}: {fault}", route.name)),
             }
@@ -109,7 +154,8 @@ impl Snapshot {
         for listener in &config.listeners {
             if let Some(cluster) = &listener.cluster {
                 let target = Target::Cluster(clusters.get(cluster).cloned());
-                let route = Route { config: weir_config::Route::to(Arc::clone(cluster)), plugins: Vec::new(), target };
+                let config = weir_config::Route::to(Arc::clone(cluster));
+                let route = Route { config, plugins: Vec::new(), target, edits: None, mirror: None };
                 direct.insert(Arc::clone(&listener.name), Arc::new(route));
             }
         }
@@ -124,6 +170,13 @@ impl Snapshot {
     /// Where the connection of a client goes that is passed on as it is.
     pub fn route_of(&self, client: &Client) -> Option<&Arc<Route>> {
         self.direct.get(client.listener.name()).or_else(|| self.router.find_connection(client))
+    }
+}
+
+impl Snapshot {
+    /// Every rollout, in file order of its route.
+    pub fn rollouts(&self) -> impl Iterator<Item = &Arc<Rollout>> {
+        self.router.routes().iter().filter_map(|route| route.rollout())
     }
 }
 
@@ -163,13 +216,70 @@ fn build_route(
     config: &weir_config::Route,
     programs: &Programs,
     clusters: &HashMap<Arc<str>, Arc<Upstream>>,
+    previous: Option<&Snapshot>,
 ) -> Result<Route, String> {
     let plugins: Result<_, _> = config.plugins.iter().map(|binding| bind(binding, Role::Router, programs)).collect();
-    let target = match &config.action {
+    let mirror = config.mirror.as_ref().map(|mirror| build_mirror(&config.name, mirror, clusters, previous));
+    Ok(Route {
+        config: config.clone(),
+        plugins: plugins?,
+        target: target(config, clusters, previous)?,
+        edits: Edits::build(&config.edits)?,
+        mirror: mirror.transpose()?,
+    })
+}
+
+fn target(
+    config: &weir_config::Route,
+    clusters: &HashMap<Arc<str>, Arc<Upstream>>,
+    previous: Option<&Snapshot>,
+) -> Result<Target, String> {
+    Ok(match &config.action {
         Action::Cluster(name) => Target::Cluster(clusters.get(name).cloned()),
+        Action::Split(split) => {
+            let arm = |(name, share): &(Arc<str>, u32)| {
+                Ok((Arm { seed: hash(name.as_bytes()), share: *share }, named(clusters, name)?))
+            };
+            let arms: Result<_, String> = split.shares.iter().map(arm).collect();
+            Target::Split(Split { arms: arms?, key: split.key.clone() })
+        }
+        Action::Rollout(rollout) => {
+            let same = |kept: &&Arc<Rollout>| *kept.route() == config.name && kept.config() == rollout;
+            let kept = previous.and_then(|previous| previous.rollouts().find(same));
+            let running = kept.cloned().unwrap_or_else(|| Arc::new(Rollout::new(&config.name, rollout)));
+            let upstreams = [named(clusters, &rollout.from)?, named(clusters, &rollout.to)?];
+            Target::Rollout(Rolling { rollout: running, upstreams })
+        }
         Action::Respond(respond) => Target::Respond(prepare(respond)?),
-    };
-    Ok(Route { config: config.clone(), plugins: plugins?, target })
+        Action::Redirect(redirect) => Target::Redirect(Redirect::build(redirect)?),
+    })
+}
+
+fn named(clusters: &HashMap<Arc<str>, Arc<Upstream>>, name: &Arc<str>) -> Result<Arc<Upstream>, String> {
+    clusters.get(name).cloned().ok_or_else(|| format!("cluster {name} cannot run"))
+}
+
+fn build_mirror(
+    route: &Arc<str>,
+    config: &weir_config::Mirror,
+    clusters: &HashMap<Arc<str>, Arc<Upstream>>,
+    previous: Option<&Snapshot>,
+) -> Result<Mirror, String> {
+    let before = previous.into_iter().flat_map(|previous| previous.router.routes());
+    let mut kept = before.filter_map(|route| route.mirror.as_ref()).map(|mirror| &mirror.figures);
+    let kept = kept.find(|figures| figures.is(route, &config.cluster)).cloned();
+    let figures = kept.unwrap_or_else(|| Arc::new(MirrorMetrics::new(route, &config.cluster)));
+    Ok(Mirror { config: config.clone(), upstream: named(clusters, &config.cluster)?, figures })
+}
+
+impl Route {
+    /// The rollout that it is on.
+    pub fn rollout(&self) -> Option<&Arc<Rollout>> {
+        match &self.target {
+            Target::Rollout(rolling) => Some(&rolling.rollout),
+            _ => None,
+        }
+    }
 }
 
 fn prepare(respond: &weir_config::Respond) -> Result<Prepared, String> {

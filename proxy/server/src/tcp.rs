@@ -156,7 +156,7 @@ async fn connect(worker: &Worker, client: &Client, trace: &mut Trace) -> Result<
     trace.route = Some(Arc::clone(route));
     let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
     trace.upstream = Some(Arc::clone(upstream));
-    let decision = Decision { worker, client, snapshot: &pinned.snapshot, route };
+    let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route };
     let mut request = request(client);
     let (keeping, mut kept) = decision.session(upstream, &mut request, trace)?;
     let mut retry = Retry::new(&decision, upstream, &request, trace);

@@ -10,6 +10,7 @@ use weir_upstream::Endpoint;
 
 use crate::{
     access_log::{Affinity, PluginUse, Record, Retried, Split},
+    edits::Facts,
     metrics::RouteMetrics,
     request::Client,
     snapshot::{Route, Upstream},
@@ -76,6 +77,19 @@ pub struct Words<'a> {
     pub path: &'a str,
     /// What the client spoke.
     pub protocol: &'a str,
+}
+
+impl Asking {
+    /// What edits of messages may speak of.
+    pub fn facts<'f>(
+        &'f self,
+        client: &'f Client,
+        route: &'f str,
+        cluster: Option<&'f str>,
+        endpoint: Option<&'f str>,
+    ) -> Facts<'f> {
+        Facts { client, method: &self.method, host: &self.host, uri: &self.uri, route, cluster, endpoint }
+    }
 }
 
 impl Trace {
@@ -153,6 +167,7 @@ impl Trace {
         if let (Some(cluster), Some(affinity)) = (figures.cluster(), self.affinity) {
             cluster.affinity(worker.index(), affinity);
         }
+        self.judge(worker, total);
         if !worker.log.enabled() {
             return;
         }
@@ -181,6 +196,18 @@ impl Trace {
             affinity: self.affinity,
             error: self.error.as_deref(),
         });
+    }
+}
+
+impl Trace {
+    /// Count what came of an exchange for the rollout that its route is on.
+    fn judge(&self, worker: &Worker, total: Duration) {
+        let Some(rollout) = self.route.as_ref().and_then(|route| route.rollout()) else { return };
+        let Some(upstream) = &self.upstream else { return };
+        if let Some(side) = rollout.side(upstream.cluster.name()) {
+            let time = self.head_at.map_or(total, |at| at - self.started);
+            rollout.record(worker.index(), side, self.status, time);
+        }
     }
 }
 

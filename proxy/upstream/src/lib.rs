@@ -30,6 +30,9 @@ mod balance;
 
 mod cluster;
 
+pub mod rollout;
+pub mod split;
+
 pub mod dial;
 pub mod health;
 

@@ -59,7 +59,7 @@ pub enum MarkMode {
     Prefix,
 }
 
-/// Where a request has the value that names its session.
+/// Where a request has the value that tells its client or session from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestKey {
     /// A header field, its name in lower case.

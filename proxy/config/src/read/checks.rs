@@ -97,7 +97,7 @@ fn argument(node: &Node<'_>) -> Option<String> {
 }
 
 /// A Host header: here a port may follow.
-fn host(node: &Node<'_>) -> Option<String> {
+pub(super) fn host(node: &Node<'_>) -> Option<String> {
     let check = |text: &str| {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if port.parse::<u16>().is_ok() => (host, Some(port)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{HostMatch, Match, PathMatch},
+    model::{HostMatch, Match, PathMatch, Scheme},
     node::{Node, Table},
     read::{Names, checked, text},
     syntax,
@@ -13,6 +13,7 @@ pub(super) fn matcher(node: &Node<'_>, names: &Names<'_>) -> Option<Match> {
     let table = node.table("`{ path-prefix = \"/v1\" }`")?;
     let matcher = Match {
         host: table.read("host", host),
+        scheme: table.read("scheme", scheme),
         path: path(&table),
         headers: pairs(&table, "headers", header).unwrap_or_default(),
         query: pairs(&table, "query", |node| plain(node, false)).unwrap_or_default(),
@@ -29,6 +30,11 @@ pub(super) fn matcher(node: &Node<'_>, names: &Names<'_>) -> Option<Match> {
 
 fn host(node: &Node<'_>) -> Option<HostMatch> {
     checked(node, "`\"api.example.com\"`", syntax::host)
+}
+
+/// `"http"` or `"https"`
+pub(super) fn scheme(node: &Node<'_>) -> Option<Scheme> {
+    node.choice(&[("http", Scheme::Http), ("https", Scheme::Https)])
 }
 
 fn path(table: &Table<'_>) -> Option<PathMatch> {

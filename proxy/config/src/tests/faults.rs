@@ -319,7 +319,7 @@ fn missing_keys_are_told_at_the_table() {
             (1, "listeners.web", "`address` is missing"),
             (3, "clusters.c", "`endpoints` is missing"),
             (4, "plugins.p", "`path` is missing"),
-            (5, "routes[0]", "one of `cluster` and `respond` is missing"),
+            (5, "routes[0]", "one of `cluster`, `split`, `rollout`, `respond` and `redirect` is missing"),
         ]
     );
 }

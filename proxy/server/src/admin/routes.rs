@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
-use weir_upstream::Order;
+use weir_upstream::{Order, rollout::Steer};
 
 use super::{
     Answer, ApiError, BoxFuture, Control, EndpointChange,
@@ -34,8 +34,19 @@ enum Place<'a> {
     Rollback(&'a str),
     Endpoint(&'a str, &'a str),
     Order(&'a str, &'a str, Option<Order>),
+    Rollouts,
+    Rollout(&'a str, Steer),
     Reload,
 }
+
+/// What a rollout may be told, as the end of its path.
+const ORDERS: [(&str, Steer); 5] = [
+    ("/advance", Steer::Advance),
+    ("/pause", Steer::Pause),
+    ("/resume", Steer::Resume),
+    ("/rollback", Steer::RollBack),
+    ("/restart", Steer::Restart),
+];
 
 impl Place<'_> {
     fn find(path: &str) -> Option<Place<'_>> {
@@ -45,8 +56,13 @@ impl Place<'_> {
             "/metrics" => Place::Metrics,
             "/v1/status" => Place::Status,
             "/v1/plugins" => Place::Plugins,
+            "/v1/rollouts" => Place::Rollouts,
             "/v1/reload" => Place::Reload,
-            _ => return Place::find_plugin(path).or_else(|| Place::find_endpoint(path)),
+            _ => {
+                return Place::find_plugin(path)
+                    .or_else(|| Place::find_endpoint(path))
+                    .or_else(|| Place::find_rollout(path));
+            }
         })
     }
 
@@ -75,11 +91,17 @@ impl Place<'_> {
         })
     }
 
+    fn find_rollout(path: &str) -> Option<Place<'_>> {
+        let rest = path.strip_prefix("/v1/rollouts/")?;
+        let (name, order) = ORDERS.iter().find_map(|(end, order)| Some((rest.strip_suffix(end)?, *order)))?;
+        is_name(name).then_some(Place::Rollout(name, order))
+    }
+
     fn method(&self) -> &'static str {
         match self {
             Place::Plugin(_) => "PUT",
             Place::Endpoint(..) => "PUT, DELETE",
-            Place::Rollback(_) | Place::Order(..) | Place::Reload => "POST",
+            Place::Rollback(_) | Place::Order(..) | Place::Rollout(..) | Place::Reload => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -112,6 +134,7 @@ pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>
             let change = EndpointChange::Order(order);
             outcome(finish(control, |control| control.endpoint(cluster, address, change)).await)
         }
+        Place::Rollout(route, order) => outcome(control.rollout_order(route, order)),
         Place::Reload => outcome(finish(control, |control| control.reload()).await),
         shown => show(&shown, &*control),
     }
@@ -127,6 +150,7 @@ fn show(place: &Place<'_>, control: &dyn Control) -> AdminResponse {
         }
         Place::Status => json(StatusCode::OK, &control.status()),
         Place::Plugins => json(StatusCode::OK, &control.plugin_list()),
+        Place::Rollouts => json(StatusCode::OK, &control.rollout_list()),
         _ => text(StatusCode::OK, "ok\n".to_owned()),
     }
 }
@@ -227,7 +251,8 @@ fn version(query: Option<&str>) -> Option<String> {
 fn nothing_here(path: &str) -> ApiError {
     let known = "/healthz, /readyz, /metrics, /v1/status, /v1/plugins, /v1/plugins/NAME, \
                  /v1/plugins/NAME/rollback, /v1/clusters/NAME/endpoints/ADDRESS, \
-                 /v1/clusters/NAME/endpoints/ADDRESS/drain (or maintenance, ready), /v1/reload";
+                 /v1/clusters/NAME/endpoints/ADDRESS/drain (or maintenance, ready), /v1/rollouts, \
+                 /v1/rollouts/ROUTE/advance (or pause, resume, rollback, restart), /v1/reload";
     ApiError::new(StatusCode::NOT_FOUND, format!("nothing at {path}; there is {known}"))
 }
 
@@ -253,6 +278,15 @@ mod place_tests {
         assert_eq!(drain, Place::Order("web", "%5B::1%5D:80", Some(Order::Drain)));
         assert_eq!(unescaped("%5B::1%5d%3A80"), "[::1]:80");
         for path in ["/v1/clusters/web/endpoints/", "/v1/clusters//endpoints/a", "/v1/clusters/web/endpoints/a/stop"] {
+            assert_eq!(Place::find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn rollout_paths_hold_a_route_and_an_order() {
+        assert_eq!(Place::find("/v1/rollouts/api/advance"), Some(Place::Rollout("api", Steer::Advance)));
+        assert_eq!(Place::find("/v1/rollouts/a.b/rollback"), Some(Place::Rollout("a.b", Steer::RollBack)));
+        for path in ["/v1/rollouts/", "/v1/rollouts/api", "/v1/rollouts//pause", "/v1/rollouts/api/stop"] {
             assert_eq!(Place::find(path), None, "{path}");
         }
     }

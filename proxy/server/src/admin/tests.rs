@@ -60,6 +60,12 @@ impl Control for Fake {
         self.note(format!("endpoint {cluster} {address} {change:?}"));
         Box::pin(async { Ok(json!({})) })
     }
+    fn rollout_list(&self) -> Value {
+        json!({ "rollouts": [] })
+    }
+    fn rollout_order(&self, route: &str, order: Steer) -> Answer {
+        Ok(json!({ "route": route, "order": format!("{order:?}") }))
+    }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { panic!("a bug of ours") })
     }
@@ -158,6 +164,16 @@ async fn changes_of_endpoints_reach_the_control() {
     let note = |change: &str| format!("endpoint web 127.0.0.1:80 {change}");
     let wanted = ["Put({\"weight\": Number(3)})", "Put({})", "Delete", "Order(Some(Maintenance))"];
     assert_eq!(admin.control.commands(), wanted.map(note));
+}
+
+#[tokio::test]
+async fn rollouts_are_shown_and_steered() {
+    let mut admin = Served::start().await;
+    assert_eq!(admin.ask(Method::GET, "/v1/rollouts", "").await.body, "{\n  \"rollouts\": []\n}\n");
+    let steered = admin.ask(Method::POST, "/v1/rollouts/api/pause", "").await;
+    let answer: Value = serde_json::from_str(&steered.body).unwrap();
+    assert_eq!((steered.status, answer), (200, json!({ "route": "api", "order": "Pause" })));
+    assert_eq!(admin.ask(Method::GET, "/v1/rollouts/api/pause", "").await.status, 405);
 }
 
 #[tokio::test]

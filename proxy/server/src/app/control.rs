@@ -4,18 +4,20 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, Origin};
+use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, Origin, rollout::Steer};
 
 use super::{App, endpoints};
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
-    metrics::{ClusterSample, EndpointSample, SessionsSample, Source},
+    metrics::{ClusterSample, EndpointSample, MirrorMetrics, RolloutSample, SessionsSample, Source},
+    snapshot::Snapshot,
     versions::Fault,
 };
 
@@ -50,6 +52,7 @@ impl Control for Admin {
                 "connections": listening.metrics.open(),
             })).collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
+            "rollouts": rollouts(&snapshot),
             "clusters": clusters,
             "plugins": self.0.plugins.load().list().get("plugins"),
         })
@@ -76,6 +79,21 @@ impl Control for Admin {
 
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
         Box::pin(async move { endpoints::change(&self.0, &cluster, &address, change).await })
+    }
+
+    fn rollout_list(&self) -> Value {
+        json!({ "rollouts": rollouts(&self.0.shared.snapshot.load()) })
+    }
+
+    fn rollout_order(&self, route: &str, order: Steer) -> Answer {
+        let snapshot = self.0.shared.snapshot.load();
+        let Some(rollout) = snapshot.rollouts().find(|rollout| **rollout.route() == *route) else {
+            return Err(ApiError::new(StatusCode::NOT_FOUND, no_rollout(&snapshot, route)));
+        };
+        match rollout.order(order, Instant::now()) {
+            Ok(()) => Ok(rollout.status()),
+            Err(why) => Err(ApiError::new(StatusCode::CONFLICT, format!("rollout {route}: {why}"))),
+        }
     }
 
     fn reload(&self) -> BoxFuture<'_, Answer> {
@@ -157,6 +175,31 @@ impl Source for Admin {
 
     fn access_log_dropped(&self) -> u64 {
         self.0.shared.log.dropped()
+    }
+
+    fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {
+        let snapshot = self.0.shared.snapshot.load();
+        let mirrors = snapshot.router.routes().iter().filter_map(|route| route.mirror.as_ref());
+        mirrors.map(|mirror| Arc::clone(&mirror.figures)).collect()
+    }
+
+    fn rollouts(&self, each: &mut dyn FnMut(RolloutSample<'_>)) {
+        for rollout in self.0.shared.snapshot.load().rollouts() {
+            let phase = rollout.phase().to_string();
+            each(RolloutSample { route: rollout.route(), percent: rollout.percent(), phase: &phase });
+        }
+    }
+}
+
+fn rollouts(snapshot: &Snapshot) -> Vec<Value> {
+    snapshot.rollouts().map(|rollout| rollout.status()).collect()
+}
+
+fn no_rollout(snapshot: &Snapshot, route: &str) -> String {
+    let known: Vec<&str> = snapshot.rollouts().map(|rollout| &**rollout.route()).collect();
+    match known.is_empty() {
+        true => format!("there is no rollout on route {route}, nor on any other"),
+        false => format!("there is no rollout on route {route}; there are: {}", known.join(", ")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One HTTP request to the admin address of a running Weir.
 
-use std::{io, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -9,11 +9,32 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, runtime, time::timeout};
+
+use super::{FAILED, exit, say};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Compiling a large plugin takes a while.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Does what was asked and prints the outcome.
+pub(super) fn finish(command: impl Future<Output = anyhow::Result<String>>) -> ExitCode {
+    let done = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(command));
+    match done {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit(FAILED)
+        }
+    }
+}
 
 /// Sends one request and reads the JSON answer.
 ///

@@ -2,36 +2,19 @@
 
 use std::{fmt::Write, net::SocketAddr, process::ExitCode};
 
-use anyhow::Context;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value, json};
-use tokio::runtime;
 
 use super::{
-    EndpointCommand, FAILED,
-    client::ask,
-    exit, say,
+    EndpointCommand,
+    client::{ask, finish},
     table::{list, table, text},
 };
 
 /// Does what was asked and prints the outcome.
 pub fn endpoint(command: &EndpointCommand) -> ExitCode {
-    let done = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")
-        .and_then(|runtime| runtime.block_on(run(command)));
-    match done {
-        Ok(text) => {
-            say(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            exit(FAILED)
-        }
-    }
+    finish(run(command))
 }
 
 async fn run(command: &EndpointCommand) -> anyhow::Result<String> {

@@ -1,11 +1,12 @@
 //! A configuration in sentences: what `weir check` prints.
 
 mod attempts;
+mod traffic;
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
-    Action, Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
+    Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
     HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, MarkCookie,
     MarkMode, Match, Network, OnFailure, OnLost, PathMatch, Plugin, Protocol, ProxyProtocol, ProxyVersion, RequestKey,
     ResponseKey, Route,
@@ -90,17 +91,16 @@ fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
     let asked: Vec<&str> = route.plugins.iter().map(|binding| &*binding.plugin).collect();
     let asks = if asked.is_empty() { String::new() } else { format!("asks {}, then ", asked.join(", ")) };
     let within = route.timeout.map(|limit| format!(", within {}", time(limit))).unwrap_or_default();
-    let does = match &route.action {
-        Action::Cluster(cluster) => format!("forwards to cluster {cluster}"),
-        Action::Respond(respond) => format!("answers {} with {}", respond.status, count(respond.body.len(), "byte")),
-    };
+    let does = traffic::action(&route.action);
     lines.push(format!("-> {asks}{does}{within}"));
     lines.extend(attempts::of_route(route));
+    lines.extend(traffic::changes(route));
     (format!("{number}. {}", route.name), lines)
 }
 
 fn of_match(matcher: &Match) -> String {
     let mut parts = Vec::new();
+    parts.extend(matcher.scheme.map(|scheme| format!("by {}", scheme.as_str())));
     parts.extend(matcher.host.as_ref().map(|host| match host {
         HostMatch::Exact(host) => format!("host {host}"),
         HostMatch::Suffix(suffix) => format!("host *{suffix}"),

@@ -6,12 +6,10 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
-use tokio::runtime;
 
 use super::{
-    FAILED, PluginCommand,
-    client::ask,
-    exit, say,
+    PluginCommand,
+    client::{ask, finish},
     table::{list, table, text},
 };
 
@@ -20,21 +18,7 @@ const SHORT: usize = 12;
 
 /// Does what was asked and prints the outcome.
 pub fn plugin(command: &PluginCommand) -> ExitCode {
-    let done = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")
-        .and_then(|runtime| runtime.block_on(run(command)));
-    match done {
-        Ok(text) => {
-            say(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            exit(FAILED)
-        }
-    }
+    finish(run(command))
 }
 
 async fn run(command: &PluginCommand) -> anyhow::Result<String> {

@@ -1,5 +1,5 @@
 use http::{HeaderMap, Method, Uri, Version};
-use weir_config::{Action, Respond};
+use weir_config::{Action, Edits, Respond, Scheme};
 use weir_http1::Length;
 
 use super::*;
@@ -11,11 +11,14 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         matcher,
         plugins: vec![],
         action: Action::Respond(respond),
+        edits: Edits::default(),
+        mirror: None,
         timeout: None,
         attempt_timeout: None,
         retries: None,
     };
-    Arc::new(Route { config, plugins: vec![], target: crate::snapshot::Target::Cluster(None) })
+    let target = crate::snapshot::Target::Cluster(None);
+    Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None })
 }
 
 fn get(host: &str, target: &str, fields: &[(&'static str, &str)]) -> Request {
@@ -46,6 +49,10 @@ impl Arrival for From<'_> {
         "web"
     }
 
+    fn scheme(&self) -> &str {
+        if self.sni.is_some() { "https" } else { "http" }
+    }
+
     fn ip(&self) -> IpAddr {
         [192, 0, 2, 7].into()
     }
@@ -66,7 +73,8 @@ fn found<'a>(router: &'a Router, request: &Request) -> Option<&'a str> {
 /// A route to a cluster.
 fn forwarding(name: &str, matcher: Match) -> Arc<Route> {
     let config = weir_config::Route { name: name.into(), matcher, ..weir_config::Route::to("c".into()) };
-    Arc::new(Route { config, plugins: vec![], target: crate::snapshot::Target::Cluster(None) })
+    let target = crate::snapshot::Target::Cluster(None);
+    Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None })
 }
 
 #[test]
@@ -155,4 +163,11 @@ fn every_part_must_fit() {
     let mut post = get("h", "/?q=a+b", &fields);
     post.method = Method::POST;
     assert_eq!(found(&router, &post), None);
+}
+
+#[test]
+fn the_scheme_is_how_the_client_came() {
+    let router = Router::new(vec![route("secure", Match { scheme: Some(Scheme::Https), ..Match::default() })]);
+    assert!(router.find(&get("h", "/", &[]), &From::default()).is_none());
+    assert!(router.find(&get("h", "/", &[]), &From { sni: Some("h"), ..From::default() }).is_some());
 }

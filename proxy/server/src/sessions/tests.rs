@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use weir_config::RequestKey;
+
 use super::*;
 
 fn mark() -> String {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    AccessLog, Admin, Backoff, Certificate, Forwarded, ForwardedMode, Limits, LogFormat, Process, Respond, Retries,
-    RetryOn,
+    AccessLog, Action, Admin, Backoff, Certificate, Edits, Forwarded, ForwardedMode, Limits, LogFormat, Process,
+    Respond, Retries, RetryOn,
 };
 
 use super::*;
@@ -127,6 +127,8 @@ fn config() -> Config {
         matcher,
         plugins,
         action,
+        edits: Edits::default(),
+        mirror: None,
         timeout,
         attempt_timeout: None,
         retries: None,

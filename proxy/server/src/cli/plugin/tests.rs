@@ -5,6 +5,7 @@ use std::{fs, future::pending, sync::Arc};
 use http::StatusCode;
 use serde_json::json;
 use tokio::net::TcpListener;
+use weir_upstream::rollout::Steer;
 
 use super::{super::AdminAddress, *};
 use crate::admin::{Answer, ApiError, BoxFuture, Control, EndpointChange, serve};
@@ -44,6 +45,12 @@ impl Control for Fake {
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
         drop((cluster, address, change));
         Box::pin(async { Ok(json!({})) })
+    }
+    fn rollout_list(&self) -> Value {
+        json!({ "rollouts": [] })
+    }
+    fn rollout_order(&self, route: &str, order: Steer) -> Answer {
+        Ok(json!({ "route": route, "order": format!("{order:?}") }))
     }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { Ok(json!({})) })
