@@ -1,3 +1,4 @@
-//! Retries as they are configured: on what, of which requests, how many.
+//! Attempts as they are configured: how often, how many at once, and who waits.
 
+mod limited;
 mod retried;

@@ -309,6 +309,10 @@ pub struct Cluster {
     pub retries: Option<Retries>,
     /// How many retries there may be for the requests there are.
     pub retry_budget: RetryBudget,
+    /// How many requests may be under way at once.
+    pub limits: UpstreamLimits,
+    /// What happens to requests that these limits keep out.
+    pub queue: Queue,
 }
 
 /// `send-proxy-protocol`
@@ -388,6 +392,30 @@ pub enum Discover {
     File(PathBuf),
 }
 
+/// `limits` of a cluster; none is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UpstreamLimits {
+    /// Requests under way to the whole cluster.
+    pub requests: Option<u32>,
+    /// Requests under way to each endpoint that does not say itself.
+    pub endpoint_requests: Option<u32>,
+}
+
+/// `queue` of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Most requests that wait. Default 100; 0 is none.
+    pub length: usize,
+    /// Longest wait. Default 1 s.
+    pub timeout: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { length: 100, timeout: Duration::from_secs(1) }
+    }
+}
+
 /// One of `endpoints`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -403,12 +431,14 @@ pub struct Endpoint {
     pub zone: Option<String>,
     /// Serves only when no other may be picked. Default false.
     pub backup: bool,
+    /// Requests under way at once; none is what the cluster's limits say.
+    pub max_requests: Option<u32>,
 }
 
 impl Endpoint {
     /// Of this address, with nothing else said of it.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false }
+        Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false, max_requests: None }
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Split {
     pub read: Duration,
     /// Decisions of plugins.
     pub plugin: Duration,
+    /// Waiting for an endpoint with room.
+    pub queue: Duration,
     /// TCP connect to the endpoint.
     pub connect: Duration,
     /// TLS handshake with the endpoint.

@@ -142,9 +142,21 @@ impl Decision<'_> {
         if request.labels.is_empty() && failed.is_empty() {
             return self.pick_among(upstream, request, &all, trace);
         }
-        let labelled = all.with_labels(&request.labels);
-        let fitting = if labelled.is_empty() { Candidates::clone(&all) } else { labelled };
-        let left = if failed.is_empty() { fitting } else { fitting.without(failed) };
+        self.pick_among(upstream, request, &fitting(&all, request, failed), trace)
+    }
+
+    /// [`Self::pick`] among those that are not full.
+    ///
+    /// # Errors
+    /// As [`Self::pick`].
+    pub fn pick_with_room(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+        failed: &[u64],
+        trace: &mut Trace,
+    ) -> Result<Option<Arc<Endpoint>>, ProxyError> {
+        let left = fitting(&upstream.cluster.candidates(), request, failed).with_room();
         self.pick_among(upstream, request, &left, trace)
     }
 
@@ -203,6 +215,13 @@ fn of_address(address: IpAddr) -> KeyHash {
         IpAddr::V4(address) => KeyHash::of(&address.octets()),
         IpAddr::V6(address) => KeyHash::of(address.octets().first_chunk::<8>().unwrap_or(&[0; 8])),
     }
+}
+
+/// Candidates with the labels that the request wants, where any has them, without those that failed it.
+fn fitting(all: &Candidates, request: &Request, failed: &[u64]) -> Candidates {
+    let labelled = all.with_labels(&request.labels);
+    let fitting = if labelled.is_empty() { all.clone() } else { labelled };
+    if failed.is_empty() { fitting } else { fitting.without(failed) }
 }
 
 /// What to do with an answer: none is to go on natively.

@@ -32,6 +32,12 @@ pub enum ProxyError {
     /// The endpoint that a session may not leave cannot take it.
     #[error("session lost: {0}")]
     SessionLost(String),
+    /// Every endpoint is full, and as many requests wait as may.
+    #[error("endpoints and queue are full")]
+    QueueFull,
+    /// Every endpoint was full for as long as a request may wait.
+    #[error("waited too long in the queue")]
+    QueueTimeout,
     /// A plugin failed whose failure is to be felt.
     #[error("plugin {plugin} failed: {kind}")]
     Plugin {
@@ -71,7 +77,9 @@ impl ProxyError {
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::ClientSlow | Self::ClientStalled | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint | Self::SessionLost(_) | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::SessionLost(_) | Self::QueueFull | Self::QueueTimeout | Self::Plugin { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Upstream(ConnectionError::ConnectTimeout)
             | Self::UpstreamTimeout
             | Self::AttemptTimeout

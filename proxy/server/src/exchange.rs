@@ -236,6 +236,8 @@ async fn fail(
             | ProxyError::Plugin { .. }
             | ProxyError::Upstream(_)
             | ProxyError::AttemptTimeout
+            | ProxyError::QueueFull
+            | ProxyError::QueueTimeout
     );
     if !in_order || !down.is_received() {
         down.close_after();
@@ -244,7 +246,7 @@ async fn fail(
     let mut headers = HeaderMap::with_capacity(3);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(DATE, worker.date(trace.time));
-    if matches!(error, ProxyError::NoEndpoint) {
+    if matches!(error, ProxyError::NoEndpoint | ProxyError::QueueFull | ProxyError::QueueTimeout) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Some(route) = &trace.route

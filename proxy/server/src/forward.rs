@@ -1,6 +1,7 @@
 //! Attempts on endpoints: pick, connect, relay, and again where that is allowed and nothing is lost
 //! by it.
 
+mod place;
 pub mod retry;
 
 use std::{
@@ -21,7 +22,7 @@ use weir_upstream::{
     connection::{ConnectionError, Lease, Outcome, Stream, Target},
 };
 
-use self::retry::Retry;
+use self::{place::Placed, retry::Retry};
 use crate::{
     access_log::{Affinity, Retried},
     decide::Decision,
@@ -53,7 +54,7 @@ impl Failed {
     /// Whether it was the endpoint that failed.
     fn is_endpoints(&self) -> bool {
         let (Self::Finally(error) | Self::Again(_, Some(error))) = self else { return false };
-        matches!(error, ProxyError::Upstream(_) | ProxyError::UpstreamTimeout)
+        matches!(error, ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout)
     }
 }
 
@@ -75,13 +76,15 @@ pub async fn run(
     let mut replay = retry.replay(request);
     let (mut fresh, mut last) = (false, None);
     loop {
-        let endpoint = match kept.take() {
-            Some(endpoint) => Some(endpoint),
-            None => retry.pick(request, trace)?,
+        let endpoint = match retry.place(kept.as_ref(), request, false, trace)? {
+            Placed::At(endpoint) => Some(endpoint),
+            Placed::Full => Box::pin(retry.wait(kept.as_ref(), request, down, trace)).await?,
+            Placed::Nowhere => None,
         };
         let Some(endpoint) = endpoint else {
             return Err(last.unwrap_or(ProxyError::NoEndpoint));
         };
+        kept = None;
         let began = if trace.attempts == 0 { trace.started } else { Instant::now() };
         trace.attempts += 1;
         let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
@@ -97,10 +100,11 @@ pub async fn run(
         tracing::debug!(cluster = &**upstream.cluster.name(), why = why.as_str(), "attempt failed, once more");
         let wait = retry.follow(&endpoint, why, trace);
         if why == Retried::Stale {
-            (kept, fresh) = (Some(endpoint), true);
+            (kept, fresh) = (Some(Arc::clone(&endpoint)), true);
         } else {
             trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
         }
+        drop(endpoint);
         if !wait.is_zero() {
             Box::pin(pause(wait, decision.until(upstream, trace), down)).await?;
         }
@@ -142,7 +146,6 @@ impl Attempt<'_> {
         trace: &mut Trace,
     ) -> Result<(), Failed> {
         trace.endpoint = Some(Arc::clone(self.endpoint));
-        let _in_flight = self.endpoint.begin();
         let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
         let mut lease = match self.connect(answer_by, trace).await {
             Ok(lease) => lease,

@@ -80,6 +80,8 @@ pub trait Source {
     fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>));
     /// Calls `each` for every cluster of the snapshot.
     fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>));
+    /// Calls `each` for every cluster of the snapshot, with the requests that wait for room.
+    fn queues(&self, each: &mut dyn FnMut(&str, usize));
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
     /// Figures of every mirror of the snapshot.
@@ -204,6 +206,10 @@ impl Metrics {
         render_clusters(&mut text, &handles.clusters);
         render_listeners(&mut text, &handles.listeners);
         self.render_workers(&mut text);
+        text.family("weir_queue_waiting", "gauge", "Requests that wait for an endpoint with room.");
+        source.queues(&mut |cluster, waiting| {
+            text.sample("weir_queue_waiting", &[("cluster", cluster)], waiting);
+        });
         render_endpoints(&mut text, source);
         render_sessions(&mut text, source);
         judged::render(&mut text, source);
@@ -294,11 +300,28 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
             Count::ConnectFailure,
         ),
         ("weir_retries_denied_total", "Retries that the budget did not allow.", Count::Denied),
+        (
+            "weir_endpoint_full_total",
+            "Picks that met an endpoint with as many requests as it takes.",
+            Count::EndpointFull,
+        ),
+        ("weir_queued_total", "Requests that waited for an endpoint with room and found one.", Count::Queued),
     ];
     for (name, help, count) in counters {
         text.family(name, "counter", help);
         for cluster in clusters {
             text.sample(name, &[("cluster", cluster.name())], cluster.total(count));
+        }
+    }
+    text.family(
+        "weir_queue_refused_total",
+        "counter",
+        "Requests that found no room: the queue was full, or their time in it over.",
+    );
+    for cluster in clusters {
+        for (reason, count) in [("full", Count::QueueFull), ("timeout", Count::QueueTimeout)] {
+            let labels = [("cluster", cluster.name()), ("reason", reason)];
+            text.sample("weir_queue_refused_total", &labels, cluster.total(count));
         }
     }
     text.family("weir_retries_total", "counter", "Further attempts, by what became of the one before.");

@@ -38,6 +38,8 @@ fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Clus
         attempt_timeout: None,
         retries: None,
         retry_budget: weir_config::RetryBudget::default(),
+        limits: weir_config::UpstreamLimits::default(),
+        queue: weir_config::Queue::default(),
     };
     Cluster::build(&config, None)
 }

@@ -177,6 +177,11 @@ impl Candidates {
         groups.into_iter().find(|group| !group.is_empty()).map_or(rest, |group| self.made_of(group, 1))
     }
 
+    /// The same without the endpoints that are full.
+    pub fn with_room(&self) -> Self {
+        self.passing(Endpoint::has_room)
+    }
+
     fn passing(&self, keep: impl Fn(&Endpoint) -> bool) -> Self {
         self.made_of(self.members(keep), self.0.unit)
     }

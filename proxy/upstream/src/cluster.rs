@@ -1,5 +1,6 @@
 //! A named set of endpoints: which there are, what is said of them, and which of them may be picked now.
 
+mod admission;
 mod members;
 mod roster;
 
@@ -22,10 +23,12 @@ use crate::{
     endpoint::Endpoint,
     figures::CheckFigures,
     retry::RetryBudget,
+    room::Room,
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
 };
 
 pub use self::{
+    admission::{Admission, Full},
     members::Members,
     roster::{Discovery, Origin},
 };
@@ -45,6 +48,7 @@ pub struct Cluster {
     affinity: Option<Arc<Affinity>>,
     retry_budget: RetryBudget,
     check_figures: Arc<CheckFigures>,
+    room: Arc<Room>,
 }
 
 impl Cluster {
@@ -70,6 +74,9 @@ impl Cluster {
             wanted.extend(before.staying());
         }
         let members = before.listed(&wanted, rules, now);
+        for endpoint in members.iter() {
+            admission::limit(config, endpoint);
+        }
         Arc::new(Self {
             affinity: affinity(config, previous),
             candidates: ArcSwap::from_pointee(candidates(&members, config)),
@@ -88,6 +95,7 @@ impl Cluster {
                 None => RetryBudget::new(config.retry_budget, Instant::now()),
             },
             check_figures: previous.map(|previous| Arc::clone(&previous.check_figures)).unwrap_or_default(),
+            room: previous.map(|previous| Arc::clone(&previous.room)).unwrap_or_default(),
             config: config.clone(),
         })
     }
@@ -176,6 +184,11 @@ impl Cluster {
     /// What its checks come to.
     pub fn check_figures(&self) -> &CheckFigures {
         &self.check_figures
+    }
+
+    /// Requests under way, and those that wait.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// What the active check says of an endpoint from now on.
@@ -277,6 +290,9 @@ impl Cluster {
     /// Whoever calls this holds the roster.
     fn take_up(&self, after: Members, before: &Members) {
         let after = Arc::new(after);
+        for endpoint in after.iter() {
+            admission::limit(&self.config, endpoint);
+        }
         self.members.store(Arc::clone(&after));
         if let Some(hashing) = &self.hashing {
             hashing.list(&after);
@@ -305,6 +321,9 @@ impl Cluster {
     fn settle(&self, endpoint: &Endpoint, now: Moment, change: impl Fn(&mut Standing)) -> bool {
         let (before, after) = endpoint.change(now, change);
         self.log_change(endpoint, before.state, &after);
+        if admission::limit(&self.config, endpoint) {
+            self.room.call();
+        }
         before.state != after.state || before.effective != after.effective
     }
 
@@ -312,6 +331,7 @@ impl Cluster {
     /// seen everything said before.
     fn publish(&self) {
         let before = self.candidates.rcu(|_| Arc::new(candidates(&self.members.load(), &self.config)));
+        self.room.call();
         let (cluster, after) = (&*self.config.name, self.candidates());
         if before.serving() == after.serving() {
             return;

@@ -9,7 +9,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -18,8 +21,12 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::{
     peak::Peak,
+    room::count_below,
     standing::{Moment, Standing, State, Status},
 };
+
+/// No limit.
+const UNLIMITED: u32 = u32::MAX;
 
 /// What all workers write on every exchange: alone on its cache lines (two, since processors fetch
 /// them in pairs), so that busy endpoints do not slow the reading of their neighbours.
@@ -53,6 +60,7 @@ pub struct Endpoint {
     load: Arc<Load>,
     standing: Arc<ArcSwap<Standing>>,
     last_check: Arc<ArcSwapOption<LastCheck>>,
+    most_requests: AtomicU32,
 }
 
 impl Endpoint {
@@ -67,6 +75,7 @@ impl Endpoint {
             load: Arc::default(),
             standing: Arc::new(ArcSwap::from_pointee(standing)),
             last_check: Arc::default(),
+            most_requests: AtomicU32::new(UNLIMITED),
         }
     }
 
@@ -74,7 +83,8 @@ impl Endpoint {
     pub(crate) fn described(&self, config: &weir_config::Endpoint) -> Self {
         let (load, standing) = (Arc::clone(&self.load), Arc::clone(&self.standing));
         let last_check = Arc::clone(&self.last_check);
-        Self { id: self.id, name: self.name.clone(), config: config.clone(), load, standing, last_check }
+        let most_requests = AtomicU32::new(UNLIMITED);
+        Self { id: self.id, name: self.name.clone(), config: config.clone(), load, standing, last_check, most_requests }
     }
 
     /// The same endpoint with a standing of its own: the id and the load go on together, what is said
@@ -136,6 +146,37 @@ impl Endpoint {
     pub fn begin_owned(self: &Arc<Self>) -> OwnedInFlight {
         self.load.in_flight.fetch_add(1, Relaxed);
         OwnedInFlight(Arc::clone(&self.load))
+    }
+
+    /// Most requests under way at once; none is unlimited.
+    pub fn most_requests(&self) -> Option<u32> {
+        Some(self.most_requests.load(Relaxed)).filter(|most| *most != UNLIMITED)
+    }
+
+    /// Limit the requests under way from now on; says whether that is another limit than before.
+    pub(crate) fn limit_requests(&self, most: Option<u32>) -> bool {
+        let most = most.unwrap_or(UNLIMITED);
+        self.most_requests.swap(most, Relaxed) != most
+    }
+
+    /// Whether another request may be begun.
+    pub fn has_room(&self) -> bool {
+        self.load.in_flight.load(SeqCst) < self.most_requests.load(Relaxed)
+    }
+
+    /// Count a request until [`Self::end`], unless there are as many as there may be.
+    pub(crate) fn try_begin(&self) -> bool {
+        match self.most_requests() {
+            Some(most) => count_below(&self.load.in_flight, most),
+            None => {
+                self.load.in_flight.fetch_add(1, SeqCst);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.load.in_flight.fetch_sub(1, SeqCst);
     }
 
     /// Take a response's time into the smoothed latency, with a weight of one eighth.

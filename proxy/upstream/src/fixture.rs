@@ -35,6 +35,8 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         attempt_timeout: None,
         retries: None,
         retry_budget: weir_config::RetryBudget::default(),
+        limits: weir_config::UpstreamLimits::default(),
+        queue: weir_config::Queue::default(),
     }
 }
 

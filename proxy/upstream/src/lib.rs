@@ -11,6 +11,7 @@
 
 mod peak;
 mod rng;
+mod room;
 mod tls;
 
 pub mod retry;
@@ -44,10 +45,11 @@ pub mod h2_body;
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, KeyHash, Occasion};
 pub use candidates::{Candidates, Serving};
-pub use cluster::{Cluster, Discovery, Members, Origin};
+pub use cluster::{Admission, Cluster, Discovery, Full, Members, Origin};
 pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
 pub use figures::CheckFigures;
 pub use retry::RetryBudget;
 pub use rng::Rng;
+pub use room::{Place, Room};
 pub use standing::{Moment, Order, Report, Standing, State, Status, Verdict, Word};
 pub use tls::client_tls;

@@ -1,10 +1,10 @@
-//! What routes and clusters say about attempts: `retries` and `retry-budget`.
+//! What routes and clusters say about attempts: `retries`, `retry-budget`, `limits` and `queue`.
 
 use std::time::Duration;
 
-use super::{WAIT, checked, checks::statuses};
+use super::{WAIT, checked, checks::statuses, count};
 use crate::{
-    model::{Backoff, ByteSize, Retries, RetryBudget, RetryOn},
+    model::{Backoff, ByteSize, Queue, Retries, RetryBudget, RetryOn, UpstreamLimits},
     node::Node,
     syntax,
 };
@@ -99,4 +99,37 @@ pub(super) fn retry_budget(node: &Node<'_>) -> Option<RetryBudget> {
     };
     table.done();
     Some(budget)
+}
+
+/// A number of requests at once.
+pub(super) fn at_once(node: &Node<'_>) -> Option<u32> {
+    node.integer(1..=10_000_000)
+}
+
+pub(super) fn limits(node: &Node<'_>) -> Option<UpstreamLimits> {
+    let table = node.table("`{ requests = 1000, endpoint-requests = 100 }`")?;
+    let whole = table.get("requests");
+    let each = table.get("endpoint-requests");
+    table.done();
+    let limits = UpstreamLimits {
+        requests: whole.as_ref().and_then(at_once),
+        endpoint_requests: each.as_ref().and_then(at_once),
+    };
+    if let (Some(node), UpstreamLimits { requests: Some(whole), endpoint_requests: Some(each) }) = (&each, limits)
+        && each > whole
+    {
+        node.warn("an endpoint may take more than its whole cluster", "make `endpoint-requests` the smaller");
+    }
+    Some(limits)
+}
+
+pub(super) fn queue(node: &Node<'_>) -> Option<Queue> {
+    let table = node.table("`{ length = 100, timeout = \"1s\" }`")?;
+    let usual = Queue::default();
+    let queue = Queue {
+        length: table.read("length", |node| count(node, 0..=1_000_000)).unwrap_or(usual.length),
+        timeout: table.read("timeout", |node| node.duration(WAIT)).unwrap_or(usual.timeout),
+    };
+    table.done();
+    Some(queue)
 }

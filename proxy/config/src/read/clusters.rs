@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
     node::{Node, Table},
-    read::attempts::{retries, retry_budget},
+    read::attempts::{at_once, limits, queue, retries, retry_budget},
     syntax,
 };
 
@@ -66,6 +66,8 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         attempt_timeout: table.read("attempt-timeout", |node| node.duration(WAIT)),
         retries: table.read("retries", retries),
         retry_budget: table.read("retry-budget", retry_budget).unwrap_or_default(),
+        limits: table.read("limits", limits).unwrap_or_default(),
+        queue: table.read("queue", queue).unwrap_or_default(),
     };
     habits(&table, &cluster);
     table.done();
@@ -145,8 +147,17 @@ fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<E
     let priority = table.read("priority", |node| node.integer(0..=65_535)).unwrap_or(0);
     let zone = table.read("zone", zone);
     let backup = table.read("backup", Node::boolean).unwrap_or(false);
+    let max_requests = table.read("max-requests", at_once);
     table.done();
-    Some(Endpoint { address: endpoint_address(&address?, lines)?, weight, labels, priority, zone, backup })
+    Some(Endpoint {
+        address: endpoint_address(&address?, lines)?,
+        weight,
+        labels,
+        priority,
+        zone,
+        backup,
+        max_requests,
+    })
 }
 
 /// An address that can be connected to and that the cluster does not have yet.

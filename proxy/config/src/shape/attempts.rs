@@ -72,3 +72,27 @@ pub(super) struct RetryBudget {
     #[schemars(range(min = 0, max = 10_000), extend("default" = 3))]
     min_per_second: Option<u32>,
 }
+
+/// How many requests may be under way at once; what is left out is unlimited.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct UpstreamLimits {
+    /// To the whole cluster.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    requests: Option<u32>,
+    /// To each endpoint that does not say itself.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    endpoint_requests: Option<u32>,
+}
+
+/// Where requests wait that the limits keep out.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Queue {
+    /// Most requests that wait; 0 is none.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 100))]
+    length: Option<u32>,
+    /// Longest wait.
+    #[schemars(extend("default" = "1s"))]
+    timeout: Option<Duration>,
+}

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 
 use super::{
     affinity::Affinity,
-    attempts::{Retries, RetryBudget},
+    attempts::{Queue, Retries, RetryBudget, UpstreamLimits},
     balance::Balance,
     health::Health,
     scalar::{Address, Duration},
@@ -67,6 +67,10 @@ pub(super) struct Cluster {
     retries: Option<Retries>,
     /// How many retries there may be.
     retry_budget: Option<RetryBudget>,
+    /// How many requests may be under way at once.
+    limits: Option<UpstreamLimits>,
+    /// Where requests wait that the limits keep out.
+    queue: Option<Queue>,
 }
 
 #[derive(JsonSchema)]
@@ -99,7 +103,7 @@ struct Discover {
     file: Option<String>,
 }
 
-/// An endpoint with its weight and labels.
+/// An endpoint with its weight, labels and limit.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct FullEndpoint {
@@ -119,6 +123,9 @@ struct FullEndpoint {
     /// Serves only when no other may be picked.
     #[schemars(extend("default" = false))]
     backup: Option<bool>,
+    /// Requests under way at once; without it what the cluster's limits say.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    max_requests: Option<u32>,
 }
 
 /// TLS to endpoints.

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, RequestKey,
-    ResponseKey, RetryOn, TcpCheck, load,
+    Health, HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, Queue,
+    RequestKey, ResponseKey, RetryOn, TcpCheck, UpstreamLimits, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -83,6 +83,9 @@ fn clusters() {
     assert_eq!(affinity.idle, Some(Duration::from_secs(1_800)));
     assert_eq!(affinity.max, Some(Duration::from_secs(28_800)));
     assert_eq!(web.balance, Balance::RoundRobin);
+    assert_eq!(web.limits, UpstreamLimits { requests: Some(500), endpoint_requests: Some(50) });
+    assert_eq!(web.queue, Queue { length: 20, timeout: Duration::from_millis(500) });
+    assert_eq!((api.limits, api.queue.length), (UpstreamLimits::default(), 100));
     let health = web.health.as_ref().unwrap();
     assert_eq!((health.fall, health.rise), (3, 2));
     assert!(matches!(&health.kind, HealthKind::Http(check) if check.path == "/healthz"));

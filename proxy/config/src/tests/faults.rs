@@ -177,6 +177,9 @@ fn clusters() {
         ("weight = 3", "priority = 65536", "clusters.api.endpoints[1].priority", "out of range", "0 to 65535"),
         ("weight = 3", "zone = \"\"", "clusters.api.endpoints[1].zone", "not a name", "letters"),
         ("workers = 2", "resolvers = [\"::1\"]", "process.resolvers[0]", "has no port", "`[::1]:"),
+        ("requests = 500", "requests = 0", "clusters.web.limits.requests", "out of range", "1 to 10000000"),
+        ("timeout = \"500ms\"", "timeout = 500", "clusters.web.queue.timeout", "found a whole number", "`\"30s\"`"),
+        ("weight = 3", "max-requests = 0", "clusters.api.endpoints[1].max-requests", "out of range", "1 to"),
         ("\"round-robin\"", "\"round_robin\"", "clusters.web.balance", "not possible", "`round-robin`?"),
         (
             "\"round-robin\"",

@@ -95,6 +95,8 @@ fn readers_and_schema_know_the_same_keys() {
         ("HttpCheck", cluster(&format!("health.http = {{ {odd} }}"))),
         ("Retries", cluster(&format!("retries = {{ {odd} }}"))),
         ("Backoff", cluster(&format!("retries.backoff = {{ {odd} }}"))),
+        ("UpstreamLimits", cluster(&format!("limits = {{ {odd} }}"))),
+        ("Queue", cluster(&format!("queue = {{ {odd} }}"))),
         ("RetryBudget", cluster(&format!("retry-budget = {{ {odd} }}"))),
         ("TcpCheck", cluster(&format!("health.tcp = {{ {odd} }}"))),
         ("Hex", cluster(&format!("health.tcp = {{ send = {{ {odd} }} }}"))),
@@ -130,7 +132,7 @@ fn terse() -> Value {
             "a": {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "tls": {},
                 "affinity": { "cookie": {} }, "health": { "http": {} },
-                "retries": { "backoff": {} }, "retry-budget": {},
+                "retries": { "backoff": {} }, "retry-budget": {}, "queue": {},
             },
             "b": {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-request": {} },
@@ -171,6 +173,7 @@ const PLACES: &[(&str, &str)] = &[
     ("/clusters/a/retries", "Retries"),
     ("/clusters/a/retries/backoff", "Backoff"),
     ("/clusters/a/retry-budget", "RetryBudget"),
+    ("/clusters/a/queue", "Queue"),
     ("/clusters/b/balance/least-request", "Choices"),
     ("/clusters/b/affinity", "Affinity"),
     ("/clusters/c/balance/least-time", "Memory"),

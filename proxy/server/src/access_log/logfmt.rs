@@ -48,10 +48,11 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
 
 fn times(out: &mut Vec<u8>, record: &Record<'_>) {
     let split = &record.split;
-    let parts: [(&[u8], _); 7] = [
+    let parts: [(&[u8], _); 8] = [
         (b" total_us=", record.total),
         (b" read_us=", split.read),
         (b" plugin_us=", split.plugin),
+        (b" queue_us=", split.queue),
         (b" connect_us=", split.connect),
         (b" tls_us=", split.tls),
         (b" first_byte_us=", split.first_byte),

@@ -173,6 +173,12 @@ impl Source for Admin {
         }
     }
 
+    fn queues(&self, each: &mut dyn FnMut(&str, usize)) {
+        for upstream in self.0.shared.snapshot.load().clusters.values() {
+            each(upstream.cluster.name(), upstream.cluster.room().waiting());
+        }
+    }
+
     fn access_log_dropped(&self) -> u64 {
         self.0.shared.log.dropped()
     }
@@ -211,6 +217,7 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
         "serving": cluster.candidates().serving().as_str(),
         "sessions": cluster.affinity().and_then(Affinity::table).map(AffinityTable::len),
         "affinity": cluster.affinity().map(affinity),
+        "limits": attempts(cluster),
         "discovery": cluster.config().discover.as_ref().map(|_| discovery(&cluster.discovery())),
         "endpoints": cluster.endpoints().iter().map(|one| endpoint(one, &origins)).collect::<Vec<_>>(),
     })
@@ -225,6 +232,17 @@ fn affinity(affinity: &Affinity) -> Value {
             "evicted": table.evicted(),
         }),
     }
+}
+
+/// What may be under way, and what is.
+fn attempts(cluster: &Cluster) -> Value {
+    let config = cluster.config();
+    let (retries, retries_allowed) = cluster.retry_budget().usage(Instant::now());
+    json!({
+        "requests": config.limits.requests.map(|most| json!({ "most": most, "under_way": cluster.room().under_way() })),
+        "queue": { "most": config.queue.length, "waiting": cluster.room().waiting() },
+        "retries": { "most": retries_allowed, "in_last_10s": retries },
+    })
 }
 
 fn discovery(discovery: &Discovery) -> Value {
@@ -255,6 +273,7 @@ pub(super) fn endpoint(endpoint: &Endpoint, origins: &BTreeMap<SocketAddr, Origi
             "max_connections": report.max_connections,
         })),
         "in_flight": endpoint.in_flight(),
+        "max_requests": endpoint.most_requests(),
         "latency_us": endpoint.latency(),
         "labels": endpoint.labels(),
         "priority": endpoint.config().priority,

@@ -24,8 +24,8 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What an exchange may still try.
 pub struct Retry<'a> {
-    decision: &'a Decision<'a>,
-    upstream: &'a Upstream,
+    pub(super) decision: &'a Decision<'a>,
+    pub(super) upstream: &'a Upstream,
     policy: Option<&'a Retries>,
     budget: &'a RetryBudget,
     /// Doing it twice is the same as doing it once.
@@ -37,7 +37,7 @@ pub struct Retry<'a> {
     /// A kept connection that had closed was replaced already.
     replaced: bool,
     /// When the exchange has to be over.
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
     failed: Vec<u64>,
 }
 
@@ -91,6 +91,11 @@ impl<'a> Retry<'a> {
             true => self.decision.pick(self.upstream, request, &[], trace),
             false => Ok(picked),
         }
+    }
+
+    /// Endpoints that have failed this request.
+    pub fn failed(&self) -> &[u64] {
+        &self.failed
     }
 
     /// What follows from an attempt that failed before its response; `intact` says whether all of the

@@ -135,6 +135,10 @@ struct ClusterBlock {
     connect_failures: AtomicU64,
     retries: [AtomicU64; Retried::ALL.len()],
     denied: AtomicU64,
+    endpoint_full: AtomicU64,
+    queued: AtomicU64,
+    queue_full: AtomicU64,
+    queue_timeouts: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     moves: AtomicU64,
@@ -148,6 +152,10 @@ pub(super) enum Count {
     ConnectFailure,
     Retry(Retried),
     Denied,
+    EndpointFull,
+    Queued,
+    QueueFull,
+    QueueTimeout,
     Hit,
     Miss,
     Moved,
@@ -177,6 +185,10 @@ impl ClusterBlock {
             Count::Retry(Retried::Timeout) => timeout,
             Count::Retry(Retried::Status(_)) => status,
             Count::Denied => &self.denied,
+            Count::EndpointFull => &self.endpoint_full,
+            Count::Queued => &self.queued,
+            Count::QueueFull => &self.queue_full,
+            Count::QueueTimeout => &self.queue_timeouts,
             Count::Hit => &self.hits,
             Count::Miss => &self.misses,
             Count::Moved => &self.moves,
@@ -208,6 +220,26 @@ impl ClusterMetrics {
     /// The retry budget did not allow one.
     pub fn retry_denied(&self, worker: usize) {
         self.count(worker, Count::Denied);
+    }
+
+    /// An endpoint was picked that turned out to be full.
+    pub fn endpoint_full(&self, worker: usize) {
+        self.count(worker, Count::EndpointFull);
+    }
+
+    /// A request had waited for room, and found it.
+    pub fn queued(&self, worker: usize) {
+        self.count(worker, Count::Queued);
+    }
+
+    /// A request could not wait: too many did.
+    pub fn queue_full(&self, worker: usize) {
+        self.count(worker, Count::QueueFull);
+    }
+
+    /// A request had waited for as long as it may.
+    pub fn queue_timeout(&self, worker: usize) {
+        self.count(worker, Count::QueueTimeout);
     }
 
     /// Affinity was asked.

@@ -26,6 +26,9 @@ impl Source for Endpoints {
             discovery_fails: Some(true),
         });
     }
+    fn queues(&self, each: &mut dyn FnMut(&str, usize)) {
+        each("blue", 3);
+    }
     fn access_log_dropped(&self) -> u64 {
         5
     }
@@ -131,6 +134,11 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     cluster.connect_failed(0);
     cluster.retry(0, Retried::Reset);
     cluster.retry_denied(0);
+    cluster.endpoint_full(0);
+    cluster.queued(0);
+    cluster.queue_full(0);
+    cluster.queue_timeout(0);
+    cluster.queue_timeout(0);
     cluster.affinity(0, Affinity::Hit);
     let page = page(&metrics, &none());
     let blue = ("cluster", "blue");
@@ -138,6 +146,10 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     assert_eq!(find(&page, "weir_upstream_connect_failures_total", &[blue]), Some(1.0));
     assert_eq!(find(&page, "weir_retries_total", &[blue, ("reason", "reset")]), Some(1.0));
     assert_eq!(find(&page, "weir_retries_denied_total", &[blue]), Some(1.0));
+    assert_eq!(find(&page, "weir_endpoint_full_total", &[blue]), Some(1.0));
+    assert_eq!(find(&page, "weir_queued_total", &[blue]), Some(1.0));
+    assert_eq!(find(&page, "weir_queue_refused_total", &[blue, ("reason", "full")]), Some(1.0));
+    assert_eq!(find(&page, "weir_queue_refused_total", &[blue, ("reason", "timeout")]), Some(2.0));
     assert_eq!(find(&page, "weir_affinity_total", &[blue, ("result", "hit")]), Some(1.0));
     assert_eq!(find(&page, "weir_affinity_total", &[blue, ("result", "moved")]), Some(0.0));
 }

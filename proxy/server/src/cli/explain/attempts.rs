@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use weir_config::{Cluster, Retries, RetryOn, Route};
+use weir_config::{Cluster, Retries, RetryOn, Route, UpstreamLimits};
 
-use super::{size, time};
+use super::{count, size, time};
 
 /// What a route says otherwise than its cluster.
 pub fn of_route(route: &Route) -> Option<String> {
@@ -20,7 +20,21 @@ pub fn of_cluster(cluster: &Cluster) -> Vec<String> {
         .retries
         .is_some()
         .then(|| format!("retry budget: {} % of the requests, and {} a second", budget.percent, budget.min_per_second));
-    [within, attempts, retried].into_iter().flatten().collect()
+    [within, attempts, retried, of_limits(cluster)].into_iter().flatten().collect()
+}
+
+fn of_limits(cluster: &Cluster) -> Option<String> {
+    let UpstreamLimits { requests, endpoint_requests } = cluster.limits;
+    let whole = requests.map(|most| format!("{} in all", count(most as usize, "request")));
+    let each = endpoint_requests.map(|most| format!("{} an endpoint", count(most as usize, "request")));
+    let own = cluster.endpoints.iter().any(|endpoint| endpoint.max_requests.is_some());
+    let own = own.then(|| "endpoints of their own".to_owned());
+    let limits: Vec<String> = [whole, each, own].into_iter().flatten().collect();
+    let queue = match cluster.queue.length {
+        0 => "nobody waits".to_owned(),
+        length => format!("{} may wait up to {}", count(length, "request"), time(cluster.queue.timeout)),
+    };
+    (!limits.is_empty()).then(|| format!("limits: {}; {queue}", limits.join(", ")))
 }
 
 fn sentence(timeout: Option<Duration>, retries: Option<&Retries>) -> Option<String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use weir_config::{
     AccessLog, Action, Admin, Backoff, Certificate, Edits, Forwarded, ForwardedMode, Limits, LogFormat, Process,
-    Respond, Retries, RetryOn,
+    Respond, Retries, RetryOn, UpstreamLimits,
 };
 
 use super::*;
@@ -56,12 +56,19 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         attempt_timeout: None,
         retries: None,
         retry_budget: weir_config::RetryBudget::default(),
+        limits: UpstreamLimits::default(),
+        queue: weir_config::Queue::default(),
     }
 }
 
 fn endpoint(weight: u32) -> Endpoint {
     let labels = if weight == 1 { BTreeMap::new() } else { [("version".into(), "v2".into())].into() };
-    Endpoint { weight, labels, ..Endpoint::at("127.0.0.1:9001".parse().unwrap()) }
+    Endpoint {
+        weight,
+        labels,
+        max_requests: (weight == 3).then_some(9),
+        ..Endpoint::at("127.0.0.1:9001".parse().unwrap())
+    }
 }
 
 fn binding(plugin: &str) -> Binding {
@@ -95,6 +102,7 @@ fn api() -> Cluster {
             rise: 1,
             ..Health::new(HealthKind::Http(HttpCheck { path: "/healthz".into(), ..HttpCheck::default() }))
         }),
+        limits: UpstreamLimits { requests: Some(100), endpoint_requests: Some(30) },
         timeout: Some(Duration::from_secs(30)),
         attempt_timeout: Some(Duration::from_secs(2)),
         retries: Some(Retries {
@@ -170,13 +178,14 @@ Routes: the first that matches wins
            -> answers 200 with 4 bytes, within 15s
 
 Clusters
-  api  2 endpoints: 127.0.0.1:9001, 127.0.0.1:9001 (weight 3, version=v2); http/1.1
+  api  2 endpoints: 127.0.0.1:9001, 127.0.0.1:9001 (weight 3, at most 9 requests, version=v2); http/1.1
        balance: plugin picker, else round robin
        affinity: plugin tenant-affinity, ends 30m after the last request or 8h after the first
        health: GET /healthz every 1500ms, 500ms while it changes, down after 3 failures, up after 1 success
        timeout: 30s for a whole exchange
        attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
        retry budget: 20 % of the requests, and 3 a second
+       limits: 100 requests in all, 30 requests an endpoint, endpoints of their own; 100 requests may wait up to 1s
   big  10 endpoints: {many} and 2 more; http/1.1
        balance: round robin by weight
        health: not checked

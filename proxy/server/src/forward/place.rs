@@ -1,0 +1,133 @@
+//! A place for a request: an endpoint with room, or one in line until there is room.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
+
+use tokio::time::sleep_until;
+use weir_upstream::{Admission, Cluster, Endpoint, Full, Place};
+
+use super::Retry;
+use crate::{downstream::Downstream, error::ProxyError, metrics::ClusterMetrics, request::Request, trace::Trace};
+
+/// Endpoints that may turn out to be full between the pick and the count before the request waits.
+const TRIES: usize = 3;
+
+/// Where a request may go.
+pub enum Placed<'a> {
+    /// To this endpoint.
+    At(Admission<'a>),
+    /// Nowhere now: everything that would do is full.
+    Full,
+    /// Nowhere: nothing may be picked.
+    Nowhere,
+}
+
+impl<'a> Retry<'a> {
+    /// An endpoint with room for the request: the one it is `kept` on, or another. Who has not `waited` goes behind
+    /// those who wait.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn place(
+        &self,
+        kept: Option<&Arc<Endpoint>>,
+        request: &Request,
+        waited: bool,
+        trace: &mut Trace,
+    ) -> Result<Placed<'a>, ProxyError> {
+        let cluster: &'a Cluster = &self.upstream.cluster;
+        if let Some(endpoint) = kept {
+            let admitted = cluster.admit(Arc::clone(endpoint), waited);
+            return Ok(admitted.map_or(Placed::Full, Placed::At));
+        }
+        let mut picked = self.pick(request, trace)?;
+        if picked.is_none() {
+            return Ok(Placed::Nowhere);
+        }
+        for _ in 0..TRIES {
+            match picked.map(|endpoint| cluster.admit(endpoint, waited)) {
+                Some(Ok(admission)) => return Ok(Placed::At(admission)),
+                Some(Err(Full::Endpoint)) => self.count(trace, ClusterMetrics::endpoint_full),
+                Some(Err(Full::Cluster)) | None => break,
+            }
+            picked = self.decision.pick_with_room(self.upstream, request, self.failed(), trace)?;
+        }
+        Ok(Placed::Full)
+    }
+
+    /// Wait in line for [`Self::place`] to succeed. None when nothing may be picked any more.
+    ///
+    /// # Errors
+    /// The line is full, the wait is over, or the client has left.
+    pub async fn wait(
+        &self,
+        kept: Option<&Arc<Endpoint>>,
+        request: &Request,
+        down: &mut Downstream<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Admission<'a>>, ProxyError> {
+        let begun = Instant::now();
+        let waited = self.stand(begun, kept, request, down, trace).await;
+        trace.split.queue += begun.elapsed();
+        match &waited {
+            Ok(_) => self.count(trace, ClusterMetrics::queued),
+            Err(ProxyError::QueueFull) => self.count(trace, ClusterMetrics::queue_full),
+            Err(ProxyError::QueueTimeout) => self.count(trace, ClusterMetrics::queue_timeout),
+            Err(_) => {}
+        }
+        waited
+    }
+
+    async fn stand(
+        &self,
+        begun: Instant,
+        kept: Option<&Arc<Endpoint>>,
+        request: &Request,
+        down: &mut Downstream<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Admission<'a>>, ProxyError> {
+        let queue = self.upstream.cluster.config().queue;
+        let picky = kept.is_some() || !request.labels.is_empty() || !self.failed().is_empty();
+        let place = self.upstream.cluster.room().join(queue.length, picky).ok_or(ProxyError::QueueFull)?;
+        let due = begun + queue.timeout;
+        let late = self.until.filter(|until| *until < due);
+        let mut over = pin!(sleep_until(late.unwrap_or(due).into()));
+        loop {
+            if place.is_due() {
+                match self.place(kept, request, true, trace)? {
+                    Placed::At(admission) => return Ok(Some(admission)),
+                    Placed::Nowhere => return Ok(None),
+                    Placed::Full if picky => place.pass_on(),
+                    Placed::Full => {}
+                }
+            }
+            tokio::select! {
+                called = called(&place, down) => called?,
+                () = &mut over => return Err(if late.is_some() { ProxyError::RouteTimeout } else { ProxyError::QueueTimeout }),
+            }
+        }
+    }
+
+    fn count(&self, trace: &Trace, figure: impl Fn(&ClusterMetrics, usize)) {
+        let worker = self.decision.worker;
+        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
+            figure(figures, worker.index());
+        }
+    }
+}
+
+/// There may be room, or the client has left.
+async fn called(place: &Place<'_>, down: &mut Downstream<'_>) -> Result<(), ProxyError> {
+    let mut called = pin!(place.called());
+    poll_fn(|cx| match called.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending if down.is_received() => down.poll_gone(cx).map(|()| Err(ProxyError::ClientGone)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}

@@ -1,0 +1,188 @@
+//! Requests that may be begun: as many as the cluster and the endpoint take at once.
+
+use std::{ops::Deref, sync::Arc};
+
+use super::Cluster;
+use crate::endpoint::Endpoint;
+
+/// Why a request may not be begun now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// The whole cluster has as many as it takes, or others wait for it already.
+    Cluster,
+    /// This endpoint has as many as it takes.
+    Endpoint,
+}
+
+/// A request under way at an endpoint, counted as long as this lives.
+#[derive(Debug)]
+#[must_use = "the request counts only while this lives"]
+pub struct Admission<'a> {
+    cluster: &'a Cluster,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Cluster {
+    /// Begin a request at an endpoint. Who has not `waited` goes behind those who wait.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn admit(&self, endpoint: Arc<Endpoint>, waited: bool) -> Result<Admission<'_>, Full> {
+        let most = self.config.limits.requests;
+        let limited = most.is_some() || endpoint.most_requests().is_some();
+        if limited && !waited && self.room.has_line() {
+            return Err(Full::Cluster);
+        }
+        // Looked at before the cluster's count is touched: who took from that count in vain would have to
+        // call the line for what it gave back, and the first in line is who asks here.
+        if !endpoint.has_room() {
+            return Err(Full::Endpoint);
+        }
+        if most.is_some_and(|most| !self.room.try_enter(most)) {
+            return Err(Full::Cluster);
+        }
+        if endpoint.try_begin() {
+            return Ok(Admission { cluster: self, endpoint });
+        }
+        if most.is_some() {
+            self.room.leave();
+            self.room.call();
+        }
+        Err(Full::Endpoint)
+    }
+}
+
+impl Deref for Admission<'_> {
+    type Target = Arc<Endpoint>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.endpoint
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        self.endpoint.end();
+        if self.cluster.config.limits.requests.is_some() {
+            self.cluster.room.leave();
+        }
+        self.cluster.room.call();
+    }
+}
+
+/// Set the limit of an endpoint: its own or the cluster's, and no more than its agent allows. Says
+/// whether it changed.
+pub(super) fn limit(config: &weir_config::Cluster, endpoint: &Endpoint) -> bool {
+    let configured = endpoint.config().max_requests.or(config.limits.endpoint_requests);
+    let told = endpoint.standing().agent().and_then(|report| report.max_connections);
+    endpoint.limit_requests(configured.into_iter().chain(told).min())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use super::*;
+    use crate::{
+        fixture,
+        standing::{Report, Word},
+    };
+
+    fn cluster(change: impl Fn(&mut weir_config::Cluster)) -> Arc<Cluster> {
+        let mut config = fixture::cluster(&[1, 1]);
+        change(&mut config);
+        Cluster::build(&config, None)
+    }
+
+    fn first(cluster: &Cluster) -> Arc<Endpoint> {
+        Arc::clone(&cluster.endpoints()[0])
+    }
+
+    #[test]
+    fn an_endpoint_takes_as_many_as_it_may() {
+        let cluster = cluster(|config| {
+            config.limits.endpoint_requests = Some(2);
+            config.endpoints[1].max_requests = Some(1);
+        });
+        let endpoint = first(&cluster);
+        let taken = [cluster.admit(Arc::clone(&endpoint), false), cluster.admit(Arc::clone(&endpoint), false)];
+        assert!(taken.iter().all(Result::is_ok) && !endpoint.has_room());
+        assert_eq!(cluster.admit(Arc::clone(&endpoint), false).unwrap_err(), Full::Endpoint);
+        assert_eq!(cluster.candidates().with_room().len(), 1);
+        drop(taken);
+        assert_eq!((endpoint.in_flight(), endpoint.has_room()), (0, true));
+        assert_eq!(cluster.endpoints()[1].most_requests(), Some(1), "its own word counts");
+    }
+
+    #[test]
+    fn a_cluster_takes_as_many_as_it_may() {
+        let cluster = cluster(|config| config.limits.requests = Some(1));
+        let taken = cluster.admit(first(&cluster), false).unwrap();
+        assert_eq!(cluster.admit(Arc::clone(&cluster.endpoints()[1]), false).unwrap_err(), Full::Cluster);
+        drop(taken);
+        assert_eq!(cluster.room().under_way(), 0);
+        assert!(cluster.admit(first(&cluster), false).is_ok());
+    }
+
+    #[test]
+    fn newcomers_go_behind_those_who_wait() {
+        let cluster = cluster(|config| config.limits.endpoint_requests = Some(1));
+        let place = cluster.room().join(1, false).unwrap();
+        assert_eq!(cluster.admit(first(&cluster), false).unwrap_err(), Full::Cluster);
+        assert!(cluster.admit(first(&cluster), true).is_ok());
+        drop(place);
+        assert!(cluster.admit(first(&cluster), false).is_ok());
+    }
+
+    #[test]
+    fn the_agent_lowers_the_limit() {
+        let cluster = cluster(|config| config.limits.endpoint_requests = Some(5));
+        let endpoint = first(&cluster);
+        let said =
+            |max_connections| Report { word: Word::Up, weight_percent: 100, max_connections, why: String::new() };
+        cluster.set_agent(&endpoint, Some(&said(Some(3))));
+        assert_eq!(endpoint.most_requests(), Some(3));
+        cluster.set_agent(&endpoint, Some(&said(Some(30))));
+        assert_eq!(endpoint.most_requests(), Some(5));
+        cluster.set_agent(&endpoint, None);
+        assert_eq!(endpoint.most_requests(), Some(5));
+    }
+
+    #[test]
+    fn limits_follow_a_reload_and_counts_go_on() {
+        let before =
+            cluster(|config| config.limits = weir_config::UpstreamLimits { requests: Some(9), ..Default::default() });
+        let taken = before.admit(first(&before), false).unwrap();
+        let mut config = before.config().clone();
+        config.limits.requests = Some(1);
+        config.endpoints[0].max_requests = Some(1);
+        let after = Cluster::build(&config, Some(&before));
+        assert_eq!(after.admit(first(&after), false).unwrap_err(), Full::Endpoint);
+        assert_eq!(after.admit(Arc::clone(&after.endpoints()[1]), false).unwrap_err(), Full::Cluster);
+        assert_eq!((first(&before).most_requests(), first(&after).most_requests()), (None, Some(1)));
+        drop(taken);
+        assert!(after.admit(first(&after), false).is_ok());
+    }
+
+    #[test]
+    fn no_worker_gets_past_a_limit() {
+        let cluster = cluster(|config| {
+            config.limits.requests = Some(4);
+            config.limits.endpoint_requests = Some(3);
+        });
+        let (endpoint, admitted) = (first(&cluster), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        let taken = [0; 4].map(|_| cluster.admit(Arc::clone(&endpoint), true));
+                        assert!(endpoint.in_flight() <= 3 && cluster.room().under_way() <= 4);
+                        admitted.fetch_add(taken.iter().filter(|one| one.is_ok()).count() as u32, SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(admitted.load(SeqCst) > 0);
+        assert_eq!((endpoint.in_flight(), cluster.room().under_way()), (0, 0));
+    }
+}
