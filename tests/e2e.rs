@@ -6,6 +6,7 @@ mod e2e {
     pub mod harness;
 
     mod affinity;
+    mod agents;
     mod attempts;
     mod balance;
     mod cli;
@@ -24,6 +25,7 @@ mod e2e {
     mod mirror;
     mod observed;
     mod operator;
+    mod outliers;
     mod plugins;
     mod probes;
     mod protocols;

@@ -6,6 +6,7 @@ mod balance;
 mod health;
 mod listener;
 mod network;
+mod outlier;
 mod traffic;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ pub use balance::*;
 pub use health::*;
 pub use listener::*;
 pub use network::Network;
+pub use outlier::*;
 pub use traffic::*;
 
 /// A number of bytes.
@@ -277,6 +279,10 @@ pub struct Cluster {
     pub affinity: Option<Affinity>,
     /// Active health check; none takes every endpoint for healthy.
     pub health: Option<Health>,
+    /// Where endpoints say how they are.
+    pub agent: Option<Agent>,
+    /// What takes endpoints out for what requests meet on them; none does not. Default on.
+    pub outlier_detection: Option<OutlierDetection>,
     /// How long an endpoint that is no longer listed keeps its sessions. Default 30 s.
     pub drain: Duration,
     /// How long an endpoint that comes or returns takes to grow to its weight; none is at once.

@@ -15,6 +15,7 @@ mod edits;
 mod health;
 mod listeners;
 mod matching;
+mod outlier;
 mod plugins;
 mod process;
 mod routes;

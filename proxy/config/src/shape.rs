@@ -8,6 +8,7 @@ mod attempts;
 mod balance;
 mod cluster;
 mod health;
+mod outlier;
 mod scalar;
 mod traffic;
 

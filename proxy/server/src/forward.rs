@@ -18,7 +18,7 @@ use http::{
 };
 use weir_http1::Frame;
 use weir_upstream::{
-    Endpoint,
+    Endpoint, Met,
     connection::{ConnectionError, Lease, Outcome, Stream, Target},
 };
 
@@ -56,6 +56,19 @@ impl Failed {
         let (Self::Finally(error) | Self::Again(_, Some(error))) = self else { return false };
         matches!(error, ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout)
     }
+
+    /// What was met in the place of a response; none where that says nothing on the endpoint: it may
+    /// close a kept connection, and refuse a stream it has not begun with.
+    fn met(&self) -> Option<Met> {
+        let (Self::Finally(error) | Self::Again(_, Some(error))) = self else { return None };
+        match error {
+            _ if matches!(self, Self::Again(Retried::Stale, _)) => None,
+            ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
+            ProxyError::Upstream(error) if error.is_unsent() => None,
+            ProxyError::Upstream(_) | ProxyError::UpstreamTimeout => Some(Met::NoResponse),
+            _ => None,
+        }
+    }
 }
 
 /// Forward a request to a cluster and its response to the client.
@@ -91,6 +104,11 @@ pub async fn run(
         let ended = attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await;
         if ended.as_ref().is_err_and(Failed::is_endpoints) && trace.head_at.is_none_or(|at| at < began) {
             upstream.cluster.observe_failure(&endpoint, began);
+        }
+        if let Some(met) =
+            ended.as_ref().err().and_then(Failed::met).filter(|_| trace.head_at.is_none_or(|at| at < began))
+        {
+            upstream.cluster.meet(&endpoint, met, None);
         }
         let (why, error) = match ended {
             Ok(()) => return Ok(()),
@@ -173,6 +191,8 @@ impl Attempt<'_> {
         trace.head_at = Some(now);
         trace.split.first_byte = now - sent;
         self.upstream.cluster.observe(self.endpoint, trace.split.first_byte, now);
+        let met = Met::Status(response.status.as_u16());
+        self.upstream.cluster.meet(self.endpoint, met, Some(trace.split.first_byte));
         if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));

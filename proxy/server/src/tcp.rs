@@ -13,7 +13,7 @@ use weir_config::Protocol;
 use weir_http1::Length;
 use weir_preamble::hello;
 use weir_upstream::{
-    Endpoint, OwnedInFlight,
+    Endpoint, Met, OwnedInFlight,
     connection::{ConnectionError, Dialled},
 };
 
@@ -204,9 +204,11 @@ async fn attempt(
             trace.split.connect += dialled.connect;
             trace.split.tls += dialled.tls;
             endpoint.observe(dialled.connect);
+            upstream.cluster.meet(endpoint, Met::Connection, None);
             note(decision, trace, |figures, worker| figures.connect(worker));
         }
         Err(error) => {
+            upstream.cluster.meet(endpoint, Met::NoConnection, None);
             tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");
             note(decision, trace, |figures, worker| figures.connect_failed(worker));
         }

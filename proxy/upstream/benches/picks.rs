@@ -22,6 +22,8 @@ fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Clus
         balance: balance.clone(),
         affinity: None,
         health: None,
+        agent: None,
+        outlier_detection: None,
         drain: Duration::from_secs(30),
         slow_start: None,
         min_healthy: 50,

@@ -22,6 +22,7 @@ use crate::{
     candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
     figures::CheckFigures,
+    outlier::{EjectionFigures, Met, Outliers, Reason},
     retry::RetryBudget,
     room::Room,
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
@@ -49,6 +50,8 @@ pub struct Cluster {
     retry_budget: RetryBudget,
     check_figures: Arc<CheckFigures>,
     room: Arc<Room>,
+    agent_figures: Arc<CheckFigures>,
+    outliers: Outliers,
 }
 
 impl Cluster {
@@ -94,6 +97,8 @@ impl Cluster {
                 Some(previous) => previous.retry_budget.succeed(config.retry_budget),
                 None => RetryBudget::new(config.retry_budget, Instant::now()),
             },
+            outliers: Outliers::new(config.outlier_detection.clone(), previous.map(|previous| &previous.outliers)),
+            agent_figures: previous.map(|previous| Arc::clone(&previous.agent_figures)).unwrap_or_default(),
             check_figures: previous.map(|previous| Arc::clone(&previous.check_figures)).unwrap_or_default(),
             room: previous.map(|previous| Arc::clone(&previous.room)).unwrap_or_default(),
             config: config.clone(),
@@ -161,6 +166,57 @@ impl Cluster {
         }
     }
 
+    /// Take note of what a request met on an endpoint, with the time to the response's head where there
+    /// is one. Outlier detection may take the endpoint out at once.
+    #[inline]
+    pub fn meet(&self, endpoint: &Endpoint, met: Met, latency: Option<Duration>) {
+        if self.outliers.compares() {
+            endpoint.record().compare(met, latency);
+        }
+        if let Some((reason, why)) = self.outliers.count(endpoint.record(), met) {
+            self.eject_outlier(endpoint.id(), reason, &why, Instant::now());
+        }
+    }
+
+    /// Take note that a check succeeded which began then: an ejection from before has proved wrong.
+    pub(crate) fn forgive(&self, endpoint: &Endpoint, began: Instant) {
+        if endpoint.standing().is_ejected() && self.outliers.forgive(endpoint.id(), began, Instant::now()) {
+            self.restore(endpoint);
+        }
+    }
+
+    /// How often its endpoints were ejected.
+    pub fn ejection_figures(&self) -> &EjectionFigures {
+        self.outliers.figures()
+    }
+
+    #[cold]
+    fn eject_outlier(&self, id: u64, reason: Reason, why: &str, now: Instant) {
+        let members = self.endpoints();
+        let Some(endpoint) = members.find(id) else { return };
+        let listed = members.iter().filter(|endpoint| endpoint.standing().leaving().is_none()).count();
+        match self.outliers.eject(id, reason, listed, now) {
+            Some(until) => {
+                endpoint.record().clear();
+                self.eject(endpoint, until, &format!("{why}; out for {:?}", until - now));
+            }
+            None => {
+                let (cluster, endpoint) = (&**self.name(), endpoint.name());
+                tracing::debug!(cluster, endpoint, why, "endpoint not ejected: enough are out");
+            }
+        }
+    }
+
+    /// Eject those that stand out among the others, where that is looked for and due.
+    fn compare(&self, members: &Members, now: Instant) {
+        if self.outliers.compares() {
+            let records: Vec<_> = members.iter().map(|endpoint| (endpoint.id(), endpoint.record())).collect();
+            for (id, reason, why) in self.outliers.compare(&records, now) {
+                self.eject_outlier(id, reason, &why, now);
+            }
+        }
+    }
+
     /// The endpoint of an id, whatever its state.
     pub fn find(&self, id: u64) -> Option<Arc<Endpoint>> {
         self.members.load().find(id).cloned()
@@ -179,6 +235,11 @@ impl Cluster {
     /// How many retries there may be.
     pub fn retry_budget(&self) -> &RetryBudget {
         &self.retry_budget
+    }
+
+    /// What its questions to agents come to.
+    pub fn agent_figures(&self) -> &CheckFigures {
+        &self.agent_figures
     }
 
     /// What its checks come to.
@@ -280,6 +341,7 @@ impl Cluster {
         if changed {
             self.publish();
         }
+        self.compare(&members, now.instant);
         if members.iter().any(|endpoint| members::is_gone(endpoint, now)) {
             let _roster = self.roster();
             let members = self.endpoints();
@@ -379,6 +441,7 @@ fn rules(config: &weir_config::Cluster) -> Rules {
         drain: config.drain,
         slow_start: config.slow_start.unwrap_or(Duration::ZERO),
         checked: config.health.is_some(),
+        asked: config.agent.is_some(),
         initial: config.health.as_ref().map_or(Initial::Healthy, |health| health.initial),
     }
 }

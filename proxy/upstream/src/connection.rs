@@ -34,6 +34,11 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Whether there was no connection to speak over.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout)
+    }
+
     /// Whether the request has certainly not been acted upon, so that it may go to another endpoint.
     pub fn is_unsent(&self) -> bool {
         match self {

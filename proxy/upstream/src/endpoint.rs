@@ -20,6 +20,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::{
+    outlier::Record,
     peak::Peak,
     room::count_below,
     standing::{Moment, Standing, State, Status},
@@ -38,16 +39,16 @@ pub(crate) struct Load {
     peak: Peak,
 }
 
-/// The last active check of an endpoint, whether or not it settled anything.
+/// The last active check of an endpoint, or question to its agent, whether or not it settled anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastCheck {
     /// When it ended.
     pub at: SystemTime,
     /// How long it took.
     pub took: Duration,
-    /// It did not speak against the endpoint.
+    /// It did not speak against the endpoint; the agent answered.
     pub well: bool,
-    /// Its reason, for people.
+    /// Its reason or its words, for people.
     pub why: String,
 }
 
@@ -61,6 +62,8 @@ pub struct Endpoint {
     standing: Arc<ArcSwap<Standing>>,
     last_check: Arc<ArcSwapOption<LastCheck>>,
     most_requests: AtomicU32,
+    last_answer: Arc<ArcSwapOption<LastCheck>>,
+    record: Arc<Record>,
 }
 
 impl Endpoint {
@@ -76,15 +79,24 @@ impl Endpoint {
             standing: Arc::new(ArcSwap::from_pointee(standing)),
             last_check: Arc::default(),
             most_requests: AtomicU32::new(UNLIMITED),
+            last_answer: Arc::default(),
+            record: Arc::default(),
         }
     }
 
     /// The same endpoint, described otherwise: everything goes on.
     pub(crate) fn described(&self, config: &weir_config::Endpoint) -> Self {
-        let (load, standing) = (Arc::clone(&self.load), Arc::clone(&self.standing));
-        let last_check = Arc::clone(&self.last_check);
-        let most_requests = AtomicU32::new(UNLIMITED);
-        Self { id: self.id, name: self.name.clone(), config: config.clone(), load, standing, last_check, most_requests }
+        Self {
+            id: self.id,
+            name: self.name.clone(),
+            config: config.clone(),
+            load: Arc::clone(&self.load),
+            standing: Arc::clone(&self.standing),
+            most_requests: AtomicU32::new(UNLIMITED),
+            last_check: Arc::clone(&self.last_check),
+            last_answer: Arc::clone(&self.last_answer),
+            record: Arc::clone(&self.record),
+        }
     }
 
     /// The same endpoint with a standing of its own: the id and the load go on together, what is said
@@ -238,6 +250,20 @@ impl Endpoint {
     /// Its last active check.
     pub fn last_check(&self) -> Option<Arc<LastCheck>> {
         self.last_check.load_full()
+    }
+
+    /// The last question to its agent.
+    pub fn last_answer(&self) -> Option<Arc<LastCheck>> {
+        self.last_answer.load_full()
+    }
+
+    pub(crate) fn asked(&self, answer: LastCheck) {
+        self.last_answer.store(Some(Arc::new(answer)));
+    }
+
+    /// What requests met on it.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
     }
 
     pub(crate) fn checked(&self, check: LastCheck) {

@@ -1,4 +1,4 @@
-//! What the health checks of a cluster come to, for metrics.
+//! What the health checks of a cluster, or its questions to agents, come to: for metrics.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -21,7 +21,7 @@ impl CheckFigures {
         self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Checks whose verdict was not unhealthy.
+    /// Checks whose verdict was not unhealthy, and questions that were answered.
     pub fn succeeded(&self) -> u64 {
         self.succeeded.load(Relaxed)
     }

@@ -19,6 +19,8 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,
+        agent: None,
+        outlier_detection: None,
         drain: Duration::from_secs(30),
         slow_start: None,
         min_healthy: 50,

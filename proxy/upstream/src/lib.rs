@@ -22,6 +22,8 @@ mod fixture;
 mod figures;
 mod standing;
 
+mod outlier;
+
 mod endpoint;
 
 mod candidates;
@@ -34,6 +36,9 @@ mod cluster;
 pub mod rollout;
 pub mod split;
 
+mod follow;
+
+pub mod agent;
 pub mod dial;
 pub mod health;
 
@@ -48,6 +53,7 @@ pub use candidates::{Candidates, Serving};
 pub use cluster::{Admission, Cluster, Discovery, Full, Members, Origin};
 pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
 pub use figures::CheckFigures;
+pub use outlier::{EjectionFigures, Met, Reason};
 pub use retry::RetryBudget;
 pub use rng::Rng;
 pub use room::{Place, Room};

@@ -241,6 +241,11 @@ impl Standing {
         self.leaving
     }
 
+    /// Whether outlier detection has taken it out.
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.ejected.is_some()
+    }
+
     pub(crate) fn configure(&mut self, weight: u32) {
         self.weight = weight;
     }

@@ -138,7 +138,7 @@ fn regex(text: &str) -> Result<(), Wrong> {
 }
 
 /// Text, or `{ hex = "2b 4f 4b" }`.
-fn octets(node: &Node<'_>) -> Option<Vec<u8>> {
+pub(super) fn octets(node: &Node<'_>) -> Option<Vec<u8>> {
     if let Some(text) = node.as_string() {
         return Some(text.as_bytes().to_vec());
     }

@@ -12,9 +12,12 @@ use super::{
     health::health, named, zone,
 };
 use crate::{
-    model::{Balance, Cluster, Endpoint, ProxyVersion, UpstreamTls},
+    model::{Balance, Cluster, Endpoint, OutlierDetection, ProxyVersion, UpstreamTls},
     node::{Node, Table},
-    read::attempts::{at_once, limits, queue, retries, retry_budget},
+    read::{
+        attempts::{at_once, limits, queue, retries, retry_budget},
+        outlier::{agent, outliers},
+    },
     syntax,
 };
 
@@ -49,6 +52,10 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
         affinity: table.read("affinity", |node| affinity(node, names)),
         health,
+        agent: table.read("agent", agent),
+        outlier_detection: table
+            .read("outlier-detection", outliers)
+            .unwrap_or_else(|| Some(OutlierDetection::default())),
         drain: table.read("drain", |node| node.duration(ANY)).unwrap_or(DRAIN),
         slow_start: table.read("slow-start", |node| node.duration(ANY)).filter(|over| !over.is_zero()),
         min_healthy: table.read("min-healthy", percent).unwrap_or(50),

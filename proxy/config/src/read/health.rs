@@ -71,7 +71,7 @@ fn fast(node: &Node<'_>, interval: Duration) -> Option<Duration> {
     Some(fast)
 }
 
-fn port(node: &Node<'_>) -> Option<u16> {
+pub(super) fn port(node: &Node<'_>) -> Option<u16> {
     u16::try_from(node.integer(1..=65_535)?).ok()
 }
 

@@ -9,6 +9,7 @@ use super::{
     attempts::{Queue, Retries, RetryBudget, UpstreamLimits},
     balance::Balance,
     health::Health,
+    outlier::{Agent, Outliers},
     scalar::{Address, Duration},
 };
 
@@ -28,6 +29,10 @@ pub(super) struct Cluster {
     affinity: Option<Affinity>,
     /// Active health check; without it every endpoint counts as healthy.
     health: Option<Health>,
+    /// Asks each endpoint's host how the endpoint is.
+    agent: Option<Agent>,
+    /// Takes endpoints out for what requests meet on them; without it with its defaults.
+    outlier_detection: Option<Outliers>,
     /// How long an endpoint that is no longer listed keeps its sessions.
     #[schemars(extend("default" = "30s"))]
     drain: Option<Duration>,

@@ -113,7 +113,7 @@ struct TcpCheck {
 
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-enum Octets {
+pub(super) enum Octets {
     /// Text; TOML's escapes stand for control characters.
     Text(String),
     /// Any octets.
@@ -123,7 +123,7 @@ enum Octets {
 /// Octets in hexadecimal digits.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct Hex {
+pub(super) struct Hex {
     /// Two digits an octet; spaces between octets are allowed.
     #[schemars(regex(pattern = "^( *[0-9a-fA-F]{2})+ *$"))]
     hex: String,

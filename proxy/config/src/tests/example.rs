@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, PathMatch, Queue,
-    RequestKey, ResponseKey, RetryOn, TcpCheck, UpstreamLimits, load,
+    Health, HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, OutlierDetection,
+    PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck, UpstreamLimits, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -247,6 +247,23 @@ fn checks_follow_the_cluster_unless_they_say_otherwise() {
     assert_eq!(followed.tls.unwrap().sni.as_deref(), Some("a"));
     assert_eq!(health("http = {}, tls = false", "tls = {}").tls, None);
     assert_eq!(health("http = {}, tls = { sni = \"b\" }", "").tls.unwrap().sni.as_deref(), Some("b"));
+}
+
+#[test]
+fn outliers_are_looked_for_unless_that_is_turned_off() {
+    let folder = Folder::new();
+    let read = |keys: &str| folder.parse(&format!("{EXAMPLE}{keys}\n")).unwrap().config.clusters[1].clone();
+    assert_eq!(read("").outlier_detection, Some(OutlierDetection::default()));
+    assert_eq!(read("outlier-detection = {}").outlier_detection, Some(OutlierDetection::default()));
+    assert_eq!(read("outlier-detection = false").outlier_detection, None);
+    let said =
+        read("outlier-detection = { consecutive-5xx = 7, ejection = \"10m\", success-rate = { deviations = 2 } }");
+    let said = said.outlier_detection.unwrap();
+    assert_eq!((said.server_errors, said.connect_failures, said.latency), (7, 3, None));
+    assert_eq!((said.ejection, said.max_ejection), (Duration::from_secs(600), Duration::from_secs(600)));
+    assert_eq!(said.success_rate, Some(SuccessRate { endpoints: 5, requests: 100, deviations: 200 }));
+    let agent = read("agent = { port = 9777, send = \"state?\\n\" }").agent.unwrap();
+    assert_eq!((agent.port, &*agent.send, agent.interval), (9777, &b"state?\n"[..], Duration::from_secs(2)));
 }
 
 #[test]

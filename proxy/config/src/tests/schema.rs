@@ -102,6 +102,10 @@ fn readers_and_schema_know_the_same_keys() {
         ("Hex", cluster(&format!("health.tcp = {{ send = {{ {odd} }} }}"))),
         ("GrpcCheck", cluster(&format!("health.grpc = {{ {odd} }}"))),
         ("ExecCheck", cluster(&format!("health.exec = {{ {odd} }}"))),
+        ("Agent", cluster(&format!("agent = {{ {odd} }}"))),
+        ("OutlierDetection", cluster(&format!("outlier-detection = {{ {odd} }}"))),
+        ("SuccessRate", cluster(&format!("outlier-detection.success-rate = {{ {odd} }}"))),
+        ("Latency", cluster(&format!("outlier-detection.latency = {{ {odd} }}"))),
         ("UpstreamTls", cluster(&format!("tls = {{ {odd} }}"))),
     ] {
         let wanted = name.split(' ').flat_map(|name| keys(&all[name])).collect();
@@ -140,6 +144,7 @@ fn terse() -> Value {
             },
             "f": {
                 "endpoints": [{ "address": "127.0.0.1:1" }], "health": { "exec": { "command": "check" } },
+                "agent": { "port": 1 }, "outlier-detection": { "success-rate": {}, "latency": {} },
             },
             "c": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "least-time": {} } },
             "d": { "endpoints": [{ "address": "127.0.0.1:1" }], "balance": { "first": {} } },
@@ -181,6 +186,10 @@ const PLACES: &[(&str, &str)] = &[
     ("/clusters/e/balance", "Hash"),
     ("/clusters/b/health/grpc", "GrpcCheck"),
     ("/clusters/f/health/exec", "ExecCheck"),
+    ("/clusters/f/agent", "Agent"),
+    ("/clusters/f/outlier-detection", "OutlierDetection"),
+    ("/clusters/f/outlier-detection/success-rate", "SuccessRate"),
+    ("/clusters/f/outlier-detection/latency", "Latency"),
 ];
 
 fn meaning(folder: &Folder, file: &Value) -> Config {

@@ -94,6 +94,8 @@ fn times_that_cannot_be_meant() {
     assert_eq!(only("buffer = \"1MiB\"", backoff).key, "routes[2].retries.backoff.max");
     let fault = only("timeout = \"1s\", fall", "fast-interval = \"3s\", fall");
     assert_eq!(fault.key, "clusters.web.health.fast-interval");
+    let text = format!("{EXAMPLE}outlier-detection = {{ max-ejection = \"10s\" }}\n");
+    assert_eq!(warnings(&text)[0].key, "clusters.web.outlier-detection.max-ejection");
 }
 
 #[test]

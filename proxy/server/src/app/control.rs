@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, Origin, rollout::Steer};
+use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, LastCheck, Origin, rollout::Steer};
 
 use super::{App, endpoints};
 use crate::{
@@ -168,6 +168,8 @@ impl Source for Admin {
                 cluster: cluster.name(),
                 serving: cluster.candidates().serving(),
                 checks,
+                agents: cluster.config().agent.as_ref().map(|_| cluster.agent_figures()),
+                ejections: cluster.ejection_figures(),
                 discovery_fails: cluster.config().discover.as_ref().map(|_| cluster.discovery().fault.is_some()),
             });
         }
@@ -261,12 +263,8 @@ pub(super) fn endpoint(endpoint: &Endpoint, origins: &BTreeMap<SocketAddr, Origi
         "why": status.why,
         "weight": endpoint.weight(),
         "weight_percent": status.weight_percent,
-        "check": endpoint.last_check().map(|check| json!({
-            "at": rfc3339(check.at),
-            "took_us": u64::try_from(check.took.as_micros()).unwrap_or(u64::MAX),
-            "ok": check.well,
-            "why": check.why,
-        })),
+        "check": endpoint.last_check().map(|check| asked(&check)),
+        "agent_check": endpoint.last_answer().map(|answer| asked(&answer)),
         "agent": standing.agent().map(|report| json!({
             "why": report.why,
             "weight_percent": report.weight_percent,
@@ -279,5 +277,14 @@ pub(super) fn endpoint(endpoint: &Endpoint, origins: &BTreeMap<SocketAddr, Origi
         "priority": endpoint.config().priority,
         "zone": endpoint.config().zone,
         "backup": endpoint.config().backup,
+    })
+}
+
+fn asked(last: &LastCheck) -> Value {
+    json!({
+        "at": rfc3339(last.at),
+        "took_us": u64::try_from(last.took.as_micros()).unwrap_or(u64::MAX),
+        "ok": last.well,
+        "why": last.why,
     })
 }

@@ -1,11 +1,11 @@
-//! Which health checks run: one a cluster, as long as neither the cluster nor the plugin changes.
+//! Which health checks and questions to agents run: one a cluster, as long as neither the cluster nor the plugin changes.
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use weir_plugin::Host;
 use weir_upstream::{
-    Cluster,
+    Cluster, agent,
     health::{self, Probe},
 };
 
@@ -59,15 +59,21 @@ fn program(upstream: &Upstream) -> Option<u64> {
 
 fn start(upstream: &Upstream, host: &Arc<Host>) -> Option<Check> {
     let cluster = Arc::clone(&upstream.cluster);
-    let probe = match probe(upstream, host) {
-        Ok(probe) => probe?,
-        Err(fault) => {
-            tracing::error!(cluster = &**cluster.name(), fault, "health check cannot run");
-            return None;
-        }
-    };
+    let probe = probe(upstream, host).unwrap_or_else(|fault| {
+        tracing::error!(cluster = &**cluster.name(), fault, "health check cannot run");
+        None
+    });
+    let asks = cluster.config().agent.is_some();
+    if probe.is_none() && !asks {
+        return None;
+    }
     let stop = CancellationToken::new();
-    tokio::spawn(health::run(Arc::clone(&cluster), probe, stop.clone().cancelled_owned()));
+    if let Some(probe) = probe {
+        tokio::spawn(health::run(Arc::clone(&cluster), probe, stop.clone().cancelled_owned()));
+    }
+    if asks {
+        tokio::spawn(agent::run(Arc::clone(&cluster), stop.clone().cancelled_owned()));
+    }
     Some(Check { cluster, program: program(upstream), stop })
 }
 

@@ -6,10 +6,10 @@ mod traffic;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
-    Affinity, AffinityKind, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
+    Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
     HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, MarkCookie,
-    MarkMode, Match, Network, OnFailure, OnLost, PathMatch, Plugin, Protocol, ProxyProtocol, ProxyVersion, RequestKey,
-    ResponseKey, Route,
+    MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Protocol, ProxyProtocol,
+    ProxyVersion, RequestKey, ResponseKey, Route,
 };
 
 use super::check::count;
@@ -152,6 +152,8 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
     lines.extend(of_levels(cluster));
     lines.extend(cluster.affinity.as_ref().map(of_affinity));
     lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));
+    lines.extend(cluster.agent.as_ref().map(of_agent));
+    lines.push(cluster.outlier_detection.as_ref().map_or("outliers: not looked for".to_owned(), of_outliers));
     lines.extend(attempts::of_cluster(cluster));
     lines
 }
@@ -306,6 +308,32 @@ fn of_health(health: &Health) -> String {
         time(health.fast_interval),
         count(health.fall as usize, "failure"),
         count(health.rise as usize, "success").replace("successs", "successes"),
+    )
+}
+
+fn of_agent(agent: &Agent) -> String {
+    format!("agent: port {} every {}", agent.port, time(agent.interval))
+}
+
+fn of_outliers(detection: &OutlierDetection) -> String {
+    let rows = [
+        (detection.connect_failures, "failed connection"),
+        (detection.gateway_errors, "gateway error"),
+        (detection.server_errors, "server error"),
+    ];
+    let rows = rows.iter().filter(|(limit, _)| *limit > 0);
+    let mut rules: Vec<String> =
+        rows.map(|(limit, what)| format!("{} in a row", count(*limit as usize, what))).collect();
+    rules.extend(detection.success_rate.map(|_| "a low success rate".to_owned()));
+    rules.extend(detection.latency.map(|_| "high latency".to_owned()));
+    if rules.is_empty() {
+        return "outliers: nothing ejects an endpoint".to_owned();
+    }
+    let share = detection.max_ejected;
+    format!(
+        "outliers: out for {} after {}; at most {share} % or one at a time",
+        time(detection.ejection),
+        rules.join(", ")
     )
 }
 

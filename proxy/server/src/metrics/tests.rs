@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
-use weir_upstream::{CheckFigures, Serving};
+use weir_upstream::{CheckFigures, EjectionFigures, Serving};
 
 use super::*;
 
@@ -23,6 +23,8 @@ impl Source for Endpoints {
             cluster: "blue",
             serving: Serving::Backup,
             checks: Some(&CheckFigures::default()),
+            agents: Some(&CheckFigures::default()),
+            ejections: &EjectionFigures::default(),
             discovery_fails: Some(true),
         });
     }

@@ -22,6 +22,8 @@ pub(super) struct Rules {
     pub(super) slow_start: Duration,
     /// Health is checked: what a check said counts.
     pub(super) checked: bool,
+    /// Agents are asked: what they said counts.
+    pub(super) asked: bool,
     /// What newcomers are before they are checked.
     pub(super) initial: Initial,
 }
@@ -73,6 +75,9 @@ impl Members {
                 standing.slow_start(rules.slow_start);
                 if !rules.checked {
                     standing.check(None);
+                }
+                if !rules.asked {
+                    standing.report(None);
                 }
             });
             Arc::new(parted)

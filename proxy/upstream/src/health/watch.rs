@@ -1,23 +1,19 @@
 //! The tasks that check the endpoints of a cluster, one each.
 
 use std::{
-    collections::HashMap,
     future::Future,
-    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    task::{AbortHandle, JoinSet},
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 use weir_config::{Health, Initial};
 
 use super::{HealthState, Probe, Verdict};
 use crate::{
     cluster::Cluster,
     endpoint::{Endpoint, LastCheck},
+    follow::follow,
     rng::Rng,
     standing::State,
 };
@@ -29,54 +25,11 @@ use crate::{
 /// A cluster without `health` is not checked. A panic of a probe goes on in the caller.
 pub async fn run(cluster: Arc<Cluster>, probe: Arc<dyn Probe>, shutdown: impl Future<Output = ()>) {
     let Some(health) = cluster.config().health.clone() else { return };
-    let mut membership = cluster.membership();
-    let mut watches = Watches { tasks: JoinSet::new(), running: HashMap::new() };
-    let mut shutdown = pin!(shutdown);
-    loop {
-        watches.follow(&cluster, &probe, &health);
-        tokio::select! {
-            () = &mut shutdown => return,
-            changed = membership.changed() => if changed.is_err() { return },
-            () = accident(&mut watches.tasks) => {}
-        }
-    }
-}
-
-/// The tasks of a cluster, by the endpoint each checks.
-struct Watches {
-    tasks: JoinSet<()>,
-    running: HashMap<u64, AbortHandle>,
-}
-
-impl Watches {
-    fn follow(&mut self, cluster: &Arc<Cluster>, probe: &Arc<dyn Probe>, health: &Health) {
-        let mut former = std::mem::take(&mut self.running);
-        for endpoint in cluster.endpoints().iter() {
-            let task = former.remove(&endpoint.id()).unwrap_or_else(|| {
-                let watch = Watch {
-                    cluster: Arc::clone(cluster),
-                    endpoint: Arc::clone(endpoint),
-                    probe: Arc::clone(probe),
-                    health: health.clone(),
-                };
-                self.tasks.spawn(watch.run())
-            });
-            self.running.insert(endpoint.id(), task);
-        }
-        former.into_values().for_each(|task| task.abort());
-    }
-}
-
-/// Tasks have no end of their own: one that ends without being told to has panicked.
-async fn accident(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
-        }
-    }
-    std::future::pending().await
+    let start = |endpoint| {
+        let (cluster, probe, health) = (Arc::clone(&cluster), Arc::clone(&probe), health.clone());
+        Watch { cluster, endpoint, probe, health }.run()
+    };
+    follow(&cluster, shutdown, start).await;
 }
 
 /// One endpoint under check.
@@ -99,6 +52,9 @@ impl Watch {
             let verdict = self.check().await;
             drop(turn);
             self.note(&verdict, begun.elapsed());
+            if verdict.state.is_able() {
+                self.cluster.forgive(&self.endpoint, begun.into_std());
+            }
             self.take(&mut health, &verdict);
             sleep_until(begun + self.pause(&health, &mut rng)).await;
         }

@@ -40,6 +40,8 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         balance: Balance::RoundRobin,
         affinity: None,
         health: None,
+        agent: None,
+        outlier_detection: None,
         drain: Duration::from_secs(30),
         slow_start: None,
         min_healthy: 50,
@@ -112,6 +114,13 @@ fn api() -> Cluster {
             buffer: ByteSize(64 << 10),
             backoff: Backoff { base: Duration::ZERO, max: Duration::ZERO },
         }),
+        agent: Some(Agent {
+            port: 9777,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            send: Vec::new(),
+        }),
+        outlier_detection: Some(OutlierDetection::default()),
         ..cluster("api", vec![endpoint(1), endpoint(3)])
     }
 }
@@ -182,6 +191,8 @@ Clusters
        balance: plugin picker, else round robin
        affinity: plugin tenant-affinity, ends 30m after the last request or 8h after the first
        health: GET /healthz every 1500ms, 500ms while it changes, down after 3 failures, up after 1 success
+       agent: port 9777 every 2s
+       outliers: out for 30s after 3 failed connections in a row, 5 gateway errors in a row; at most 10 % or one at a time
        timeout: 30s for a whole exchange
        attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
        retry budget: 20 % of the requests, and 3 a second
@@ -189,6 +200,7 @@ Clusters
   big  10 endpoints: {many} and 2 more; http/1.1
        balance: round robin by weight
        health: not checked
+       outliers: not looked for
 
 Plugins
   canary  /etc/weir/canary.wasm
