@@ -29,6 +29,7 @@ async fn an_endpoint_that_a_reload_leaves_out_keeps_its_sessions_while_it_drains
     })
     .await;
     weir.reload(&text(&[a.address], STICKY)).await.unwrap();
+    weir.said_where("endpoint out", |line| line["endpoint"] == b.address.to_string()).await;
     let shown = weir.endpoint("web", b.address).await;
     assert_eq!((&shown["state"], &shown["why"]), (&"draining".into(), &"no longer listed".into()));
     assert!(shown["since"].as_str().unwrap().starts_with("20"), "{shown}");

@@ -3,6 +3,7 @@
 //! A reload, a push and a rollback build everything they need first; then they take effect, which
 //! cannot fail.
 
+mod advice;
 mod control;
 mod discovery;
 mod endpoints;
@@ -231,7 +232,8 @@ impl App {
 
     fn take_up(&self, running: &mut Running, plugins: Plugins, snapshot: Snapshot) -> u64 {
         let number = snapshot.number;
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let former = self.shared.snapshot.swap(Arc::new(snapshot));
+        self.log_succession(&former);
         self.plugins.store(Arc::new(plugins.clone()));
         running.plugins = plugins;
         running.health.follow(&self.shared.snapshot.load(), &self.shared.host);
@@ -240,6 +242,17 @@ impl App {
         self.tell(|| Command::Refresh);
         self.forget_figures(&self.shared.snapshot.load());
         number
+    }
+
+    /// Log how endpoints of clusters that go on have changed with the configuration.
+    fn log_succession(&self, former: &Snapshot) {
+        for (name, upstream) in &self.shared.snapshot.load().clusters {
+            if let Some(before) = former.clusters.get(name)
+                && !Arc::ptr_eq(&before.cluster, &upstream.cluster)
+            {
+                upstream.cluster.log_succession(&before.cluster);
+            }
+        }
     }
 
     /// Series of what is no longer configured.

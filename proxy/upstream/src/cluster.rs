@@ -5,7 +5,7 @@ mod members;
 mod roster;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -324,11 +324,15 @@ impl Cluster {
             return;
         }
         let states = members.states();
-        self.take_up(members.listed(&wanted, rules(&self.config), now), &members);
-        for endpoint in self.endpoints().iter() {
-            let before = states.get(&endpoint.id()).copied();
-            self.log_change(endpoint, before.unwrap_or(endpoint.state()), &endpoint.status());
-        }
+        self.take_up(members.listed(&wanted, rules(&self.config), now));
+        self.log_changes(&members, &states);
+    }
+
+    /// Log how the endpoints differ from those of the cluster that this one takes the place of. To be
+    /// called once it does.
+    pub fn log_succession(&self, before: &Self) {
+        let members = before.endpoints();
+        self.log_changes(&members, &members.states());
     }
 
     /// Let time pass: slow starts go on, ejections and drains end. To be called a few times a second.
@@ -345,25 +349,33 @@ impl Cluster {
         if members.iter().any(|endpoint| members::is_gone(endpoint, now)) {
             let _roster = self.roster();
             let members = self.endpoints();
-            self.take_up(members.without_gone(now), &members);
+            self.take_up(members.without_gone(now));
+            self.log_changes(&members, &members.states());
         }
     }
 
     /// Whoever calls this holds the roster.
-    fn take_up(&self, after: Members, before: &Members) {
-        let after = Arc::new(after);
-        for endpoint in after.iter() {
+    fn take_up(&self, members: Members) {
+        let members = Arc::new(members);
+        for endpoint in members.iter() {
             admission::limit(&self.config, endpoint);
         }
-        self.members.store(Arc::clone(&after));
+        self.members.store(Arc::clone(&members));
         if let Some(hashing) = &self.hashing {
-            hashing.list(&after);
+            hashing.list(&members);
         }
         self.publish();
         self.membership.send_replace(());
-        let cluster = &**self.name();
-        for endpoint in after.iter().filter(|endpoint| before.find(endpoint.id()).is_none()) {
-            tracing::info!(cluster, endpoint = endpoint.name(), "endpoint added");
+    }
+
+    /// Log how the endpoints differ from those of before, which were in these states.
+    fn log_changes(&self, before: &Members, states: &HashMap<u64, State>) {
+        let (cluster, after) = (&**self.name(), self.endpoints());
+        for endpoint in after.iter() {
+            match states.get(&endpoint.id()) {
+                Some(&state) => self.log_change(endpoint, state, &endpoint.status()),
+                None => tracing::info!(cluster, endpoint = endpoint.name(), "endpoint added"),
+            }
         }
         for endpoint in before.iter().filter(|endpoint| after.find(endpoint.id()).is_none()) {
             tracing::info!(cluster, endpoint = endpoint.name(), "endpoint removed");

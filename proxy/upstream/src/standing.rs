@@ -163,6 +163,8 @@ pub struct Standing {
     weight: u32,
     slow_start: Duration,
     checked: Option<Verdict>,
+    /// What the check says is presumed: it has not said anything yet.
+    presumed: bool,
     agent: Option<Report>,
     order: Option<Order>,
     leaving: Option<Instant>,
@@ -190,6 +192,7 @@ impl Standing {
             weight,
             slow_start,
             checked: None,
+            presumed: false,
             agent: None,
             order: None,
             leaving: None,
@@ -256,6 +259,13 @@ impl Standing {
 
     pub(crate) fn check(&mut self, verdict: Option<Verdict>) {
         self.checked = verdict;
+        self.presumed = false;
+    }
+
+    /// What counts until the check has said something. It is no word that an endpoint returns from.
+    pub(crate) fn presume(&mut self, verdict: Verdict) {
+        self.checked = Some(verdict);
+        self.presumed = true;
     }
 
     pub(crate) fn report(&mut self, report: Option<Report>) {
@@ -344,7 +354,7 @@ impl Standing {
     /// An endpoint that is out grows cold, and warms up from when it may be picked again.
     fn warm(&mut self, state: State, now: Instant) {
         if matches!(state, State::Unhealthy | State::Ejected | State::Maintenance) {
-            (self.cold, self.warming) = (true, None);
+            self.cold |= self.warming.take().is_some() || !self.presumed;
         } else if state.is_able() && std::mem::take(&mut self.cold) {
             self.warming = Some(now);
         }

@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, LastCheck, Origin, rollout::Steer};
 
-use super::{App, endpoints};
+use super::{App, advice, endpoints};
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
@@ -217,6 +217,7 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
         "name": &**cluster.name(),
         "eligible": cluster.candidates().len(),
         "serving": cluster.candidates().serving().as_str(),
+        "advice": advice::of(cluster),
         "sessions": cluster.affinity().and_then(Affinity::table).map(AffinityTable::len),
         "affinity": cluster.affinity().map(affinity),
         "limits": attempts(cluster),

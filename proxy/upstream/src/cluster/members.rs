@@ -130,7 +130,7 @@ impl Members {
 fn newcomer(config: &weir_config::Endpoint, rules: Rules, among_others: bool, now: Moment) -> Endpoint {
     let endpoint = Endpoint::new(config, rules.slow_start, among_others, now);
     if rules.initial != Initial::Healthy {
-        endpoint.change(now, |standing| standing.check(Some(Verdict::unhealthy("not checked yet"))));
+        endpoint.change(now, |standing| standing.presume(Verdict::unhealthy("not checked yet")));
     }
     endpoint
 }

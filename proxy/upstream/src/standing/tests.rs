@@ -109,6 +109,21 @@ fn every_way_back_warms_and_the_start_of_the_process_does_not() {
 }
 
 #[test]
+fn what_was_only_presumed_is_nothing_to_return_from() {
+    let now = Moment::now();
+    let presume = |newcomer| {
+        let standing = Standing::new(1, SLOW, newcomer, now);
+        standing.after(now, |standing| standing.presume(Verdict::unhealthy("not checked yet")))
+    };
+    let well = |standing: &Standing| standing.after(now, |standing| standing.check(verdict(State::Healthy)));
+    assert_eq!(presume(false).status().state, State::Unhealthy);
+    assert_eq!(well(&presume(false)).status().state, State::Healthy);
+    assert_eq!(well(&presume(true)).status().state, State::Warming, "a newcomer warms up all the same");
+    let down = presume(false).after(now, |standing| standing.check(verdict(State::Unhealthy)));
+    assert_eq!(well(&down).status().state, State::Warming);
+}
+
+#[test]
 fn a_degraded_endpoint_is_degraded_while_it_warms() {
     let now = Moment::now();
     let standing = Standing::new(1, SLOW, true, now).after(now, |standing| standing.check(verdict(State::Degraded)));
