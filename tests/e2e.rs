@@ -44,5 +44,6 @@ mod e2e {
     mod tcp;
     mod tls;
     mod tls_passthrough;
+    mod udp;
     mod websocket;
 }

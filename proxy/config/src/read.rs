@@ -80,6 +80,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let read: Vec<Cluster> = clusters.iter().filter_map(|node| clusters::cluster(node, &names)).collect();
     root.done();
     listeners::addresses_differ(&listeners, admin.as_ref());
+    listeners::introductions_fit(&listeners, &read);
     warn::routes(&routes, &listeners);
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());
     if !routes.iter().any(|(route, _)| has_plugins(route)) {

@@ -118,6 +118,7 @@ enum Protocol {
     Tcp,
     Tls,
     TlsPassthrough,
+    Udp,
 }
 
 /// Takes the client's address from a PROXY header.
@@ -169,7 +170,7 @@ struct Certificate {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Limits {
-    /// Open connections; further ones wait.
+    /// Open connections; further ones wait. Of UDP: sessions.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 8000))]
     connections: Option<u32>,
     /// Request line and headers together.
@@ -181,7 +182,8 @@ struct Limits {
     /// From the first byte of a request to the end of its head.
     #[schemars(extend("default" = "10s"))]
     header_timeout: Option<Duration>,
-    /// Between two requests of a connection; of other protocols than HTTP the longest silence, `10m` by default.
+    /// Between two requests of a connection; of other protocols than HTTP the longest silence, `10m` by default,
+    /// and `1m` for UDP.
     #[schemars(extend("default" = "75s"))]
     idle_timeout: Option<Duration>,
     /// Longest wait for the next bytes of a body.

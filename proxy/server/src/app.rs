@@ -376,17 +376,21 @@ fn bind(config: &Config, present: &[Arc<Listening>], metrics: &Arc<Metrics>) -> 
 
 fn bind_one(config: &weir_config::Listener, present: &[Arc<Listening>], metrics: &Metrics) -> Result<Change, String> {
     let settings = settings(config)?;
-    let same =
-        |open: &&Arc<Listening>| open.name() == &*config.name && open.settings().config.address == config.address;
+    let datagrams = config.protocol == weir_config::Protocol::Udp;
+    let same = |open: &&Arc<Listening>| {
+        let address = open.settings().config.address == config.address;
+        open.name() == &*config.name && address && open.is_of_datagrams() == datagrams
+    };
     if let Some(open) = present.iter().find(same) {
         return Ok(Change { listening: Arc::clone(open), settings: Some(settings) });
     }
-    let renamed = present.iter().filter(|open| config.address.port() != 0 && open.address() == config.address);
-    let socket = renamed.filter_map(|open| open.socket().ok().flatten()).next();
+    let fits = |open: &&Arc<Listening>| open.address() == config.address && open.is_of_datagrams() == datagrams;
+    let renamed = present.iter().filter(|open| config.address.port() != 0 && fits(open));
+    let socket = renamed.filter_map(|open| open.bound().ok().flatten()).next();
     let figures = metrics.listener(&config.name);
     let listening = match socket {
         Some(socket) => Listening::over(socket, settings, figures),
-        None => Listening::bind(settings, figures),
+        None => Listening::bind(settings, figures, metrics.workers()),
     };
     let listening = listening.map_err(|error| format!("listener {}: {}: {error}", config.name, config.address))?;
     Ok(Change { listening, settings: None })

@@ -15,6 +15,7 @@ mod splice;
 mod timer;
 pub mod tls;
 
+mod datagrams;
 mod duplex;
 
 mod transport;
@@ -64,6 +65,8 @@ mod exchange;
 mod http1;
 mod http2;
 mod tcp;
+
+mod udp;
 
 mod listener;
 

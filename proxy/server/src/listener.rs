@@ -25,6 +25,7 @@ use crate::{
     tcp,
     tls::{self, ServerTls},
     transport::Transport,
+    udp,
     worker::Worker,
 };
 
@@ -37,7 +38,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub fn start(worker: Rc<Worker>, listening: Arc<Listening>) {
     spawn_local(async move {
         let name = listening.name().to_owned();
-        if let Err(error) = accept(worker, listening).await {
+        let served = match listening.is_of_datagrams() {
+            true => udp::serve(worker, listening).await,
+            false => accept(worker, listening).await,
+        };
+        if let Err(error) = served {
             tracing::error!(listener = name, %error, "listener cannot be used");
         }
     });

@@ -1,7 +1,7 @@
 //! A listener as all workers share it: its socket, its room for connections, its settings.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -14,6 +14,8 @@ use crate::{metrics::ListenerMetrics, tls::ServerTls};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// Octets of datagrams that wait to be taken, for each worker.
+const DATAGRAM_BUFFER: usize = 4 << 20;
 
 /// What of a listener can change while it is open.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub struct Settings {
 pub struct Listening {
     name: Arc<str>,
     address: SocketAddr,
-    socket: Mutex<Option<TcpListener>>,
+    socket: Mutex<Option<Bound>>,
     settings: ArcSwap<Settings>,
     /// Room for connections over all workers.
     pub room: Arc<Semaphore>,
@@ -39,13 +41,48 @@ pub struct Listening {
     closing: CancellationToken,
 }
 
+/// What of the system belongs to a listener.
+#[derive(Debug)]
+pub enum Bound {
+    /// One queue of connections, from which every worker takes.
+    Stream(TcpListener),
+    /// A socket for each worker; the system spreads clients over them.
+    Datagrams(Vec<UdpSocket>),
+}
+
+impl Bound {
+    /// For so many workers.
+    fn to(address: SocketAddr, protocol: weir_config::Protocol, workers: usize) -> std::io::Result<Self> {
+        match protocol {
+            weir_config::Protocol::Udp => bind_datagrams(address, workers).map(Self::Datagrams),
+            _ => bind(address).map(Self::Stream),
+        }
+    }
+
+    fn address(&self) -> std::io::Result<SocketAddr> {
+        match self {
+            Self::Stream(socket) => socket.local_addr(),
+            Self::Datagrams(sockets) => sockets.first().ok_or(std::io::ErrorKind::InvalidInput)?.local_addr(),
+        }
+    }
+
+    fn try_clone(&self) -> std::io::Result<Self> {
+        match self {
+            Self::Stream(socket) => socket.try_clone().map(Self::Stream),
+            Self::Datagrams(sockets) => {
+                sockets.iter().map(UdpSocket::try_clone).collect::<Result<_, _>>().map(Self::Datagrams)
+            }
+        }
+    }
+}
+
 impl Listening {
-    /// Bind the address.
+    /// Bind the address, for so many workers.
     ///
     /// # Errors
     /// Of the system: the address is taken, or not ours.
-    pub fn bind(settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
-        let socket = bind(settings.config.address)?;
+    pub fn bind(settings: Settings, metrics: Arc<ListenerMetrics>, workers: usize) -> std::io::Result<Arc<Self>> {
+        let socket = Bound::to(settings.config.address, settings.config.protocol, workers)?;
         Self::over(socket, settings, metrics)
     }
 
@@ -53,11 +90,11 @@ impl Listening {
     ///
     /// # Errors
     /// The socket is none.
-    pub fn over(socket: TcpListener, settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
+    pub fn over(socket: Bound, settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
         let capacity = settings.config.limits.connections;
         Ok(Arc::new(Self {
             name: Arc::clone(&settings.config.name),
-            address: socket.local_addr()?,
+            address: socket.address()?,
             socket: Mutex::new(Some(socket)),
             room: Arc::new(Semaphore::new(capacity)),
             capacity: Mutex::new(capacity),
@@ -77,13 +114,41 @@ impl Listening {
         self.address
     }
 
-    /// A handle of the socket for one worker; none once the listener is closed.
+    /// Another handle of everything; none once the listener is closed.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn bound(&self) -> std::io::Result<Option<Bound>> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.as_ref().map(Bound::try_clone).transpose()
+    }
+
+    /// A handle of the socket for connections; none once the listener is closed.
     ///
     /// # Errors
     /// Out of file descriptors.
     pub fn socket(&self) -> std::io::Result<Option<TcpListener>> {
+        Ok(match self.bound()? {
+            Some(Bound::Stream(socket)) => Some(socket),
+            _ => None,
+        })
+    }
+
+    /// A handle of one worker's socket for datagrams; none once the listener is closed.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn datagrams(&self, worker: usize) -> std::io::Result<Option<UdpSocket>> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        socket.as_ref().map(TcpListener::try_clone).transpose()
+        match &*socket {
+            Some(Bound::Datagrams(sockets)) => sockets.get(worker).map(UdpSocket::try_clone).transpose(),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether it takes datagrams rather than connections.
+    pub fn is_of_datagrams(&self) -> bool {
+        self.settings.load().config.protocol == weir_config::Protocol::Udp
     }
 
     /// Accept nothing more. What the system has accepted for us already is still served.
@@ -128,4 +193,26 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// A socket a worker. Others of the same user could share the address, so that it is first seen whether
+/// anybody has it.
+fn bind_datagrams(address: SocketAddr, workers: usize) -> std::io::Result<Vec<UdpSocket>> {
+    let open = |address: SocketAddr, shared: bool| -> std::io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        // Bursts of many clients; the system may grant less.
+        let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    drop(open(address, false)?);
+    let first = open(address, true)?;
+    let address = first.local_addr()?;
+    let rest = (1..workers).map(|_| open(address, true));
+    std::iter::once(Ok(first)).chain(rest).collect()
 }

@@ -149,6 +149,11 @@ impl Metrics {
         })
     }
 
+    /// For how many workers.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The figures of one worker that belong to no route. Made on the worker's own thread.
     pub fn worker(self: &Arc<Self>, index: usize) -> WorkerMetrics {
         let block = self.workers.get(index).map(Arc::clone).unwrap_or_default();
@@ -352,6 +357,14 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     text.family("weir_connections_total", "counter", "Connections accepted.");
     for listener in listeners {
         text.sample("weir_connections_total", &[("listener", listener.name())], listener.accepted());
+    }
+    text.family(
+        "weir_datagrams_dropped_total",
+        "counter",
+        "Datagrams that could not be passed on: no room for a session, no endpoint, or nobody takes them.",
+    );
+    for listener in listeners {
+        text.sample("weir_datagrams_dropped_total", &[("listener", listener.name())], listener.dropped());
     }
     text.family(
         "weir_connections_refused_total",

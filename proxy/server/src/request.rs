@@ -108,9 +108,13 @@ impl Client {
     fn header(&self, version: proxy::Version) -> Header {
         let origin = self.origin.as_deref();
         let destination = origin.and_then(|origin| origin.destination).unwrap_or(self.listener.address());
+        let transport = match self.listener.is_of_datagrams() {
+            true => Transport::Datagram,
+            false => Transport::Stream,
+        };
         let (nothing, tls) = (Tlvs::default(), self.tls.as_ref());
         let told = origin.map_or(&nothing, |origin| &origin.tlvs);
-        origin::header(version, Transport::Stream, (self.address, destination), told, self.sni(), tls)
+        origin::header(version, transport, (self.address, destination), told, self.sni(), tls)
     }
 
     /// Its address without port; an IPv4 address in the clothes of IPv6 is an IPv4 address.

@@ -37,29 +37,36 @@ use crate::{
 pub async fn serve(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: Arc<Settings>, accepted: Instant) {
     let mut book = Book::open(worker, client, settings.config.protocol, accepted);
     let result = book.run(stream, &settings, accepted).await;
-    book.close(result);
+    book.settle(result.as_ref().copied());
 }
 
-/// What is noted of one connection. It becomes a line of the log even when the connection is cut.
-struct Book {
-    worker: Rc<Worker>,
-    client: Client,
+/// What is noted of one connection, or of one session of datagrams. It becomes a line of the log even
+/// when that is cut.
+pub struct Book {
+    /// Who serves it.
+    pub worker: Rc<Worker>,
+    /// Whose it is.
+    pub client: Client,
     protocol: Protocol,
-    trace: Trace,
-    moved: Moved,
+    /// The line in the making.
+    pub trace: Trace,
+    /// What has passed.
+    pub moved: Moved,
 }
 
 impl Book {
-    fn open(worker: Rc<Worker>, client: Client, protocol: Protocol, accepted: Instant) -> Self {
+    /// Of one that began then.
+    pub fn open(worker: Rc<Worker>, client: Client, protocol: Protocol, accepted: Instant) -> Self {
         let mut trace = Trace::new(Instant::now(), accepted.elapsed());
         trace.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
         trace.error = Some("cut at shutdown".to_owned());
         Self { worker, client, protocol, trace, moved: Moved::default() }
     }
 
-    fn close(mut self, result: Result<(), ProxyError>) {
-        self.trace.error = result.as_ref().err().map(ToString::to_string);
-        self.trace.status = result.err().map_or(StatusCode::OK, |error| error.status()).as_u16();
+    /// Note how it went.
+    pub fn settle(&mut self, result: Result<(), &ProxyError>) {
+        self.trace.error = result.err().map(ToString::to_string);
+        self.trace.status = result.err().map_or(StatusCode::OK, ProxyError::status).as_u16();
     }
 
     async fn run(&mut self, stream: TcpStream, settings: &Settings, accepted: Instant) -> Result<(), ProxyError> {
@@ -134,7 +141,7 @@ async fn open(
 }
 
 /// What deciders see of a connection: a request for nothing but to be connected.
-fn request(client: &Client) -> Request {
+pub fn request(client: &Client) -> Request {
     let host = client.sni().and_then(|name| HeaderValue::from_str(name).ok());
     Request {
         method: Method::CONNECT,

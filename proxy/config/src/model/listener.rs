@@ -36,6 +36,8 @@ pub enum Protocol {
     Tls,
     /// TLS that passes as it is, with its first message looked at.
     TlsPassthrough,
+    /// Anything over UDP, in sessions by the client's address.
+    Udp,
 }
 
 impl Protocol {
@@ -46,6 +48,7 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::TlsPassthrough => "tls-passthrough",
+            Self::Udp => "udp",
         }
     }
 }
@@ -82,7 +85,8 @@ pub struct Certificate {
 /// `limits` of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections over all workers; further ones wait in the backlog. Default 8,000.
+    /// Open connections over all workers; further ones wait in the backlog. Default 8,000. Of UDP:
+    /// sessions; datagrams of others are dropped.
     pub connections: usize,
     /// Request line and headers together. Default 32 KiB; larger ones get 431 (414 for the line alone).
     pub header_bytes: ByteSize,
@@ -91,7 +95,7 @@ pub struct Limits {
     /// From the first byte of a request (or the accept) to the end of its head. Default 10 s, then 408.
     pub header_timeout: Duration,
     /// Between two requests of a connection, 75 s by default; for other protocols longest silence of both
-    /// sides, 10 min by default.
+    /// sides, 10 min by default and 1 min for UDP.
     pub idle_timeout: Duration,
     /// Longest wait for the client to send or to take the next bytes of a body. Default 60 s.
     pub body_timeout: Duration,

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::{Names, WAIT, count, matching::alpn, named};
 use crate::{
     model::{
-        Admin, ByteSize, Certificate, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, ListenerTls,
-        Network, Protocol, ProxyProtocol,
+        Admin, ByteSize, Certificate, Cluster, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener,
+        ListenerTls, Network, Protocol, ProxyProtocol, ProxyVersion,
     },
     node::{Node, Table},
 };
@@ -21,11 +21,12 @@ const DEFAULT_LIMITS: Limits = Limits {
     h2_streams: 128,
 };
 
-const PROTOCOLS: [(&str, Protocol); 4] = [
+const PROTOCOLS: [(&str, Protocol); 5] = [
     ("http", Protocol::Http),
     ("tcp", Protocol::Tcp),
     ("tls", Protocol::Tls),
     ("tls-passthrough", Protocol::TlsPassthrough),
+    ("udp", Protocol::Udp),
 ];
 
 const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
@@ -57,7 +58,11 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
     let usual = usual_limits(protocol);
     let limits = table.read("limits", |node| limits(node, usual)).unwrap_or(usual);
     let forwarded = table.read("forwarded", forwarded).unwrap_or_else(default_forwarded);
-    let proxy_protocol = table.read("proxy-protocol", proxy_protocol).flatten();
+    let proxy_node = table.get("proxy-protocol");
+    let proxy_protocol = proxy_node.as_ref().and_then(proxy_protocol).flatten();
+    if let (Protocol::Udp, Some(_), Some(node)) = (protocol, &proxy_protocol, proxy_node) {
+        node.key_fault("datagrams begin with no PROXY header", "leave out `proxy-protocol`");
+    }
     table.done();
     let name = named(node);
     let listener = Listener { name, address: address?, protocol, cluster, tls, limits, forwarded, proxy_protocol };
@@ -81,8 +86,11 @@ fn fits_tls(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) {
             "there is no certificate to end TLS with",
             "add `tls = { certificates = [..] }`, or let it pass with `protocol = \"tls-passthrough\"`",
         )),
-        (Protocol::Tcp | Protocol::TlsPassthrough, Some(tls)) => {
-            tls.key_fault("this protocol passes TLS on as it is", "leave out `tls`, or set `protocol = \"tls\"`");
+        (Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp, Some(tls)) => {
+            tls.key_fault(
+                "this protocol passes on what comes as it is",
+                "leave out `tls`, or set `protocol = \"tls\"`",
+            );
         }
         _ => {}
     }
@@ -91,6 +99,7 @@ fn fits_tls(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) {
 fn usual_limits(protocol: Protocol) -> Limits {
     match protocol {
         Protocol::Http => DEFAULT_LIMITS,
+        Protocol::Udp => Limits { idle_timeout: Duration::from_secs(60), ..DEFAULT_LIMITS },
         _ => Limits { idle_timeout: Duration::from_secs(600), ..DEFAULT_LIMITS },
     }
 }
@@ -184,15 +193,30 @@ fn default_forwarded() -> Forwarded {
     Forwarded { mode: ForwardedMode::Replace, headers, trusted: Vec::new() }
 }
 
-/// Two of them on one address cannot both be bound; port 0 is another each time.
+/// What a UDP listener leads to has to be told of clients in the version that knows UDP.
+pub(super) fn introductions_fit(listeners: &[(Listener, Node<'_>)], clusters: &[Cluster]) {
+    for (listener, node) in listeners.iter().filter(|(listener, _)| listener.protocol == Protocol::Udp) {
+        let cluster = clusters.iter().find(|cluster| Some(&cluster.name) == listener.cluster.as_ref());
+        if let Some(cluster) = cluster
+            && cluster.send_proxy_protocol == Some(ProxyVersion::V1)
+        {
+            let problem =
+                format!("cluster `{}` wants version 1 of the PROXY protocol, which knows no UDP", cluster.name);
+            node.fault::<()>(problem, "write `send-proxy-protocol = \"v2\"`, or lead elsewhere");
+        }
+    }
+}
+
+/// Two of them on one address cannot both be bound, unless one is of datagrams; port 0 is another each
+/// time.
 pub(super) fn addresses_differ(listeners: &[(Listener, Node<'_>)], admin: Option<&(Admin, Node<'_>)>) {
-    let admin = admin.map(|(admin, node)| (admin.address, node));
-    let all = listeners.iter().map(|(listener, node)| (listener.address, node)).chain(admin);
-    let mut all: Vec<(SocketAddr, &Node<'_>)> = all.filter(|(address, _)| address.port() != 0).collect();
-    all.sort_by_key(|(address, node)| (*address, node.line()));
+    let admin = admin.map(|(admin, node)| (admin.address, false, node));
+    let all = listeners.iter().map(|(one, node)| (one.address, one.protocol == Protocol::Udp, node)).chain(admin);
+    let mut all: Vec<(SocketAddr, bool, &Node<'_>)> = all.filter(|(address, ..)| address.port() != 0).collect();
+    all.sort_by_key(|(address, datagrams, node)| (*address, *datagrams, node.line()));
     for pair in all.windows(2) {
-        if let [(first, taken), (second, node)] = pair
-            && first == second
+        if let [(first, one, taken), (second, other, node)] = pair
+            && (first, one) == (second, other)
         {
             let problem = format!("the address {second} is already taken on line {}", taken.line());
             node.fault::<()>(problem, "choose another port");

@@ -14,7 +14,7 @@ fn read(text: &str) -> Config {
 const POSTGRES: &str = r#"
 [listeners.postgres]
 address = "127.0.0.1:5432"
-protocol = "tcp"                     # http (default) | tcp | tls | tls-passthrough
+protocol = "tcp"                     # http (default) | tcp | tls | tls-passthrough | udp
 cluster = "db"                       # or routes
 proxy-protocol = { accept = "required", trusted = ["127.0.0.0/8"] }   # required | optional | off
 
@@ -81,7 +81,7 @@ fn faults() {
             "\"1h\" }",
             "\"1h\" }\ntls = { certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }",
             "listeners.secure.tls",
-            "passes TLS on",
+            "passes on what comes",
         ),
         (
             ROUTED,
@@ -98,6 +98,23 @@ fn faults() {
         let fault = faults.iter().find(|fault| fault.key == key).unwrap_or_else(|| panic!("{key}\n{faults}"));
         assert!(fault.problem.contains(problem) && fault.remedy.is_some(), "{fault}");
     }
+}
+
+#[test]
+fn datagrams() {
+    let udp = POSTGRES.replace("\"tcp\"", "\"udp\"");
+    let faults = Folder::new().parse(&udp).unwrap_err();
+    assert!(faults.len() == 1 && faults.0[0].key == "listeners.postgres.proxy-protocol", "{faults}");
+    let plain = udp.replace("proxy-protocol = {", "# ");
+    let config = read(&plain);
+    assert_eq!(config.listeners[0].limits.idle_timeout, Duration::from_secs(60));
+    let faults = Folder::new().parse(&plain.replace("\"v2\"", "\"v1\"")).unwrap_err();
+    assert!(faults.len() == 1 && faults.0[0].problem.contains("knows no UDP"), "{faults}");
+    let both = plain.replace(
+        "[clusters",
+        "[listeners.other]\naddress = \"127.0.0.1:5432\"\nprotocol = \"tcp\"\ncluster = \"db\"\n[clusters",
+    );
+    assert_eq!(read(&both).listeners.len(), 2, "an address may have both");
 }
 
 #[test]

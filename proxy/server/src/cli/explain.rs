@@ -63,6 +63,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
         (Protocol::Http, None) => "http/1.1 and h2c".to_owned(),
         (Protocol::Tls, Some(tls)) => format!("anything over TLS, {}", certificates(tls)),
         (Protocol::TlsPassthrough, _) => "TLS that passes as it is".to_owned(),
+        (Protocol::Udp, _) => "anything over UDP".to_owned(),
         _ => "anything over TCP".to_owned(),
     };
     let leads = listener.cluster.as_ref().map(|cluster| format!(", to cluster {cluster}")).unwrap_or_default();

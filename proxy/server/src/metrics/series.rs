@@ -291,6 +291,7 @@ pub struct ListenerMetrics {
 struct ListenerBlock {
     accepted: AtomicU64,
     refused: AtomicU64,
+    dropped: AtomicU64,
     open: AtomicI64,
 }
 
@@ -325,6 +326,17 @@ impl ListenerMetrics {
         if let Some(block) = self.blocks.get(worker) {
             bump(&block.refused, 1);
         }
+    }
+
+    /// Counts datagrams that are lost here. To be called by the worker of this number only.
+    pub fn drop_datagrams(&self, worker: usize, number: u64) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(&block.dropped, number);
+        }
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        sum(&self.blocks, |block| &block.dropped)
     }
 
     pub(super) fn accepted(&self) -> u64 {
