@@ -127,6 +127,21 @@ async fn a_cluster_that_hangs_is_not_felt_and_holds_few() {
 }
 
 #[tokio::test]
+async fn endpoints_get_no_more_copies_than_they_take_requests() {
+    let (endpoint, shadow) = (Endpoint::start("one").await, Endpoint::start("shadow").await);
+    let weir = weir(&endpoint, shadow.address, "", "limits = { endpoint-requests = 1 }").await;
+    endpoint.open();
+    let mut client = Client::http1(weir.web()).await;
+    assert_eq!(client.get("/late").await.text(), "late");
+    until("the copy to be under way", || shadow.requests() == 1).await;
+    assert_eq!(client.get("/late").await.text(), "late");
+    counted(&weir, "busy", 1.0).await;
+    shadow.open();
+    counted(&weir, "2xx", 1.0).await;
+    assert_eq!(shadow.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_slow_answer_gives_up_after_the_clusters_timeout() {
     let (endpoint, silent) = (Endpoint::start("one").await, watch::Sender::new(()));
     let shadow = RawEndpoint::start(move |mut raw: Raw, _| {

@@ -123,7 +123,7 @@ impl Copy {
         tokio::task::spawn_local(async move {
             let patience = self.upstream.cluster.config().response_timeout;
             match tokio::time::timeout(patience, self.deliver()).await {
-                Ok(Ok(status)) => self.place.result = Mirrored::Answered(status.as_u16()),
+                Ok(Ok(result)) => self.place.result = result,
                 Ok(Err(error)) => self.say(&error),
                 Err(_) => self.say(&"timed out"),
             }
@@ -134,8 +134,9 @@ impl Copy {
         tracing::debug!(cluster = &**self.upstream.cluster.name(), %error, "a copy of a request came to nothing");
     }
 
-    /// To an endpoint, and the response to nobody; once more where a kept connection was closed.
-    async fn deliver(&self) -> Result<StatusCode, ConnectionError> {
+    /// To an endpoint that has room, and the response to nobody; once more where a kept connection was
+    /// closed.
+    async fn deliver(&self) -> Result<Mirrored, ConnectionError> {
         let cluster = &self.upstream.cluster;
         let endpoint = {
             let candidates = cluster.candidates();
@@ -143,14 +144,14 @@ impl Copy {
             index.and_then(|index| candidates.get(index).cloned())
         };
         let endpoint = endpoint.ok_or(ConnectionError::NoResponse)?;
-        let _in_flight = endpoint.begin();
+        let Ok(admitted) = cluster.admit(endpoint, false) else { return Ok(Mirrored::Busy) };
         let (pools, mut fresh) = (self.own.as_ref().unwrap_or(&self.worker.pools), false);
         loop {
-            let mut lease = pools.acquire(&self.upstream.connector, &endpoint, fresh).await?;
+            let mut lease = pools.acquire(&self.upstream.connector, &admitted, fresh).await?;
             match self.exchange(&mut lease).await {
                 Ok(status) => {
-                    pools.release(&self.upstream.connector, &endpoint, lease.stream);
-                    return Ok(status);
+                    pools.release(&self.upstream.connector, &admitted, lease.stream);
+                    return Ok(Mirrored::Answered(status.as_u16()));
                 }
                 Err(error) if lease.reused && error.is_closed() => fresh = true,
                 Err(error) => {

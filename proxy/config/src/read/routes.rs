@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{Names, WAIT, text};
 use crate::{
-    model::{Action, Route},
+    model::{Action, Mirror, Route},
     node::{Node, Table},
     read::{
         actions::{action, warn_of_loop},
@@ -43,12 +43,25 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     table.done();
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
-    if let (Action::Respond(_) | Action::Redirect(_), true, Some(node)) = (&action, plugins.is_none(), mirror_node) {
-        node.key_warn("the route forwards nothing that could be mirrored", "leave out `mirror`");
+    if let (Some(node), Some(mirror)) = (mirror_node, &mirror) {
+        warn_of_mirror(&action, plugins.is_some(), mirror, &node);
     }
     let plugins = plugins.unwrap_or_default();
     let checked = checked?;
     Some((Route { name: checked, matcher, plugins, action, edits, mirror, timeout, attempt_timeout, retries }, name))
+}
+
+/// Notes copies that are never made, or go where the request itself goes.
+fn warn_of_mirror(action: &Action, has_plugins: bool, mirror: &Mirror, node: &Node<'_>) {
+    match action {
+        Action::Respond(_) | Action::Redirect(_) if !has_plugins => {
+            node.key_warn("the route forwards nothing that could be mirrored", "leave out `mirror`");
+        }
+        Action::Cluster(name) if *name == mirror.cluster => {
+            node.key_warn("copies go to the cluster that answers the requests", "name another cluster");
+        }
+        _ => {}
+    }
 }
 
 /// A name that no earlier route has.

@@ -212,5 +212,6 @@ fn loops_and_idle_keys_are_told() {
     assert_eq!(told(&redirect("")), 1);
     assert_eq!(warnings("respond = {}\nmirror = { cluster = \"shadow\" }").len(), 1);
     assert_eq!(warnings("cluster = \"stable\"\nrewrite = {}").len(), 1);
+    assert_eq!(warnings("cluster = \"stable\"\nmirror = { cluster = \"stable\" }").len(), 1);
     assert!(warnings("cluster = \"stable\"\nmirror = { cluster = \"shadow\" }").is_empty());
 }

@@ -14,7 +14,7 @@ pub enum Mirrored {
     Answered(u16),
     /// The copy was sent, or was to be, and was not answered.
     Failed,
-    /// Too many copies were under way.
+    /// Too many copies were under way, or too many requests at the endpoint.
     Busy,
     /// The body is larger than copies may have.
     TooLarge,
