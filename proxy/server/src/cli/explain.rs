@@ -139,11 +139,11 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
         (false, Some(_)) => "http/1.1 over TLS, certificates not verified",
         (true, Some(_)) => "h2 over TLS, certificates not verified",
     };
-    let mut lines = vec![format!(
-        "{}: {}; {protocol}",
-        count(cluster.endpoints.len(), "endpoint"),
-        of_endpoints(&cluster.endpoints)
-    )];
+    let listed = match cluster.endpoints.len() {
+        0 => "no endpoint listed".to_owned(),
+        number => format!("{}: {}", count(number, "endpoint"), of_endpoints(&cluster.endpoints)),
+    };
+    let mut lines = vec![format!("{listed}; {protocol}")];
     lines.extend(cluster.send_proxy_protocol.map(|version| match version {
         ProxyVersion::V1 => "connections begin with a PROXY header, version 1".to_owned(),
         ProxyVersion::V2 => "connections begin with a PROXY header, version 2".to_owned(),

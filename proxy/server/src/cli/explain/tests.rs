@@ -214,6 +214,15 @@ Admin
 }
 
 #[test]
+fn where_endpoints_are_found_is_told() {
+    let told = |discover| of_cluster(&Cluster { discover: Some(discover), ..cluster("found", Vec::new()) });
+    let lines = told(Discover::Dns { name: "api.internal".into(), port: 80 });
+    assert_eq!(lines[..2], ["no endpoint listed; http/1.1", "discovers: the addresses of api.internal, at port 80"]);
+    assert_eq!(told(Discover::Srv("_http._tcp.a".into()))[1], "discovers: the services _http._tcp.a");
+    assert_eq!(told(Discover::File("/e.json".into()))[1], "discovers: what /e.json lists");
+}
+
+#[test]
 fn who_stands_in_for_whom_is_told_where_it_matters() {
     let backup = Endpoint { backup: true, zone: Some("west".into()), ..endpoint(1) };
     let layered = Cluster {
