@@ -1,10 +1,10 @@
 //! Which endpoint a request goes to, by each algorithm, between real endpoints.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{cell::Cell, collections::BTreeMap, net::SocketAddr};
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, Reply, Reserved, Setup, Weir, empty, request, until};
+use super::harness::{Client, Endpoint, RawEndpoint, Reply, Reserved, Setup, Weir, empty, eventually, request, until};
 
 const BY_USER: &str = r#"balance = { hash = { header = "x-user" } }"#;
 const USERS: usize = 24;
@@ -176,4 +176,70 @@ fn the_check_says_how_requests_are_spread() {
     let checked = Setup::new(&format!("{text}{BY_USER}\n")).check();
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("balance: by header x-user on a ketama ring; without it random"), "{said}");
+}
+
+const BUSY: &str = "HTTP/1.1 200 OK\r\nEndpoint-Load-Metrics: TEXT cpu_utilization=0.8, rps_fractional=100\r\n\
+                    Content-Length: 4\r\n\r\nbusy";
+const QUIET: &str = "HTTP/1.1 200 OK\r\nEndpoint-Load-Metrics: JSON {\"cpu_utilization\":0.2,\"rpsFractional\":100}\r\n\
+                     Content-Length: 5\r\n\r\nquiet";
+const WRONG: &str =
+    "HTTP/1.1 200 OK\r\nEndpoint-Load-Metrics: TEXT cpu_utilization=much\r\nContent-Length: 2\r\n\r\nok";
+
+/// The percents of the weights of these endpoints.
+async fn percents(weir: &Weir, endpoints: [&RawEndpoint; 2]) -> [u64; 2] {
+    let mut percents = [0; 2];
+    for (percent, endpoint) in percents.iter_mut().zip(endpoints) {
+        *percent = weir.endpoint("web", endpoint.address).await["weight_percent"].as_u64().unwrap();
+    }
+    percents
+}
+
+#[tokio::test]
+async fn load_reports_move_requests_to_the_quiet_endpoint() {
+    let (busy, quiet) = (RawEndpoint::answering(BUSY).await, RawEndpoint::answering(QUIET).await);
+    let weir = Weir::before_with(&[busy.address, quiet.address], "load-reports = {}").await;
+    let mut client = Client::http1(weir.web()).await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.header("endpoint-load-metrics"), "", "not the client's business");
+    }
+    assert_eq!(percents(&weir, [&busy, &quiet]).await, [100, 100]);
+    let asked = Cell::new(4_u32);
+    eventually("weights to follow the reports", || async {
+        for _ in 0..4 {
+            ask(&weir, "/", None).await;
+            asked.set(asked.get() + 1);
+        }
+        (percents(&weir, [&busy, &quiet]).await == [40, 160]).then_some(())
+    })
+    .await;
+    let mut met = 0;
+    for _ in 0..100 {
+        met += usize::from(client.get("/").await.text() == "quiet");
+    }
+    assert!((76..=84).contains(&met), "{met} of 100 where 80 are due");
+    assert_eq!(
+        weir.metric(r#"weir_load_reports_total{cluster="web",result="used"}"#).await,
+        f64::from(asked.get() + 100)
+    );
+}
+
+#[tokio::test]
+async fn reports_may_be_kept_and_are_only_read_where_asked_for() {
+    let quiet = RawEndpoint::answering(QUIET).await;
+    let told = r#"JSON {"cpu_utilization":0.2,"rpsFractional":100}"#;
+    let weir = Weir::before_with(&[quiet.address], "load-reports = { keep = true }").await;
+    assert_eq!(Client::http1(weir.web()).await.get("/").await.header("endpoint-load-metrics"), told);
+    assert_eq!(weir.metric(r#"weir_load_reports_total{cluster="web",result="used"}"#).await, 1.0);
+    let weir = Weir::before(&[quiet.address]).await;
+    assert_eq!(Client::http1(weir.web()).await.get("/").await.header("endpoint-load-metrics"), told);
+    assert!(!weir.metrics().await.contains("weir_load_reports_total{"));
+}
+
+#[tokio::test]
+async fn a_report_that_is_none_is_counted_and_harms_nothing() {
+    let wrong = RawEndpoint::answering(WRONG).await;
+    let weir = Weir::before_with(&[wrong.address], "load-reports = {}").await;
+    let reply = Client::http1(weir.web()).await.get("/").await;
+    assert_eq!((reply.text(), reply.header("endpoint-load-metrics")), ("ok", ""));
+    assert_eq!(weir.metric(r#"weir_load_reports_total{cluster="web",result="unusable"}"#).await, 1.0);
 }

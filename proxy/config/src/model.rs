@@ -275,6 +275,8 @@ pub struct Cluster {
     pub discover: Option<Discover>,
     /// Which endpoint a request goes to. Default round-robin.
     pub balance: Balance,
+    /// What endpoints say of their load changes their weights; none listens.
+    pub load_reports: Option<LoadReports>,
     /// What keeps a session on its endpoint.
     pub affinity: Option<Affinity>,
     /// Active health check; none takes every endpoint for healthy.

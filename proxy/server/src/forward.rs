@@ -18,7 +18,7 @@ use http::{
 };
 use weir_http1::Frame;
 use weir_upstream::{
-    Endpoint, Met,
+    Endpoint, Met, Unusable,
     connection::{ConnectionError, Lease, Outcome, Stream, Target},
 };
 
@@ -176,7 +176,7 @@ impl Attempt<'_> {
         }
         let patience = self.patience(answer_by.map(|by| by.saturating_duration_since(sent)), trace);
         let mut relay = Relay::new(down, &mut lease.stream, timer, patience, sent, replay);
-        let response = loop {
+        let mut response = loop {
             match relay.response().await {
                 Ok(head) if is_interim(&head) => relay.inform(&head),
                 Ok(head) => break head,
@@ -193,6 +193,9 @@ impl Attempt<'_> {
         self.upstream.cluster.observe(self.endpoint, trace.split.first_byte, now);
         let met = Met::Status(response.status.as_u16());
         self.upstream.cluster.meet(self.endpoint, met, Some(trace.split.first_byte));
+        if let Some(report) = self.upstream.cluster.hear(self.endpoint, &mut response.headers) {
+            self.count_report(report, trace);
+        }
         if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
@@ -203,6 +206,17 @@ impl Attempt<'_> {
             Err(_) => lease.stream.abort(),
         }
         done.map_err(Failed::Finally)
+    }
+
+    fn count_report(&self, report: Result<(), Unusable>, trace: &Trace) {
+        let worker = self.decision.worker;
+        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
+            figures.load_report(worker.index(), report.is_ok());
+        }
+        if let Err(error) = report {
+            let (cluster, endpoint) = (&**self.upstream.cluster.name(), self.endpoint.name());
+            tracing::debug!(cluster, endpoint, %error, "load report passed over");
+        }
     }
 
     async fn connect(&self, answer_by: Option<Instant>, trace: &mut Trace) -> Result<Lease, ProxyError> {

@@ -336,6 +336,13 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
             text.sample("weir_retries_total", &labels, cluster.total(Count::Retry(why)));
         }
     }
+    text.family("weir_load_reports_total", "counter", "Load reports of endpoints: used, or passed over as unusable.");
+    for cluster in clusters.iter().filter(|cluster| cluster.has_load_reports()) {
+        for (result, count) in [("used", Count::Report), ("unusable", Count::UnusableReport)] {
+            let labels = [("cluster", cluster.name()), ("result", result)];
+            text.sample("weir_load_reports_total", &labels, cluster.total(count));
+        }
+    }
     text.family(
         "weir_affinity_total",
         "counter",

@@ -20,6 +20,7 @@ fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Clus
         endpoints: (0..len).map(endpoint).collect(),
         discover: None,
         balance: balance.clone(),
+        load_reports: None,
         affinity: None,
         health: None,
         agent: None,

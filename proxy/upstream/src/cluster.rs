@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use http::HeaderMap;
 use tokio::sync::watch;
 use weir_config::{Balance, Initial};
 
@@ -22,6 +23,10 @@ use crate::{
     candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
     figures::CheckFigures,
+    load_report::{
+        HEADER, LoadReport, Unusable,
+        weights::{LoadWeights, Sample},
+    },
     outlier::{EjectionFigures, Met, Outliers, Reason},
     retry::RetryBudget,
     room::Room,
@@ -46,6 +51,8 @@ pub struct Cluster {
     candidates: ArcSwap<Candidates>,
     /// Where the balance is a hash.
     hashing: Option<Arc<Hashing>>,
+    /// Where weights follow load reports.
+    load_weights: Option<Mutex<LoadWeights>>,
     affinity: Option<Arc<Affinity>>,
     retry_budget: RetryBudget,
     check_figures: Arc<CheckFigures>,
@@ -77,6 +84,11 @@ impl Cluster {
             wanted.extend(before.staying());
         }
         let members = before.listed(&wanted, rules, now);
+        if config.load_reports.is_none() {
+            for endpoint in members.iter().filter(|endpoint| endpoint.standing().load_percent() != 100) {
+                endpoint.change(now, |standing| standing.load(100));
+            }
+        }
         for endpoint in members.iter() {
             admission::limit(config, endpoint);
         }
@@ -90,6 +102,7 @@ impl Cluster {
                 }
                 _ => None,
             },
+            load_weights: load_weights(config, previous),
             members: ArcSwap::from_pointee(members),
             roster: Mutex::new(roster),
             membership: watch::Sender::default(),
@@ -164,6 +177,15 @@ impl Cluster {
             let now = Instant::now();
             endpoint.raise_peak(now - began, now, decay);
         }
+    }
+
+    /// Take an endpoint's load report out of a response's fields, where the cluster goes by such reports.
+    /// None where there is none.
+    pub fn hear(&self, endpoint: &Endpoint, headers: &mut HeaderMap) -> Option<Result<(), Unusable>> {
+        let config = self.config.load_reports.as_ref()?;
+        let value = if config.keep { headers.get(HEADER).cloned() } else { headers.remove(HEADER) }?;
+        let report = LoadReport::parse(value.as_bytes(), config.metric.as_deref());
+        Some(report.map(|report| endpoint.hear(report)))
     }
 
     /// Take note of what a request met on an endpoint, with the time to the response's head where there
@@ -277,11 +299,6 @@ impl Cluster {
         self.say(endpoint, Standing::restore);
     }
 
-    /// Percent of the weight that an endpoint's load reports allow.
-    pub fn set_load_percent(&self, endpoint: &Endpoint, percent: u32) {
-        self.say(endpoint, |standing| standing.load(percent));
-    }
-
     /// Discovery's answer in the place of its former one. Newcomers begin, with a slow start where there is
     /// one; those not listed any more drain and are then forgotten.
     pub fn found(&self, endpoints: Vec<weir_config::Endpoint>) {
@@ -342,6 +359,7 @@ impl Cluster {
         for endpoint in members.iter().filter(|endpoint| endpoint.standing().status().is_passing) {
             changed |= self.settle(endpoint, now, |_| {});
         }
+        changed |= self.weigh(&members, now);
         if changed {
             self.publish();
         }
@@ -352,6 +370,22 @@ impl Cluster {
             self.take_up(members.without_gone(now));
             self.log_changes(&members, &members.states());
         }
+    }
+
+    /// Let weights follow load reports, where they do. Says whether any has changed.
+    fn weigh(&self, members: &Members, now: Moment) -> bool {
+        let Some(weights) = &self.load_weights else { return false };
+        let mut weights = weights.lock().unwrap_or_else(PoisonError::into_inner);
+        if !weights.is_due(now.instant) {
+            return false;
+        }
+        let samples: Vec<Sample> = members.iter().map(|endpoint| sample(endpoint)).collect();
+        let mut changed = false;
+        for (id, percent) in weights.look(&samples, now.instant) {
+            let endpoint = members.find(id);
+            changed |= endpoint.is_some_and(|endpoint| self.settle(endpoint, now, |standing| standing.load(percent)));
+        }
+        changed
     }
 
     /// Whoever calls this holds the roster.
@@ -446,6 +480,27 @@ fn candidates(members: &Members, config: &weir_config::Cluster) -> Candidates {
 fn affinity(config: &weir_config::Cluster, previous: Option<&Cluster>) -> Option<Arc<Affinity>> {
     let before = previous.and_then(|previous| previous.config.affinity.as_ref().zip(previous.affinity.as_ref()));
     Some(Affinity::build(Owner::Cluster(&config.name), config.affinity.as_ref()?, before))
+}
+
+fn load_weights(config: &weir_config::Cluster, previous: Option<&Cluster>) -> Option<Mutex<LoadWeights>> {
+    let expire = config.load_reports.as_ref()?.expire;
+    let former = previous.and_then(|previous| previous.load_weights.as_ref());
+    Some(Mutex::new(match former {
+        Some(former) => former.lock().unwrap_or_else(PoisonError::into_inner).succeed(expire),
+        None => LoadWeights::new(expire),
+    }))
+}
+
+fn sample(endpoint: &Endpoint) -> Sample {
+    let (report, count) = endpoint.report();
+    Sample {
+        id: endpoint.id(),
+        weight: endpoint.config().weight,
+        percent: endpoint.standing().load_percent(),
+        count,
+        utilization: report.utilization(),
+        rate: report.rate(),
+    }
 }
 
 fn rules(config: &weir_config::Cluster) -> Rules {

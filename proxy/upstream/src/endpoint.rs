@@ -20,6 +20,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::{
+    load_report::{LastReport, LoadReport},
     outlier::Record,
     peak::Peak,
     room::count_below,
@@ -37,6 +38,7 @@ pub(crate) struct Load {
     in_flight: AtomicU32,
     latency: AtomicU32,
     peak: Peak,
+    report: LastReport,
 }
 
 /// The last active check of an endpoint, or question to its agent, whether or not it settled anything.
@@ -201,6 +203,16 @@ impl Endpoint {
             before => smooth(before, sample),
         };
         self.load.latency.store(smoothed, Relaxed);
+    }
+
+    /// What it says of its load; the last word counts.
+    pub(crate) fn hear(&self, report: LoadReport) {
+        self.load.report.put(report);
+    }
+
+    /// What it last said, and how often it has said something.
+    pub(crate) fn report(&self) -> (LoadReport, u32) {
+        self.load.report.look()
     }
 
     /// Take a response's time into the latency that balancing by time goes by.

@@ -17,6 +17,7 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         endpoints: endpoints.collect(),
         discover: None,
         balance: Balance::RoundRobin,
+        load_reports: None,
         affinity: None,
         health: None,
         agent: None,

@@ -9,6 +9,7 @@
 //! Modules are listed ground floor first; each imports only from those above it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod load_report;
 mod peak;
 mod rng;
 mod room;
@@ -53,6 +54,7 @@ pub use candidates::{Candidates, Serving};
 pub use cluster::{Admission, Cluster, Discovery, Full, Members, Origin};
 pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
 pub use figures::CheckFigures;
+pub use load_report::Unusable;
 pub use outlier::{EjectionFigures, Met, Reason};
 pub use retry::RetryBudget;
 pub use rng::Rng;

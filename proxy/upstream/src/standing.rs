@@ -239,6 +239,11 @@ impl Standing {
         self.weight
     }
 
+    /// Percent of the weight that load reports allow.
+    pub(crate) fn load_percent(&self) -> u32 {
+        self.load_percent
+    }
+
     /// Whether it is no longer listed, and since when it may be forgotten.
     pub(crate) fn leaving(&self) -> Option<Instant> {
         self.leaving

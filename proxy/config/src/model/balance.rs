@@ -74,3 +74,15 @@ pub enum HashAlgorithm {
     /// A table of 65,537 slots (Eisenbud et al. 2016).
     Maglev,
 }
+
+/// `load-reports`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadReports {
+    /// The utilisation that counts, by its name in reports; none is that of the application, or else that
+    /// of the processor.
+    pub metric: Option<String>,
+    /// How long a weight lasts without further reports. Default 3 min.
+    pub expire: Duration,
+    /// Give the header to clients too. Default false.
+    pub keep: bool,
+}

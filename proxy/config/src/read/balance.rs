@@ -1,20 +1,24 @@
-//! `balance` of a cluster.
+//! `balance` and `load-reports` of a cluster.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     Names,
     affinity::{cookie_name, header_name, parameter},
+    text,
 };
 use crate::{
-    model::{Balance, Choices, Hash, HashAlgorithm, HashKey},
+    model::{Balance, Choices, Hash, HashAlgorithm, HashKey, LoadReports},
     node::Node,
     read::bindings::{beside, one_of},
+    syntax::Wrong,
 };
 
 const DECAY: Duration = Duration::from_secs(10);
 const DECAYS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
 const MAX_REQUESTS: u32 = 100;
+const EXPIRE: Duration = Duration::from_secs(180);
+const EXPIRES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 const RING: HashAlgorithm = HashAlgorithm::Ring;
 
 /// A word, and what it means.
@@ -107,4 +111,29 @@ fn key(node: &Node<'_>) -> Option<HashKey> {
     let cookie = cookie.as_ref().and_then(cookie_name).map(HashKey::Cookie);
     let query = query.as_ref().and_then(parameter).map(HashKey::Query);
     header.or(cookie).or(query)
+}
+
+pub(super) fn load_reports(node: &Node<'_>) -> Option<LoadReports> {
+    let table = node.table("`{ metric = \"cpu_utilization\" }`")?;
+    let metric = table.read("metric", |node| text(node, "`\"cpu_utilization\"`", metric));
+    let expire = table.read("expire", |node| node.duration(EXPIRES)).unwrap_or(EXPIRE);
+    let keep = table.read("keep", Node::boolean).unwrap_or(false);
+    table.done();
+    Some(LoadReports { metric, expire, keep })
+}
+
+/// A figure of a report, or one of those that applications name themselves.
+fn metric(name: &str) -> Result<(), Wrong> {
+    let is_known = ["application_utilization", "cpu_utilization", "mem_utilization"].contains(&name);
+    let own =
+        name.split_once('.').filter(|(map, key)| ["named_metrics", "utilization"].contains(map) && !key.is_empty());
+    match is_known || own.is_some() {
+        true => Ok(()),
+        false => Err((
+            format!("`{name}` is not a utilisation"),
+            "write `application_utilization`, `cpu_utilization`, `mem_utilization`, or one of your own as in \
+             `named_metrics.queue`"
+                .to_owned(),
+        )),
+    }
 }

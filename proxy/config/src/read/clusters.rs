@@ -8,8 +8,15 @@ use std::{
 };
 
 use super::{
-    Names, WAIT, affinity::affinity, balance::balance, checked, checks::Protocol, count, discover::discover,
-    health::health, named, zone,
+    Names, WAIT,
+    affinity::affinity,
+    balance::{balance, load_reports},
+    checked,
+    checks::Protocol,
+    count,
+    discover::discover,
+    health::health,
+    named, zone,
 };
 use crate::{
     model::{Balance, Cluster, Endpoint, OutlierDetection, ProxyVersion, UpstreamTls},
@@ -50,6 +57,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         endpoints: endpoints.unwrap_or_default(),
         discover: found.as_ref().and_then(discover),
         balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
+        load_reports: table.read("load-reports", load_reports),
         affinity: table.read("affinity", |node| affinity(node, names)),
         health,
         agent: table.read("agent", agent),
@@ -82,8 +90,11 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
     Some(cluster)
 }
 
-/// What makes a cluster slower or rougher than it need be.
+/// What makes a cluster slower or rougher than it need be, or has no effect.
 fn habits(table: &Table<'_>, cluster: &Cluster) {
+    if let (Balance::First { .. }, Some(node)) = (&cluster.balance, table.get("load-reports")) {
+        node.key_warn("load reports change weights, and `first` does not go by weight", "leave out `load-reports`");
+    }
     if let (true, Some(node)) = (cluster.drain.is_zero(), table.get("drain")) {
         node.warn(
             "there is no drain: an endpoint that leaves loses its sessions at once",

@@ -151,3 +151,17 @@ enum Algorithm {
     Ring,
     Maglev,
 }
+
+/// What endpoints say of their load.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct LoadReports {
+    /// The utilisation that counts; without it that of the application, or else that of the processor.
+    metric: Option<String>,
+    /// How long a weight lasts without further reports.
+    #[schemars(extend("default" = "3m"))]
+    expire: Option<Duration>,
+    /// Give the header to clients too.
+    #[schemars(extend("default" = false))]
+    keep: Option<bool>,
+}

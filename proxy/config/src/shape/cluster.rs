@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use super::{
     affinity::Affinity,
     attempts::{Queue, Retries, RetryBudget, UpstreamLimits},
-    balance::Balance,
+    balance::{Balance, LoadReports},
     health::Health,
     outlier::{Agent, Outliers},
     scalar::{Address, Duration},
@@ -25,6 +25,8 @@ pub(super) struct Cluster {
     /// Which endpoint a request goes to.
     #[schemars(extend("default" = "round-robin"))]
     balance: Option<Balance>,
+    /// What endpoints say of their load changes their weights; without it nothing does.
+    load_reports: Option<LoadReports>,
     /// What keeps a session on its endpoint; without it nothing does.
     affinity: Option<Affinity>,
     /// Active health check; without it every endpoint counts as healthy.

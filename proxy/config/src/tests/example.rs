@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, HostMatch, Initial, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost, OutlierDetection,
-    PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck, UpstreamLimits, load,
+    Health, HealthKind, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost,
+    OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck, UpstreamLimits, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -164,6 +164,19 @@ fn sessions_are_known_in_several_ways() {
 
 fn hash(key: HashKey, algorithm: HashAlgorithm, balance_factor: Option<u32>) -> Balance {
     Balance::Hash(Hash { key, algorithm, balance_factor })
+}
+
+#[test]
+fn load_reports_may_be_as_they_are_by_default() {
+    let folder = Folder::new();
+    let read = |reports: &str| {
+        let text = format!("{EXAMPLE}load-reports = {reports}\n");
+        folder.parse(&text).unwrap().config.clusters[1].load_reports.clone().unwrap()
+    };
+    let plain = LoadReports { metric: None, expire: Duration::from_secs(180), keep: false };
+    assert_eq!(read("{}"), plain);
+    let own = LoadReports { metric: Some("named_metrics.queue".into()), expire: Duration::from_secs(10), keep: true };
+    assert_eq!(read("{ metric = \"named_metrics.queue\", expire = \"10s\", keep = true }"), own);
 }
 
 #[test]

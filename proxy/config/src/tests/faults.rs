@@ -278,6 +278,17 @@ fn affinity() {
 }
 
 #[test]
+fn load_reports() {
+    let even = "balance = \"round-robin\"";
+    let metric = "clusters.web.load-reports.metric";
+    each(&[
+        (even, "load-reports = { metric = \"cpu\" }", metric, "not a utilisation", "`cpu_utilization`"),
+        (even, "load-reports = { metric = \"named_metrics.\" }", metric, "not a utilisation", "`named_metrics.queue`"),
+        (even, "load-reports = { expire = \"1ms\" }", "clusters.web.load-reports.expire", "range", "1s to 1d"),
+    ]);
+}
+
+#[test]
 fn balance() {
     let even = "\"round-robin\"";
     let key = "clusters.web.balance";

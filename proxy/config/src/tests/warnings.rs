@@ -147,3 +147,9 @@ fn certificates_for_addresses_that_are_found() {
     let named = EXAMPLE.replace("balance = \"round-robin\"", &found.replace("{}", "{ sni = \"api.internal\" }"));
     assert!(warnings(&named).is_empty());
 }
+
+#[test]
+fn load_reports_of_a_cluster_that_does_not_go_by_weight() {
+    let fault = only("balance = \"round-robin\"", "balance = \"first\"\nload-reports = {}");
+    assert_eq!(fault.key, "clusters.web.load-reports");
+}

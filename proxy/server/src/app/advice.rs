@@ -12,7 +12,7 @@ pub(super) fn of(cluster: &Cluster) -> Vec<String> {
         cluster.config().balance,
         Balance::LeastTime { .. } | Balance::LeastRequest(_) | Balance::First { .. } | Balance::Plugin(_)
     );
-    if follows_time {
+    if follows_time || cluster.config().load_reports.is_some() {
         return Vec::new();
     }
     let endpoints = cluster.endpoints();

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
     Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
-    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, MarkCookie,
-    MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Protocol, ProxyProtocol,
-    ProxyVersion, RequestKey, ResponseKey, Route,
+    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, LoadReports,
+    MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Protocol,
+    ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route,
 };
 
 use super::check::count;
@@ -150,6 +150,7 @@ fn of_cluster(cluster: &Cluster) -> Vec<String> {
     }));
     lines.extend(cluster.discover.as_ref().map(of_discover));
     lines.push(format!("balance: {}", of_balance(&cluster.balance)));
+    lines.extend(cluster.load_reports.as_ref().map(of_load_reports));
     lines.extend(of_levels(cluster));
     lines.extend(cluster.affinity.as_ref().map(of_affinity));
     lines.push(cluster.health.as_ref().map_or("health: not checked".to_owned(), of_health));
@@ -224,6 +225,11 @@ fn of_balance(balance: &Balance) -> String {
         Balance::Hash(hash) => of_hash(hash),
         Balance::Plugin(binding) => format!("{}, else round robin", of_binding(binding)),
     }
+}
+
+fn of_load_reports(reports: &LoadReports) -> String {
+    let metric = reports.metric.as_deref().unwrap_or("application_utilization, else cpu_utilization");
+    format!("weights follow load reports: {metric}; as configured {} after the last", time(reports.expire))
 }
 
 fn of_hash(hash: &Hash) -> String {

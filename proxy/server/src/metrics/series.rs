@@ -143,6 +143,8 @@ struct ClusterBlock {
     misses: AtomicU64,
     moves: AtomicU64,
     losses: AtomicU64,
+    reports: AtomicU64,
+    unusable_reports: AtomicU64,
 }
 
 /// What is counted for a cluster.
@@ -160,6 +162,8 @@ pub(super) enum Count {
     Miss,
     Moved,
     Lost,
+    Report,
+    UnusableReport,
 }
 
 impl From<Affinity> for Count {
@@ -193,6 +197,8 @@ impl ClusterBlock {
             Count::Miss => &self.misses,
             Count::Moved => &self.moves,
             Count::Lost => &self.losses,
+            Count::Report => &self.reports,
+            Count::UnusableReport => &self.unusable_reports,
         }
     }
 }
@@ -242,6 +248,11 @@ impl ClusterMetrics {
         self.count(worker, Count::QueueTimeout);
     }
 
+    /// An endpoint reported its load.
+    pub fn load_report(&self, worker: usize, usable: bool) {
+        self.count(worker, if usable { Count::Report } else { Count::UnusableReport });
+    }
+
     /// Affinity was asked.
     pub fn affinity(&self, worker: usize, result: Affinity) {
         self.count(worker, Count::from(result));
@@ -270,6 +281,10 @@ impl ClusterMetrics {
 
     pub(super) fn has_affinity(&self) -> bool {
         Affinity::ALL.iter().any(|result| self.total(Count::from(*result)) > 0)
+    }
+
+    pub(super) fn has_load_reports(&self) -> bool {
+        [Count::Report, Count::UnusableReport].iter().any(|count| self.total(*count) > 0)
     }
 
     pub(super) fn render_times(&self, text: &mut Text<'_>, name: &str) {

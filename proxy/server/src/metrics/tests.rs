@@ -142,6 +142,7 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     cluster.queue_timeout(0);
     cluster.queue_timeout(0);
     cluster.affinity(0, Affinity::Hit);
+    cluster.load_report(0, false);
     let page = page(&metrics, &none());
     let blue = ("cluster", "blue");
     assert_eq!(find(&page, "weir_upstream_connect_total", &[blue]), Some(2.0));
@@ -152,6 +153,7 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     assert_eq!(find(&page, "weir_queued_total", &[blue]), Some(1.0));
     assert_eq!(find(&page, "weir_queue_refused_total", &[blue, ("reason", "full")]), Some(1.0));
     assert_eq!(find(&page, "weir_queue_refused_total", &[blue, ("reason", "timeout")]), Some(2.0));
+    assert_eq!(find(&page, "weir_load_reports_total", &[blue, ("result", "unusable")]), Some(1.0));
     assert_eq!(find(&page, "weir_affinity_total", &[blue, ("result", "hit")]), Some(1.0));
     assert_eq!(find(&page, "weir_affinity_total", &[blue, ("result", "moved")]), Some(0.0));
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use weir_config::{Health, HealthKind, HttpCheck};
+use weir_config::{Health, HealthKind, HttpCheck, LoadReports};
 
 use super::*;
 use crate::fixture;
@@ -254,14 +254,15 @@ fn newcomers_warm_up_and_candidates_follow() {
 
 #[test]
 fn what_is_said_of_an_endpoint_survives_a_reload() {
-    let (config, now) = (fixture::cluster(&[1, 1, 1, 1]), Moment::now());
-    let first = Cluster::build(&config, None);
+    let reports = || Some(LoadReports { metric: None, expire: Duration::from_secs(60), keep: false });
+    let config = |weight| weir_config::Cluster { load_reports: reports(), ..fixture::cluster(&[weight; 4]) };
+    let (first, now) = (Cluster::build(&config(1), None), Moment::now());
     let endpoints = first.endpoints();
     first.order(&endpoints[0], Some(Order::Drain));
     first.order(&endpoints[1], Some(Order::Maintenance));
     first.eject(&endpoints[2], now.instant + Duration::from_secs(60), "failures");
-    first.set_load_percent(&endpoints[3], 50);
-    let second = Cluster::build(&fixture::cluster(&[2, 2, 2, 2]), Some(&first));
+    first.say(&endpoints[3], |standing| standing.load(50));
+    let second = Cluster::build(&config(2), Some(&first));
     let found: Vec<_> = second.endpoints().iter().map(|one| (one.state(), one.status().effective)).collect();
     use State::{Draining, Ejected, Healthy, Maintenance};
     assert_eq!(found, [(Draining, 200), (Maintenance, 200), (Ejected, 200), (Healthy, 100)]);
@@ -269,6 +270,26 @@ fn what_is_said_of_an_endpoint_survives_a_reload() {
     second.order(&second.endpoints()[1], None);
     assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9003"]);
     assert_eq!(second.candidates().weight(0), second.candidates().weight(1));
+}
+
+#[test]
+fn a_load_report_changes_a_weight_until_no_reports_are_asked_for() {
+    let mut config = fixture::cluster(&[1, 1]);
+    config.load_reports = Some(LoadReports { metric: None, expire: Duration::from_secs(60), keep: false });
+    let (first, now) = (Cluster::build(&config, None), Moment::now());
+    let weights = |cluster: &Cluster| [cluster.candidates().weight(0), cluster.candidates().weight(1)];
+    for seconds in 0..2 {
+        for (endpoint, value) in first.endpoints().iter().zip(["0.2", "0.6"]) {
+            let value = format!("TEXT cpu_utilization={value},rps_fractional=10");
+            let mut headers = HeaderMap::from_iter([(HEADER, value.parse().unwrap())]);
+            assert_eq!(first.hear(endpoint, &mut headers), Some(Ok(())));
+            assert!(headers.is_empty());
+        }
+        first.tick(after(now, seconds));
+    }
+    assert_eq!(weights(&first), [3, 1]);
+    config.load_reports = None;
+    assert_eq!(weights(&Cluster::build(&config, Some(&first))), [1, 1]);
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         endpoints,
         discover: None,
         balance: Balance::RoundRobin,
+        load_reports: None,
         affinity: None,
         health: None,
         agent: None,
@@ -299,4 +300,14 @@ fn every_balance_is_told_in_words() {
     ] {
         assert_eq!(of_balance(&balance), words);
     }
+}
+
+#[test]
+fn load_reports_in_words() {
+    let reports = |metric| LoadReports { metric, expire: Duration::from_secs(180), keep: false };
+    let plain =
+        "weights follow load reports: application_utilization, else cpu_utilization; as configured 3m after the last";
+    assert_eq!(of_load_reports(&reports(None)), plain);
+    let own = "weights follow load reports: named_metrics.queue; as configured 3m after the last";
+    assert_eq!(of_load_reports(&reports(Some("named_metrics.queue".into()))), own);
 }
