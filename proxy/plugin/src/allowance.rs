@@ -8,33 +8,36 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::clock::TICK;
-
-/// Time left to the call under way, in ticks.
+/// Time left to the call under way.
 #[derive(Debug, Default)]
 pub(crate) struct Allowance {
     /// To be computed once the wall's half has passed.
-    computed: u32,
+    computed: Duration,
     /// What the thread had computed then.
     since: Option<Duration>,
 }
 
 impl Allowance {
-    /// A call of so many ticks begins; says after how many [`Allowance::left`] is to be asked.
-    pub(crate) fn begin(&mut self, ticks: u64) -> u64 {
-        let computed = ticks / 2;
-        *self = Self { computed: u32::try_from(computed).unwrap_or(u32::MAX), since: None };
-        ticks - computed
+    /// A call begins; says after how many ticks [`Allowance::left`] is to be asked.
+    pub(crate) fn begin(&mut self, deadline: Duration, tick: Duration) -> u64 {
+        let half = deadline / 2;
+        *self = Self { computed: half, since: None };
+        micros(half) / micros(tick).max(1) + 1
     }
 
     /// Ticks after which to ask again; none when the call has had its time. `spent` is what the
     /// thread has computed in its life.
-    pub(crate) fn left(&mut self, spent: Duration) -> Option<u64> {
+    pub(crate) fn left(&mut self, spent: Duration, tick: Duration) -> Option<u64> {
         let since = *self.since.get_or_insert(spent);
-        let left = (TICK * self.computed).checked_sub(spent.saturating_sub(since))?;
-        let ticks = left.as_nanos().div_ceil(TICK.as_nanos());
-        (ticks > 0).then(|| u64::try_from(ticks).unwrap_or(u64::MAX))
+        let left = self.computed.checked_sub(spent.saturating_sub(since))?;
+        // What a tick falls short of is not worth another one.
+        let left = left.checked_sub(tick / 8).filter(|left| !left.is_zero())?;
+        Some(micros(left).div_ceil(micros(tick).max(1)).max(1))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// CPU time of this thread; ever growing by the wall where the system cannot tell.
@@ -48,31 +51,41 @@ pub(crate) fn thread_time() -> Duration {
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_thread_that_computes_all_the_time_ends_at_its_deadline() {
         let mut allowance = Allowance::default();
-        assert_eq!(allowance.begin(11), 6);
-        assert_eq!(allowance.left(100 * TICK), Some(5));
-        assert_eq!(allowance.left(105 * TICK), None);
+        assert_eq!(allowance.begin(10 * MS, MS), 6);
+        assert_eq!(allowance.left(100 * MS, MS), Some(5));
+        assert_eq!(allowance.left(105 * MS, MS), None);
     }
 
     #[test]
     fn a_thread_that_waits_for_the_processor_is_waited_for() {
         let mut allowance = Allowance::default();
-        allowance.begin(11);
-        assert_eq!(allowance.left(100 * TICK), Some(5));
-        assert_eq!(allowance.left(100 * TICK), Some(5));
-        assert_eq!(allowance.left(103 * TICK + TICK / 2), Some(2));
-        assert_eq!(allowance.left(106 * TICK), None);
+        allowance.begin(10 * MS, MS);
+        assert_eq!(allowance.left(100 * MS, MS), Some(5));
+        assert_eq!(allowance.left(100 * MS, MS), Some(5));
+        assert_eq!(allowance.left(103 * MS + MS / 2, MS), Some(2));
+        assert_eq!(allowance.left(106 * MS, MS), None);
     }
 
     #[test]
     fn every_call_has_its_own() {
         let mut allowance = Allowance::default();
-        allowance.begin(2);
-        assert_eq!(allowance.left(TICK), Some(1));
-        assert_eq!(allowance.left(9 * TICK), None);
-        allowance.begin(2);
-        assert_eq!(allowance.left(9 * TICK), Some(1));
+        allowance.begin(2 * MS, MS);
+        assert_eq!(allowance.left(MS, MS), Some(1));
+        assert_eq!(allowance.left(9 * MS, MS), None);
+        allowance.begin(2 * MS, MS);
+        assert_eq!(allowance.left(9 * MS, MS), Some(1));
+    }
+
+    #[test]
+    fn a_tick_as_long_as_the_deadline_ends_it_within_two() {
+        let mut allowance = Allowance::default();
+        assert_eq!(allowance.begin(5 * MS, 5 * MS), 1);
+        assert_eq!(allowance.left(100 * MS, 5 * MS), Some(1));
+        assert_eq!(allowance.left(105 * MS - MS / 10, 5 * MS), None);
     }
 }

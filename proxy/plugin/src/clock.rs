@@ -16,11 +16,14 @@ use std::{
 
 use wasmtime::Engine;
 
-/// Time between two ticks. Each wakes a thread, which costs more than some dozen calls of a guest.
-pub(crate) const TICK: Duration = Duration::from_millis(2);
+/// Time between two ticks, unless a plugin has a shorter deadline. Each wakes a thread, which costs more
+/// than some dozen calls of a guest.
+const SLOW: Duration = Duration::from_millis(5);
+/// However short a deadline is.
+const FAST: Duration = Duration::from_millis(1);
 /// Ticks for which the clock goes on beyond what it was asked for, so that a plugin in use asks for them
 /// now and then rather than with every call.
-pub(crate) const AHEAD: u64 = 2_500;
+const AHEAD: u64 = 1_000;
 
 /// Counts an engine's epochs.
 pub(crate) struct Clock {
@@ -32,6 +35,8 @@ pub(crate) struct Clock {
 struct Shared {
     engine: Engine,
     ahead: u64,
+    /// Microseconds between two ticks.
+    tick: AtomicU64,
     /// Ticks so far.
     now: AtomicU64,
     /// The tick up to which it is needed.
@@ -40,13 +45,19 @@ struct Shared {
 }
 
 impl Clock {
-    pub(crate) fn new(engine: Engine, ahead: u64) -> Self {
-        let (now, needed, asleep) = Default::default();
-        Self { shared: Arc::new(Shared { engine, ahead, now, needed, asleep }), waker: Mutex::new(None) }
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self::going_on(engine, AHEAD)
     }
 
-    /// Start the thread, once.
-    pub(crate) fn start(&self) -> std::io::Result<()> {
+    fn going_on(engine: Engine, ahead: u64) -> Self {
+        let (now, needed, asleep) = Default::default();
+        let tick = AtomicU64::new(micros(SLOW));
+        Self { shared: Arc::new(Shared { engine, ahead, tick, now, needed, asleep }), waker: Mutex::new(None) }
+    }
+
+    /// Start the thread, once, and tick often enough for this deadline from now on.
+    pub(crate) fn start(&self, deadline: Duration) -> std::io::Result<()> {
+        self.shared.tick.fetch_min(micros(deadline.max(FAST)), Relaxed);
         let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if waker.is_none() {
             let (wake, wakes) = mpsc::channel();
@@ -58,9 +69,15 @@ impl Clock {
         Ok(())
     }
 
-    /// Something begins that may take so many ticks. Costs two loads nearly always.
-    pub(crate) fn need(&self, ticks: u64) {
+    /// Time between two ticks.
+    pub(crate) fn tick(&self) -> Duration {
+        Duration::from_micros(self.shared.tick.load(Relaxed))
+    }
+
+    /// Something begins that may take so long. Costs three loads nearly always.
+    pub(crate) fn need(&self, time: Duration) {
         let shared = &*self.shared;
+        let ticks = micros(time) / shared.tick.load(Relaxed).max(1) + 1;
         let until = shared.now.load(Relaxed).saturating_add(ticks);
         if shared.needed.load(Relaxed) >= until.saturating_add(shared.ahead / 2) {
             return;
@@ -93,8 +110,12 @@ impl Shared {
             self.asleep.store(false, SeqCst);
             return !ended;
         }
-        wakes.recv_timeout(TICK) != Err(RecvTimeoutError::Disconnected)
+        wakes.recv_timeout(Duration::from_micros(self.tick.load(Relaxed))) != Err(RecvTimeoutError::Disconnected)
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -114,16 +135,27 @@ mod tests {
 
     #[test]
     fn ticks_as_long_as_it_is_needed_and_again_when_it_is() {
-        let clock = Clock::new(Engine::default(), 4);
-        clock.start().unwrap();
+        let clock = Clock::going_on(Engine::default(), 4);
+        clock.start(FAST).unwrap();
         let now = || clock.shared.now.load(SeqCst);
         until("it to sleep before anybody asked", || clock.shared.asleep.load(SeqCst));
         for _ in 0..3 {
             let begun = now();
-            clock.need(3);
+            clock.need(2 * FAST);
             until("its ticks", || now() >= begun + 3);
             until("it to sleep", || clock.shared.asleep.load(SeqCst));
             assert!(now() <= begun + 3 + 4 + 1, "{} after {begun}", now());
         }
+    }
+
+    #[test]
+    fn the_shortest_deadline_sets_the_pace_within_bounds() {
+        let clock = Clock::new(Engine::default());
+        let pace = |deadline| {
+            clock.start(deadline).unwrap();
+            clock.tick()
+        };
+        let ms = Duration::from_millis;
+        assert_eq!([ms(50), ms(3), ms(20), ms(1)].map(pace), [SLOW, ms(3), ms(3), FAST]);
     }
 }

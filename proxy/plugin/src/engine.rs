@@ -1,11 +1,9 @@
 //! The engine every guest runs on, and its limits.
 
-use std::time::Duration;
-
 use tokio::sync::Semaphore;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::clock::{AHEAD, Clock, TICK};
+use crate::clock::Clock;
 
 /// Most linear memory that can be configured for an instance.
 pub(crate) const MEMORY_CEILING: u64 = 1 << 30;
@@ -28,14 +26,9 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn try_new() -> wasmtime::Result<Self> {
         let engine = start()?;
-        let clock = Clock::new(engine.clone(), AHEAD);
+        let clock = Clock::new(engine.clone());
         Ok(Self { engine, checks: Semaphore::new(CHECKS as usize), clock })
     }
-}
-
-/// Ticks after which a call of this length has surely had its time.
-pub(crate) fn ticks(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).saturating_add(1).min(1 << 40)
 }
 
 /// Instances come from a pool of reserved address space. Where there is a limit on that, each is

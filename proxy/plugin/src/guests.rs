@@ -12,7 +12,6 @@ use std::{
 
 use crate::{
     Bound, CandidatesView, Failure, Host, Mark, Program, RequestView, Role, RouteDecision, Session,
-    engine::ticks,
     fault::Fault,
     instance::{Ask, Configured, Instance},
     ledger::Ledger,
@@ -37,7 +36,7 @@ struct Slot {
     ledger: Arc<Ledger>,
     tally: Arc<Tally>,
     /// Of one call.
-    ticks: u64,
+    deadline: Duration,
     instance: Option<Instance>,
     paused: Vec<Pause>,
 }
@@ -171,7 +170,7 @@ impl Slot {
             program: Arc::downgrade(program),
             ledger: Arc::clone(&program.ledger),
             tally: program.ledger.tally(),
-            ticks: ticks(program.deadline),
+            deadline: program.deadline,
             instance: None,
             paused: Vec::new(),
         }
@@ -183,7 +182,7 @@ impl Slot {
         request: &dyn RequestView,
         call: impl FnOnce(&mut Instance, &Ask<'_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
-        let ask = Ask { number: bound.binding.number, ticks: self.ticks, request };
+        let ask = Ask { number: bound.binding.number, deadline: self.deadline, request };
         let outcome = match self.ready(bound)? {
             Some(instance) => call(instance, &ask),
             None => self.prepare(bound).and_then(|instance| call(instance, &ask)),
@@ -242,7 +241,7 @@ impl Slot {
         if self.instance.as_ref().is_some_and(|guest| !guest.is_bound()) {
             self.instance = None;
         }
-        let released = self.instance.as_mut().map(|instance| instance.release(self.ticks));
+        let released = self.instance.as_mut().map(|instance| instance.release(self.deadline));
         if let Some(Err(fault)) = released {
             self.instance = None;
             self.ledger.log_failure(None, &fault.failure, fault.cause.as_ref());

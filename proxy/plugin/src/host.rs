@@ -17,7 +17,7 @@ use crate::{
     cache::{Cache, sha256},
     checking, component,
     contract::Exports,
-    engine::{MEMORY_CEILING, Machine, ticks},
+    engine::{MEMORY_CEILING, Machine},
     fault::Fault,
     imports,
     ledger::Ledger,
@@ -68,7 +68,7 @@ impl Host {
         if roles.is_empty() {
             return Err(Refused::NoRole(Role::NAMES));
         }
-        let ticking = self.machine.clock.start();
+        let ticking = self.machine.clock.start(plugin.deadline);
         ticking.map_err(|error| Refused::Host(format!("no thread for deadlines: {error}")))?;
         Ok(Arc::new(Program {
             id: next_id(),
@@ -104,7 +104,7 @@ impl Host {
             return Err(Failure::Start(format!("it is bound as {}", bound.role())));
         }
         let begun = Instant::now();
-        bound.program.machine.clock.need(ticks(timeout));
+        bound.program.machine.clock.need(timeout);
         let check = checking::check(bound, target, timeout);
         let outcome = tokio::time::timeout(timeout, check).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::Deadline.into()));

@@ -1,6 +1,9 @@
 //! One guest of one worker: a store with an instance in it, and the bindings it has taken up.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use wasmtime::{Store, UpdateDeadline, component::Instance as Linked};
 
@@ -9,7 +12,6 @@ use crate::{
     allowance::thread_time,
     contract::sync::{affinity, balancer, lifecycle, router},
     decision::{Decision, during},
-    engine::ticks,
     fault::Fault,
     ledger::Alive,
     limits::Limits,
@@ -49,11 +51,12 @@ impl Instance {
         store.limiter(|data| &mut data.limits);
         store.epoch_deadline_callback(|mut store| {
             let data = store.data_mut();
-            let left = data.allowance.left(thread_time());
-            data.machine.clock.need(left.unwrap_or_default());
+            let clock = &data.machine.clock;
+            let left = data.allowance.left(thread_time(), clock.tick());
+            clock.need(clock.tick() * u32::try_from(left.unwrap_or_default()).unwrap_or(u32::MAX));
             Ok(left.map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
         });
-        begin(&mut store, ticks(program.start_deadline()));
+        begin(&mut store, program.start_deadline());
         store.set_hostcall_fuel(program.memory);
         let linked = program.decisions.instantiate(&mut store);
         let exports = linked.and_then(|linked| Functions::of(program, &mut store, &linked));
@@ -76,7 +79,7 @@ impl Instance {
     }
 
     pub(crate) fn configure(&mut self, program: &Program, binding: &Arc<Binding>) -> Result<Configured, Fault> {
-        begin(&mut self.store, ticks(program.start_deadline()));
+        begin(&mut self.store, program.start_deadline());
         let Self { store, exports, .. } = self;
         let answer =
             exports.lifecycle.call_configure(&mut *store, binding.number, binding.role.into(), &binding.settings);
@@ -91,7 +94,7 @@ impl Instance {
     }
 
     pub(crate) fn route(&mut self, ask: &Ask<'_>) -> Result<router::Decision, Fault> {
-        begin(&mut self.store, ask.ticks);
+        begin(&mut self.store, ask.deadline);
         let Self { store, exports, .. } = self;
         let router = exports.router.as_ref().ok_or_else(|| lacks(Role::Router))?;
         let answer = during(store, ask.request, None, |store| router.call_route(store, ask.number));
@@ -99,7 +102,7 @@ impl Instance {
     }
 
     pub(crate) fn pick(&mut self, ask: &Ask<'_>, candidates: &dyn CandidatesView) -> Result<Option<u32>, Fault> {
-        begin(&mut self.store, ask.ticks);
+        begin(&mut self.store, ask.deadline);
         let Self { store, exports, .. } = self;
         let balancer = exports.balancer.as_ref().ok_or_else(|| lacks(Role::Balancer))?;
         let answer = during(store, ask.request, Some(candidates), |store| balancer.call_pick(store, ask.number));
@@ -107,7 +110,7 @@ impl Instance {
     }
 
     pub(crate) fn lookup(&mut self, ask: &Ask<'_>) -> Result<Option<affinity::Session>, Fault> {
-        begin(&mut self.store, ask.ticks);
+        begin(&mut self.store, ask.deadline);
         let Self { store, exports, .. } = self;
         let affinity = exports.affinity.as_ref().ok_or_else(|| lacks(Role::Affinity))?;
         let answer = during(store, ask.request, None, |store| affinity.call_lookup(store, ask.number));
@@ -115,7 +118,7 @@ impl Instance {
     }
 
     pub(crate) fn bound(&mut self, ask: &Ask<'_>, key: Option<&str>, endpoint: &str) -> Result<affinity::Mark, Fault> {
-        begin(&mut self.store, ask.ticks);
+        begin(&mut self.store, ask.deadline);
         let Self { store, exports, .. } = self;
         let affinity = exports.affinity.as_ref().ok_or_else(|| lacks(Role::Affinity))?;
         let answer = during(store, ask.request, None, |store| affinity.call_bound(store, ask.number, key, endpoint));
@@ -123,12 +126,12 @@ impl Instance {
     }
 
     /// Have the guest forget bindings that nobody holds any more.
-    pub(crate) fn release(&mut self, ticks: u64) -> Result<(), Fault> {
+    pub(crate) fn release(&mut self, deadline: Duration) -> Result<(), Fault> {
         for place in 0..self.configured.len() {
             let Some(configured) = self.configured.get_mut(place) else { break };
             if configured.as_ref().is_some_and(|binding| binding.strong_count() == 0) {
                 *configured = None;
-                begin(&mut self.store, ticks);
+                begin(&mut self.store, deadline);
                 let number = u32::try_from(place).unwrap_or(u32::MAX);
                 let released = self.exports.lifecycle.call_release(&mut self.store, number);
                 released.map_err(|cause| self.fault(cause))?;
@@ -152,12 +155,12 @@ impl Instance {
     }
 }
 
-/// A call of so many ticks begins.
-fn begin(store: &mut Store<Decision>, ticks: u64) {
+/// A call that may take so long begins.
+fn begin(store: &mut Store<Decision>, deadline: Duration) {
     let data = store.data_mut();
     data.limits.refused = false;
-    data.machine.clock.need(ticks);
-    let first = data.allowance.begin(ticks);
+    data.machine.clock.need(deadline);
+    let first = data.allowance.begin(deadline, data.machine.clock.tick());
     store.set_epoch_deadline(first);
 }
 
@@ -166,7 +169,7 @@ pub(crate) struct Ask<'a> {
     /// Of the binding.
     pub number: u32,
     /// Its deadline.
-    pub ticks: u64,
+    pub deadline: Duration,
     pub request: &'a dyn RequestView,
 }
 
