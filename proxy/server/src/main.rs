@@ -65,6 +65,7 @@ fn serve(app: Arc<App>, writer: Writer) -> anyhow::Result<()> {
 
 /// From the first accept to the last response.
 async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
+    let watching = watch::start(&app).await;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -80,7 +81,9 @@ async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
     if let Some(listener) = admin {
         tokio::spawn(admin::serve(listener, Arc::new(Admin(Arc::clone(&app))), std::future::pending()));
     }
-    tokio::spawn(watch::run(Arc::clone(&app)));
+    if let Some(watching) = watching {
+        tokio::spawn(watching.run(Arc::clone(&app)));
+    }
     let sweeping = Arc::clone(&app);
     tokio::spawn(async move { sweeping.sweep_sessions().await });
     let timing = Arc::clone(&app);

@@ -10,26 +10,38 @@ use crate::app::App;
 /// Writers take a moment to finish a file; what comes within it is one change.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Reload whenever one of the files in use changes, for as long as the process lives.
-pub async fn run(app: Arc<App>) {
-    let Some(mut files) = app.watched().await else { return };
-    let mut watching = match watch(&files) {
-        Ok(watching) => watching,
-        Err(error) => return give_up(&error),
-    };
-    while watching.1.recv().await.is_some() {
-        while tokio::time::timeout(SETTLE, watching.1.recv()).await.is_ok_and(|change| change.is_some()) {}
-        let _ = app.reload().await;
-        let Some(next) = app.watched().await else { return };
-        if next != files {
-            // The former watch goes on until its successor is there, and what it saw meanwhile counts.
-            let mut former = match watch(&next) {
-                Ok(successor) => std::mem::replace(&mut watching, successor),
-                Err(error) => return give_up(&error),
-            };
-            files = next;
-            if former.1.try_recv().is_ok() {
-                let _ = app.reload().await;
+/// Files under watch: what changes from now on is seen, whenever it is looked at.
+pub struct Watching {
+    files: Vec<PathBuf>,
+    watch: Watch,
+}
+
+type Watch = (RecommendedWatcher, UnboundedReceiver<()>);
+
+/// Watch the files in use, where that is wanted and can be done.
+pub async fn start(app: &App) -> Option<Watching> {
+    let files = app.watched().await?;
+    let watch = watch(&files).inspect_err(give_up).ok()?;
+    Some(Watching { files, watch })
+}
+
+impl Watching {
+    /// Reload whenever one of the files changes, for as long as the process lives.
+    pub async fn run(mut self, app: Arc<App>) {
+        while self.watch.1.recv().await.is_some() {
+            while tokio::time::timeout(SETTLE, self.watch.1.recv()).await.is_ok_and(|change| change.is_some()) {}
+            let _ = app.reload().await;
+            let Some(next) = app.watched().await else { return };
+            if next != self.files {
+                // The former watch goes on until its successor is there, and what it saw meanwhile counts.
+                let mut former = match watch(&next) {
+                    Ok(successor) => std::mem::replace(&mut self.watch, successor),
+                    Err(error) => return give_up(&error),
+                };
+                self.files = next;
+                if former.1.try_recv().is_ok() {
+                    let _ = app.reload().await;
+                }
             }
         }
     }
@@ -40,7 +52,7 @@ fn give_up(error: &notify::Error) {
 }
 
 /// Folders are watched, not files: editors and deployments put another file in place of the old one.
-fn watch(files: &[PathBuf]) -> notify::Result<(RecommendedWatcher, UnboundedReceiver<()>)> {
+fn watch(files: &[PathBuf]) -> notify::Result<Watch> {
     let (changed, changes) = unbounded_channel();
     let names: HashSet<OsString> = files.iter().filter_map(|file| file.file_name().map(OsString::from)).collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
