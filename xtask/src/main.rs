@@ -4,6 +4,7 @@
 
 mod bench;
 mod checks;
+mod datagrams;
 mod demo;
 mod endpoint;
 mod guests;
@@ -33,6 +34,9 @@ enum Command {
     Guests,
     /// Measure Weir beside nginx and haproxy.
     Bench(bench::Options),
+    /// Datagrams for the bench.
+    #[command(hide = true)]
+    Datagrams(datagrams::Options),
     /// One of the demo's HTTP endpoints.
     #[command(hide = true)]
     Endpoint(endpoint::Options),
@@ -54,6 +58,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => checks::run(),
         Command::Guests => guests::run().map(|()| ExitCode::SUCCESS),
         Command::Bench(options) => bench::run(&options),
+        Command::Datagrams(options) => datagrams::run(&options),
         Command::Endpoint(options) => endpoint::run(&options),
     }
 }

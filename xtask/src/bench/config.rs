@@ -15,6 +15,12 @@ pub struct Places<'a> {
     pub secure: SocketAddr,
     /// Weir's admin address.
     pub admin: SocketAddr,
+    /// Listener that passes TCP on.
+    pub tcp: SocketAddr,
+    /// Listener that passes datagrams on.
+    pub udp: SocketAddr,
+    /// Who gives datagrams back.
+    pub echo: SocketAddr,
     /// The endpoints.
     pub endpoints: &'a [SocketAddr],
     /// Folder of `cert.pem`, `key.pem` and `both.pem`.
@@ -90,6 +96,13 @@ pub fn nginx(places: &Places<'_>) -> String {
     location / {{ proxy_pass http://one; }}
   }}
 }}
+stream {{
+  log_format stream '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time';
+  access_log {folder}/stream.log stream buffer=64k flush=1s;
+  proxy_timeout 300s;
+  server {{ listen {} backlog=4096; proxy_pass {}; }}
+  server {{ listen {} udp; proxy_pass {}; }}
+}}
 ",
         nginx_top(places.folder),
         nginx_folders(places.folder),
@@ -98,14 +111,20 @@ pub fn nginx(places: &Places<'_>) -> String {
         upstream("one", "", &one),
         places.plain,
         places.secure,
+        places.tcp,
+        places.first_endpoint(),
+        places.udp,
+        places.echo,
     )
 }
 
 fn nginx_top(folder: &Path) -> String {
     let folder = folder.display();
     let user = if nix::unistd::Uid::effective().is_root() { "user root;\n" } else { "" };
+    let stream = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
+    let module = if stream.exists() { format!("load_module {};\n", stream.display()) } else { String::new() };
     format!(
-        "{user}daemon off;
+        "{module}{user}daemon off;
 worker_processes 1;
 worker_rlimit_nofile 20000;
 pid {folder}/pid;
@@ -153,11 +172,23 @@ frontend all
   use_backend hash if {{ path_beg /hash/ }}
   use_backend three if {{ path_beg /three/ }}
   default_backend one
+frontend tcp
+  mode tcp
+  option tcplog
+  option splice-auto
+  bind {} backlog 4096
+  default_backend tcp
+backend tcp
+  mode tcp
+  option splice-auto
+  server e0 {}
 {}  hash-type consistent
 {}{}",
         places.plain,
         places.secure,
         places.certificates.display(),
+        places.tcp,
+        places.first_endpoint(),
         backend("hash", "hdr(x-user)", &all),
         backend("three", "roundrobin", &all),
         backend("one", "roundrobin", &one),
@@ -189,6 +220,18 @@ address = "{}"
 limits = {{ idle-timeout = "300s" }}
 tls = {{ certificates = [{{ cert = "{certificates}/cert.pem", key = "{certificates}/key.pem" }}] }}
 
+[listeners.tcp]
+address = "{}"
+protocol = "tcp"
+cluster = "one"
+limits = {{ idle-timeout = "300s" }}
+
+[listeners.udp]
+address = "{}"
+protocol = "udp"
+cluster = "echo"
+limits = {{ idle-timeout = "300s" }}
+
 [plugins.picker]
 path = "{}"
 
@@ -217,12 +260,18 @@ balance = "round-robin"
 [clusters.one]
 endpoints = ["{}"]
 balance = "round-robin"
+
+[clusters.echo]
+endpoints = ["{}"]
 "#,
         places.admin,
         places.plain,
         places.secure,
+        places.tcp,
+        places.udp,
         places.picker.display(),
         places.first_endpoint(),
+        places.echo,
     )
 }
 
@@ -245,6 +294,9 @@ mod tests {
             plain: address(8080),
             secure: address(8443),
             admin: address(9901),
+            tcp: address(8081),
+            udp: address(8053),
+            echo: address(9053),
             endpoints: &[address(9001), address(9002)],
             certificates: &folder,
             picker: &folder.join("picker.wasm"),

@@ -23,13 +23,10 @@ pub enum Traffic {
     TlsHttp2,
     /// HTTP/1.1, 8 clients of 8 kept connections, each with its own `x-user`.
     Users,
-}
-
-impl Traffic {
-    /// Whether it wants the TLS listener.
-    pub fn is_tls(&self) -> bool {
-        matches!(self, Traffic::TlsHttp1 | Traffic::TlsHttp2)
-    }
+    /// HTTP/1.1 on 64 kept connections that pass as they are.
+    Tcp,
+    /// Datagrams there and back.
+    Udp,
 }
 
 /// Time to the end of the response, in microseconds; for information.
@@ -47,6 +44,7 @@ pub fn run(traffic: &Traffic, url: &str, requests: u64) -> Result<Duration> {
     match traffic {
         Traffic::ConnectionEach => ab(url, requests, &[])?,
         Traffic::Users => users(url, requests, None)?,
+        Traffic::Udp => drop(datagrams(url, requests)?),
         _ => finish(h2load(traffic, url, requests, &[])?, requests)?,
     }
     Ok(start.elapsed())
@@ -62,6 +60,7 @@ pub fn latency(traffic: &Traffic, url: &str, requests: u64, folder: &Path) -> Re
             return from_ab(&fs::read_to_string(&log)?);
         }
         Traffic::Users => users(url, requests, Some(&text(&log)))?,
+        Traffic::Udp => return parts(datagrams(url, requests)?),
         _ => finish(h2load(traffic, url, requests, &["--log-file", &text(&log)])?, requests)?,
     }
     let times = fs::read_to_string(&log)?;
@@ -110,6 +109,15 @@ fn finish(client: Child, requests: u64) -> Result<()> {
     Ok(())
 }
 
+/// Microseconds of each, from a process on the clients' core.
+fn datagrams(address: &str, requests: u64) -> Result<Vec<f64>> {
+    let program = std::env::current_exe()?;
+    let mut command = on_client_core(&program.display().to_string());
+    let output = command.args(["datagrams", "ask", address, &requests.to_string()]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect())
+}
+
 fn ab(url: &str, requests: u64, more: &[&str]) -> Result<()> {
     let output = on_client_core("ab")
         .args(["-q", "-c", "64", "-n", &requests.to_string()])
@@ -135,10 +143,13 @@ fn on_client_core(program: &str) -> Command {
 
 /// Lines of start, status and microseconds.
 fn from_h2load(log: &str) -> Result<Latency> {
-    let mut times: Vec<f64> = log.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse().ok()).collect();
+    parts(log.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse().ok()).collect())
+}
+
+fn parts(mut times: Vec<f64>) -> Result<Latency> {
     times.sort_by(f64::total_cmp);
     let part = |hundredths: usize| times.get((times.len() * hundredths / 100).min(times.len().saturating_sub(1)));
-    let (half, most) = part(50).zip(part(99)).context("h2load wrote no times")?;
+    let (half, most) = part(50).zip(part(99)).context("no times were written")?;
     Ok(Latency { half: *half, most: *most })
 }
 

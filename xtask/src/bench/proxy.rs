@@ -11,10 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{
     config::{self, Places},
+    load::Traffic,
     scenario::Scenario,
 };
 use crate::{
-    http, paths,
+    datagrams, http, paths,
     process::{Running, Scratch, find, free_addresses, run},
 };
 
@@ -45,6 +46,11 @@ impl Kind {
             Kind::Haproxy => "haproxy",
         }
     }
+
+    /// Whether it knows this traffic at all.
+    pub fn serves(self, traffic: &Traffic) -> bool {
+        !(self == Kind::Haproxy && matches!(traffic, Traffic::Udp))
+    }
 }
 
 /// What the proxies have in common: certificates and a running endpoint.
@@ -52,7 +58,9 @@ pub struct Yard {
     folder: PathBuf,
     weir: Option<PathBuf>,
     endpoints: Vec<SocketAddr>,
+    echo: SocketAddr,
     _endpoint: Running,
+    _echo: Running,
     _files: Scratch,
 }
 
@@ -63,13 +71,16 @@ impl Yard {
         let files = Scratch::build(Path::new("/dev/shm"), "weir-bench")?;
         fs::write(files.path().join("64k"), vec![b'x'; 64 << 10])?;
         fs::write(files.path().join("1m"), vec![b'x'; 1 << 20])?;
-        let endpoints = free_addresses(3)?;
+        let mut endpoints = free_addresses(4)?;
+        let echo = endpoints.pop().context("too few free ports")?;
         let endpoint = start_endpoint(&folder.join("endpoint"), files.path(), &endpoints)?;
         Ok(Yard {
             folder: folder.to_owned(),
             weir: weir.map(Path::to_owned),
             endpoints,
+            echo,
             _endpoint: endpoint,
+            _echo: start_echo(echo)?,
             _files: files,
         })
     }
@@ -86,6 +97,10 @@ impl Yard {
             let answer = http::send(proxy.plain, &http::Request::get(path))?;
             ensure!(answer.status == 200, "{} answers {path} with {}", kind.name(), answer.status);
         }
+        let answer = http::send(proxy.tcp, &http::Request::get("/tiny"))?;
+        ensure!(answer.status == 200, "{} answers through TCP with {}", kind.name(), answer.status);
+        let udp = !kind.serves(&Traffic::Udp) || datagrams::comes_back(proxy.udp);
+        ensure!(udp, "{} gives no datagram back", kind.name());
         Ok(proxy)
     }
 
@@ -93,22 +108,25 @@ impl Yard {
     pub fn start_untouched(&self, kind: Kind) -> Result<Proxy> {
         let folder = self.folder.join(kind.name());
         fs::create_dir_all(&folder)?;
-        let addresses: [SocketAddr; 3] =
-            free_addresses(3)?.try_into().map_err(|_| anyhow::anyhow!("too few free ports"))?;
-        let [plain, secure, admin] = addresses;
+        let addresses: [SocketAddr; 5] =
+            free_addresses(5)?.try_into().map_err(|_| anyhow::anyhow!("too few free ports"))?;
+        let [plain, secure, admin, tcp, udp] = addresses;
         let places = Places {
             folder: &folder,
             plain,
             secure,
             admin,
+            tcp,
+            udp,
+            echo: self.echo,
             endpoints: &self.endpoints,
             certificates: &self.folder,
             picker: &paths::guests().join("consistent-hash.wasm"),
         };
         let mut command = self.command(kind, &places)?;
         let mut process = Running::start(kind.name(), &mut command)?;
-        process.wait_until_listening(&[plain, secure]).with_context(|| said(&folder))?;
-        Ok(Proxy { kind, process, plain, secure, folder })
+        process.wait_until_listening(&[plain, secure, tcp]).with_context(|| said(&folder))?;
+        Ok(Proxy { kind, process, plain, secure, tcp, udp, folder })
     }
 
     fn command(&self, kind: Kind, places: &Places<'_>) -> Result<Command> {
@@ -141,6 +159,8 @@ pub struct Proxy {
     process: Running,
     plain: SocketAddr,
     secure: SocketAddr,
+    tcp: SocketAddr,
+    udp: SocketAddr,
     folder: PathBuf,
 }
 
@@ -172,9 +192,11 @@ impl Proxy {
 
     /// What a scenario asks for.
     pub fn url(&self, scenario: &Scenario) -> String {
-        match scenario.traffic.is_tls() {
-            true => format!("https://{}{}", self.secure, scenario.path),
-            false => format!("http://{}{}", self.plain, scenario.path),
+        match scenario.traffic {
+            Traffic::TlsHttp1 | Traffic::TlsHttp2 => format!("https://{}{}", self.secure, scenario.path),
+            Traffic::Tcp => format!("http://{}{}", self.tcp, scenario.path),
+            Traffic::Udp => self.udp.to_string(),
+            _ => format!("http://{}{}", self.plain, scenario.path),
         }
     }
 
@@ -193,6 +215,15 @@ fn start_endpoint(folder: &Path, files: &Path, addresses: &[SocketAddr]) -> Resu
     let mut endpoint = Running::start("endpoint", &mut command)?;
     endpoint.wait_until_listening(addresses).with_context(|| said(folder))?;
     Ok(endpoint)
+}
+
+/// Ourselves, giving datagrams back.
+fn start_echo(address: SocketAddr) -> Result<Running> {
+    let mut command = on_core(CLIENT_CORE);
+    command.arg(std::env::current_exe()?).args(["datagrams", "echo", &address.to_string()]);
+    let echo = Running::start("echo", &mut command)?;
+    ensure!(datagrams::comes_back(address), "the echo does not start");
+    Ok(echo)
 }
 
 fn on_core(core: &str) -> Command {

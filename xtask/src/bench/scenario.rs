@@ -23,7 +23,7 @@ pub struct Scenario {
 }
 
 /// All of them, in the order they are run and shown.
-pub const SCENARIOS: [Scenario; 8] = [
+pub const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "h1-tiny",
         what: "HTTP/1.1, 64 kept connections, 13 bytes",
@@ -80,6 +80,27 @@ pub const SCENARIOS: [Scenario; 8] = [
         path: "/hash/tiny",
         traffic: Traffic::Users,
     },
+    Scenario {
+        name: "tcp-tiny",
+        what: "h1-tiny through a listener that passes TCP on",
+        requests: 100_000,
+        path: "/tiny",
+        traffic: Traffic::Tcp,
+    },
+    Scenario {
+        name: "tcp-1m",
+        what: "h1-1m through a listener that passes TCP on",
+        requests: 4_000,
+        path: "/1m",
+        traffic: Traffic::Tcp,
+    },
+    Scenario {
+        name: "udp-echo",
+        what: "datagrams of 64 bytes there and back, 64 clients (haproxy knows no UDP)",
+        requests: 200_000,
+        path: "",
+        traffic: Traffic::Udp,
+    },
 ];
 
 /// One proxy in one scenario.
@@ -119,8 +140,9 @@ impl Measured {
 
 /// Warm up, then measure all proxies round by round, then their latency.
 pub fn measure(scenario: &'static Scenario, proxies: &[Proxy], rounds: usize, requests: u64) -> Result<Vec<Measured>> {
+    let proxies: Vec<&Proxy> = proxies.iter().filter(|proxy| proxy.kind().serves(&scenario.traffic)).collect();
     let mut figures = vec![Vec::new(); proxies.len()];
-    for proxy in proxies {
+    for proxy in &proxies {
         round(scenario, proxy, requests / 4)?;
     }
     for number in 0..rounds {
