@@ -319,3 +319,33 @@ async fn tls_may_begin_before_the_endpoint() {
     let line = weir.logged_where("the connection", |line| line["protocol"] == "tcp").await;
     assert!(line["tls_us"].as_u64().unwrap() > 0, "{line}");
 }
+
+#[tokio::test]
+async fn an_endpoint_takes_no_more_connections_than_it_may() {
+    let endpoint = echo("a").await;
+    let cluster = "limits = { endpoint-requests = 1 }";
+    let weir = Weir::start(&text(PLAIN, &[endpoint.address], cluster)).await;
+    let mut first = connect(&weir).await;
+    first.until("a").await;
+    connect(&weir).await.closed().await;
+    let line = weir.logged_where("the second", |line| line["status"] == 503).await;
+    assert_eq!(line["attempts"], 0);
+    drop(first);
+    eventually("room again", || async {
+        (connect(&weir).await.stream.read_u8().await.ok() == Some(b'a')).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_stays_where_it_was() {
+    let [a, b] = [echo("a").await, echo("b").await];
+    let weir = Weir::start(&text(PLAIN, &[a.address, b.address], "affinity = { source-ip = true }")).await;
+    let mut names = Vec::new();
+    for _ in 0..6 {
+        names.push(connect(&weir).await.exactly(1).await);
+    }
+    names.dedup();
+    assert_eq!(names.len(), 1, "{names:?}");
+    weir.logged_where("a session", |line| line["affinity"] == "hit").await;
+}

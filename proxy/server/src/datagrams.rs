@@ -3,6 +3,8 @@
 
 use std::{cell::RefCell, io, net::SocketAddr, os::fd::AsFd};
 
+use socket2::SockRef;
+
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +70,11 @@ pub fn receive(socket: &impl AsFd, see: impl FnOnce(&[Datagram<'_>])) -> io::Res
 /// # Errors
 /// When the first did not go.
 pub fn send(socket: &impl AsFd, to: Option<SocketAddr>, runs: &[Run<'_>]) -> io::Result<usize> {
+    if let [run] = runs
+        && run.is_one()
+    {
+        return send_one(socket, to, run.octets).map(|()| 1);
+    }
     let mut sent = 0;
     for part in runs.chunks(BATCH) {
         let gone = match system::send(socket.as_fd(), to, part) {
@@ -93,10 +100,16 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 fn one_by_one(socket: &impl AsFd, to: Option<SocketAddr>, runs: &[Run<'_>]) -> io::Result<()> {
-    for octets in runs.iter().flat_map(|run| run.datagrams()) {
-        system::send(socket.as_fd(), to, &[Run::one(octets)])?;
+    runs.iter().flat_map(|run| run.datagrams()).try_for_each(|octets| send_one(socket, to, octets))
+}
+
+/// One alone needs none of what a batch needs.
+fn send_one(socket: &impl AsFd, to: Option<SocketAddr>, octets: &[u8]) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    match to {
+        Some(to) => socket.send_to(octets, &to.into()).map(drop),
+        None => socket.send(octets).map(drop),
     }
-    Ok(())
 }
 
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use weir_config::Protocol;
 use weir_http1::Length;
 use weir_preamble::hello;
 use weir_upstream::{
-    Endpoint, Met, OwnedInFlight,
+    Admission, Endpoint, Full, Met,
     connection::{ConnectionError, Dialled},
 };
 
@@ -24,6 +24,7 @@ use crate::{
     error::ProxyError,
     forward::{Failed, retry::Retry},
     listening::Settings,
+    metrics::ClusterMetrics,
     peek::{Peeked, peek},
     request::{Client, Request},
     snapshot::{Target, Upstream},
@@ -32,6 +33,9 @@ use crate::{
     transport::Transport,
     worker::Worker,
 };
+
+/// Endpoints that may turn out to be full after they were picked.
+const TRIES: usize = 3;
 
 /// Serve a connection until both sides have closed it.
 pub async fn serve(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: Arc<Settings>, accepted: Instant) {
@@ -77,7 +81,15 @@ impl Book {
         };
         let mut stream = opened.map_err(|_| ProxyError::ClientSlow)??;
         trace.split.read = accepted.elapsed();
-        let (mut dialled, _in_flight) = connect(worker, client, trace).await?;
+        let pinned = worker.pin();
+        let route = Arc::clone(pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?);
+        trace.route = Some(Arc::clone(&route));
+        let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
+        trace.upstream = Some(Arc::clone(upstream));
+        let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route: &route };
+        let (mut dialled, _admission) = connect(&decision, upstream, trace).await?;
+        // What runs is held no longer than that: connections may last for days.
+        drop(pinned);
         let connected = Instant::now();
         let idle = settings.config.limits.idle_timeout;
         let passed = duplex::run(&mut stream, &mut dialled.transport, moved, &worker.pipes, idle).await;
@@ -155,31 +167,28 @@ pub fn request(client: &Client) -> Request {
     }
 }
 
-/// A connection to an endpoint of the cluster that takes this client's. What runs is held no longer
-/// than that: connections may last for days.
-async fn connect(worker: &Worker, client: &Client, trace: &mut Trace) -> Result<(Dialled, OwnedInFlight), ProxyError> {
-    let pinned = worker.pin();
-    let route = pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?;
-    trace.route = Some(Arc::clone(route));
-    let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
-    trace.upstream = Some(Arc::clone(upstream));
-    let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route };
-    let mut request = request(client);
+/// A connection to an endpoint of the cluster, which counts there as long as it is admitted.
+async fn connect<'u>(
+    decision: &Decision<'_>,
+    upstream: &'u Upstream,
+    trace: &mut Trace,
+) -> Result<(Dialled, Admission<'u>), ProxyError> {
+    let mut request = request(decision.client);
     let (keeping, mut kept) = decision.session(upstream, &mut request, trace)?;
-    let mut retry = Retry::new(&decision, upstream, &request, trace);
+    let mut retry = Retry::new(decision, upstream, &request, trace);
     let mut last = None;
     loop {
         let endpoint = match kept.take() {
-            Some(endpoint) => Some(endpoint),
-            None => retry.pick(&request, trace)?,
+            Some(endpoint) => Some(upstream.cluster.admit(endpoint, false).map_err(|_| ProxyError::QueueFull)?),
+            None => admitted(decision, upstream, &retry, &request, trace)?,
         };
         let Some(endpoint) = endpoint else { return Err(last.unwrap_or(ProxyError::NoEndpoint)) };
         trace.attempts += 1;
-        let error = match attempt(&decision, upstream, &endpoint, trace).await {
+        let error = match attempt(decision, upstream, &endpoint, trace).await {
             Ok(connected) => {
                 // What a cookie would carry has nowhere to go.
                 decision.keep(upstream, &request, &keeping, &endpoint, &mut HeaderMap::new(), trace)?;
-                return Ok(connected);
+                return Ok((connected, endpoint));
             }
             Err(error) => ProxyError::Upstream(error),
         };
@@ -189,6 +198,7 @@ async fn connect(worker: &Worker, client: &Client, trace: &mut Trace) -> Result<
         };
         trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
         let wait = retry.follow(&endpoint, why, trace);
+        drop(endpoint);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
@@ -196,14 +206,36 @@ async fn connect(worker: &Worker, client: &Client, trace: &mut Trace) -> Result<
     }
 }
 
+/// An endpoint with room. A connection does not wait for one: nobody knows when another ends.
+fn admitted<'u>(
+    decision: &Decision<'_>,
+    upstream: &'u Upstream,
+    retry: &Retry<'_>,
+    request: &Request,
+    trace: &mut Trace,
+) -> Result<Option<Admission<'u>>, ProxyError> {
+    let mut picked = retry.pick(request, trace)?;
+    if picked.is_none() {
+        return Ok(None);
+    }
+    for _ in 0..TRIES {
+        match picked.map(|endpoint| upstream.cluster.admit(endpoint, false)) {
+            Some(Ok(admission)) => return Ok(Some(admission)),
+            Some(Err(Full::Endpoint)) => note(decision, trace, ClusterMetrics::endpoint_full),
+            Some(Err(Full::Cluster)) | None => break,
+        }
+        picked = decision.pick_with_room(upstream, request, retry.failed(), trace)?;
+    }
+    Err(ProxyError::QueueFull)
+}
+
 async fn attempt(
     decision: &Decision<'_>,
     upstream: &Upstream,
     endpoint: &Arc<Endpoint>,
     trace: &mut Trace,
-) -> Result<(Dialled, OwnedInFlight), ConnectionError> {
+) -> Result<Dialled, ConnectionError> {
     trace.endpoint = Some(Arc::clone(endpoint));
-    let in_flight = endpoint.begin_owned();
     let connector = &upstream.connector;
     let dialled = connector.open(endpoint.address(), &decision.client.introduction(connector)).await;
     match &dialled {
@@ -220,10 +252,10 @@ async fn attempt(
             note(decision, trace, |figures, worker| figures.connect_failed(worker));
         }
     }
-    Ok((dialled?, in_flight))
+    dialled
 }
 
-fn note(decision: &Decision<'_>, trace: &Trace, count: impl Fn(&crate::metrics::ClusterMetrics, usize)) {
+fn note(decision: &Decision<'_>, trace: &Trace, count: impl Fn(&ClusterMetrics, usize)) {
     if let Some(figures) = trace.figures(decision.worker, decision.client).cluster() {
         count(figures, decision.worker.index());
     }
