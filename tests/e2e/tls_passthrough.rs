@@ -6,6 +6,7 @@ use rustls::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
+use weir_preamble::proxy;
 
 use super::harness::{Ca, Certificate, Client, Raw, RawEndpoint, Weir, soon};
 
@@ -132,4 +133,48 @@ async fn what_is_no_hello_is_closed() {
         let line = stage.weir.logged_where(why, |line| line["error"] == why).await;
         assert!(matches!(line["status"].as_u64(), Some(400 | 408)), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_proxy_header_may_come_before_the_hello_and_go_on() {
+    let ca = Ca::new();
+    let (sender, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let endpoint = RawEndpoint::start(move |mut raw, _| {
+        let sender = sender.clone();
+        async move {
+            let mut octets = raw.exactly(16).await;
+            let length = u16::from_be_bytes([octets[14], octets[15]]);
+            octets.extend(raw.exactly(length.into()).await);
+            let _ = sender.send((proxy::read(&octets).unwrap().unwrap().0, raw.exactly(5).await));
+        }
+    })
+    .await;
+    let weir = Weir::start(&format!(
+        r#"
+        [listeners.secure]
+        address = "127.0.0.1:0"
+        protocol = "tls-passthrough"
+        proxy-protocol = {{ accept = "required", trusted = ["127.0.0.1"] }}
+        [[routes]]
+        name = "a"
+        match = {{ sni = "a.test", client = "192.0.2.0/24" }}
+        cluster = "a"
+        [clusters.a]
+        endpoints = ["{}"]
+        send-proxy-protocol = "v2"
+        "#,
+        endpoint.address
+    ))
+    .await;
+    let mut raw = Raw::connect(weir.listener("secure")).await;
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n".to_vec();
+    raw.send([header, hello(&ca, "a.test")].concat()).await;
+    let (header, record) = soon("a connection", said.recv()).await.unwrap();
+    let addresses = header.addresses.unwrap();
+    assert_eq!(
+        (addresses.source.to_string(), addresses.destination.to_string()),
+        ("192.0.2.7:4711".into(), "198.51.100.1:443".into())
+    );
+    assert_eq!((header.tlvs.authority.as_deref(), header.tlvs.ssl), (Some("a.test"), None));
+    assert_eq!(record[..2], [22, 3], "the hello itself");
 }

@@ -311,3 +311,23 @@ fn load_reports_in_words() {
     let own = "weights follow load reports: named_metrics.queue; as configured 3m after the last";
     assert_eq!(of_load_reports(&reports(Some("named_metrics.queue".into()))), own);
 }
+
+#[test]
+fn listeners_say_what_passes_and_whom_they_believe() {
+    let networks = vec!["10.0.0.0/8".parse().unwrap()];
+    let tcp = Listener {
+        protocol: Protocol::Tcp,
+        cluster: Some("db".into()),
+        proxy_protocol: Some(ProxyProtocol { required: true, trusted: networks.clone() }),
+        ..listener("db", None)
+    };
+    assert_eq!(
+        of_listener(&tcp),
+        ["127.0.0.1:8080  anything over TCP, to cluster db", "a PROXY header is required, from 10.0.0.0/8"]
+    );
+    let behind = Forwarded { mode: ForwardedMode::Append, headers: Vec::new(), trusted: networks };
+    let web = Listener { forwarded: behind, ..listener("web", None) };
+    assert!(of_listener(&web).contains(&"X-Forwarded-For is believed from 10.0.0.0/8".to_owned()));
+    let matcher = Match { alpn: vec!["h2".into()], listener: Some("db".into()), ..Match::default() };
+    assert_eq!(of_match(&matcher), "ALPN h2, listener db");
+}
