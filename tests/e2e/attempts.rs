@@ -1,4 +1,5 @@
 //! Attempts as they are configured: how often, how many at once, and who waits.
 
+mod hedged;
 mod limited;
 mod retried;

@@ -159,6 +159,8 @@ pub struct Route {
     pub attempt_timeout: Option<Duration>,
     /// When a request is sent again; none is what the cluster says.
     pub retries: Option<Retries>,
+    /// When another attempt is made beside one; none is what the cluster says.
+    pub hedge: Option<Hedge>,
 }
 
 impl Route {
@@ -175,6 +177,7 @@ impl Route {
             timeout: None,
             attempt_timeout: None,
             retries: None,
+            hedge: None,
         }
     }
 
@@ -315,6 +318,8 @@ pub struct Cluster {
     pub attempt_timeout: Option<Duration>,
     /// When a request is sent again; none is once, after a connection that could not be made.
     pub retries: Option<Retries>,
+    /// When another attempt is made beside one; none is never.
+    pub hedge: Option<Hedge>,
     /// How many retries there may be for the requests there are.
     pub retry_budget: RetryBudget,
     /// How many requests may be under way at once.
@@ -398,6 +403,13 @@ pub enum Discover {
     Srv(String),
     /// A file of endpoints.
     File(PathBuf),
+}
+
+/// `hedge`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hedge {
+    /// How long an attempt may take until another is made beside it.
+    pub after: Duration,
 }
 
 /// `limits` of a cluster; none is unlimited.

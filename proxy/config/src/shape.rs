@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use attempts::Retries;
+use attempts::{Hedge, Retries};
 use cluster::Cluster;
 use scalar::{Address, Duration, Network, Settings, Size};
 use traffic::{HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
@@ -331,6 +331,8 @@ struct Route {
     attempt_timeout: Option<Duration>,
     /// When a request is sent again; without it what the cluster says.
     retries: Option<Retries>,
+    /// When another attempt is made beside one; without it what the cluster says.
+    hedge: Option<Hedge>,
 }
 
 /// Every part that is given must fit.

@@ -40,6 +40,7 @@ fn router(hosts: usize) -> Router {
             timeout: None,
             attempt_timeout: None,
             retries: None,
+            hedge: None,
         };
         Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None), edits: None, mirror: None })
     };

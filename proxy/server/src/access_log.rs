@@ -80,6 +80,8 @@ pub struct Record<'a> {
     pub attempts: u32,
     /// Why each further attempt was made, in order.
     pub retries: &'a [Retried],
+    /// `won` when an attempt beside another answered first, `lost` when it did not.
+    pub hedge: Option<&'a str>,
     /// The last attempt went over a connection that was open already.
     pub reused: bool,
     /// From the first byte of the request to the last of the response.

@@ -1,6 +1,7 @@
 //! Attempts on endpoints: pick, connect, relay, and again where that is allowed and nothing is lost
 //! by it.
 
+mod hedge;
 mod place;
 pub mod retry;
 
@@ -65,7 +66,7 @@ impl Failed {
             _ if matches!(self, Self::Again(Retried::Stale, _)) => None,
             ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
             ProxyError::Upstream(error) if error.is_unsent() => None,
-            ProxyError::Upstream(_) | ProxyError::UpstreamTimeout => Some(Met::NoResponse),
+            ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Met::NoResponse),
             _ => None,
         }
     }
@@ -101,7 +102,10 @@ pub async fn run(
         let began = if trace.attempts == 0 { trace.started } else { Instant::now() };
         trace.attempts += 1;
         let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
-        let ended = attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await;
+        let ended = match retry.hedge_after(request, trace) {
+            None => attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await,
+            Some(after) => Box::pin(attempt.hedged(after, request, &mut retry, down, timer, trace)).await,
+        };
         if ended.as_ref().is_err_and(Failed::is_endpoints) && trace.head_at.is_none_or(|at| at < began) {
             upstream.cluster.observe_failure(&endpoint, began);
         }
@@ -187,6 +191,17 @@ impl Attempt<'_> {
                 }
             }
         };
+        self.note_head(sent, &mut response, trace);
+        if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
+            self.discard(lease.stream).await;
+            return Err(Failed::Again(why, None));
+        }
+        let done = self.relay_response(relay, response, request, trace).await;
+        self.release(lease, done)
+    }
+
+    /// The response's head has come.
+    fn note_head(&self, sent: Instant, response: &mut Outcome, trace: &mut Trace) {
         let now = Instant::now();
         trace.head_at = Some(now);
         trace.split.first_byte = now - sent;
@@ -196,11 +211,10 @@ impl Attempt<'_> {
         if let Some(report) = self.upstream.cluster.hear(self.endpoint, &mut response.headers) {
             self.count_report(report, trace);
         }
-        if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
-            self.discard(lease.stream).await;
-            return Err(Failed::Again(why, None));
-        }
-        let done = self.relay_response(relay, response, request, trace).await;
+    }
+
+    /// Keep the connection of an exchange that is done, if it can be used again.
+    fn release(&self, mut lease: Lease, done: Result<(), ProxyError>) -> Result<(), Failed> {
         match done {
             Ok(()) => self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, lease.stream),
             Err(_) => lease.stream.abort(),

@@ -329,6 +329,12 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
             text.sample("weir_queue_refused_total", &labels, cluster.total(count));
         }
     }
+    text.family("weir_hedges_total", "counter", "Attempts beside another, by whether they answered first.");
+    for cluster in clusters {
+        for (result, count) in [("won", Count::HedgeWon), ("lost", Count::HedgeLost)] {
+            text.sample("weir_hedges_total", &[("cluster", cluster.name()), ("result", result)], cluster.total(count));
+        }
+    }
     text.family("weir_retries_total", "counter", "Further attempts, by what became of the one before.");
     for cluster in clusters {
         for why in Retried::ALL {

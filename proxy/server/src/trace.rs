@@ -35,6 +35,8 @@ pub struct Trace {
     pub endpoint: Option<Arc<Endpoint>>,
     /// How often an endpoint was tried.
     pub attempts: u32,
+    /// Whether an attempt was made beside another, and answered first.
+    pub hedge: Option<bool>,
     /// Why each further one was made.
     pub retries: Vec<Retried>,
     /// The last attempt went over a connection that was open already.
@@ -104,6 +106,7 @@ impl Trace {
             upstream: None,
             endpoint: None,
             attempts: 0,
+            hedge: None,
             retries: Vec::new(),
             reused: false,
             affinity: None,
@@ -189,6 +192,7 @@ impl Trace {
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.name()),
             attempts: self.attempts,
             retries: &self.retries,
+            hedge: self.hedge.map(|won| if won { "won" } else { "lost" }),
             reused: self.reused,
             total,
             split: self.split,

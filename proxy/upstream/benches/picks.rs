@@ -40,6 +40,7 @@ fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Clus
         timeout: None,
         attempt_timeout: None,
         retries: None,
+        hedge: None,
         retry_budget: weir_config::RetryBudget::default(),
         limits: weir_config::UpstreamLimits::default(),
         queue: weir_config::Queue::default(),

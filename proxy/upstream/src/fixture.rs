@@ -37,6 +37,7 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         timeout: None,
         attempt_timeout: None,
         retries: None,
+        hedge: None,
         retry_budget: weir_config::RetryBudget::default(),
         limits: weir_config::UpstreamLimits::default(),
         queue: weir_config::Queue::default(),

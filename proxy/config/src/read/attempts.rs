@@ -1,10 +1,10 @@
-//! What routes and clusters say about attempts: `retries`, `retry-budget`, `limits` and `queue`.
+//! What routes and clusters say about attempts: `retries`, `retry-budget`, `hedge`, `limits` and `queue`.
 
 use std::time::Duration;
 
 use super::{WAIT, checked, checks::statuses, count};
 use crate::{
-    model::{Backoff, ByteSize, Queue, Retries, RetryBudget, RetryOn, UpstreamLimits},
+    model::{Backoff, ByteSize, Hedge, Queue, Retries, RetryBudget, RetryOn, UpstreamLimits},
     node::Node,
     syntax,
 };
@@ -99,6 +99,13 @@ pub(super) fn retry_budget(node: &Node<'_>) -> Option<RetryBudget> {
     };
     table.done();
     Some(budget)
+}
+
+pub(super) fn hedge(node: &Node<'_>) -> Option<Hedge> {
+    let table = node.table("`{ after = \"50ms\" }`")?;
+    let after = table.require("after", "\"50ms\"");
+    table.done();
+    Some(Hedge { after: after?.duration(WAIT)? })
 }
 
 /// A number of requests at once.

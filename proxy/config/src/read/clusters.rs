@@ -22,7 +22,7 @@ use crate::{
     model::{Balance, Cluster, Endpoint, OutlierDetection, ProxyVersion, UpstreamTls},
     node::{Node, Table},
     read::{
-        attempts::{at_once, limits, queue, retries, retry_budget},
+        attempts::{at_once, hedge, limits, queue, retries, retry_budget},
         outlier::{agent, outliers},
     },
     syntax,
@@ -80,6 +80,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         timeout: table.read("timeout", |node| node.duration(WAIT)),
         attempt_timeout: table.read("attempt-timeout", |node| node.duration(WAIT)),
         retries: table.read("retries", retries),
+        hedge: table.read("hedge", hedge),
         retry_budget: table.read("retry-budget", retry_budget).unwrap_or_default(),
         limits: table.read("limits", limits).unwrap_or_default(),
         queue: table.read("queue", queue).unwrap_or_default(),

@@ -8,7 +8,7 @@ use crate::{
     node::{Node, Table},
     read::{
         actions::{action, warn_of_loop},
-        attempts::retries,
+        attempts::{hedge, retries},
         bindings::binding,
         edits::{edits, mirror},
         matching::matcher,
@@ -40,6 +40,7 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let timeout = table.read("timeout", |node| node.duration(WAIT));
     let attempt_timeout = table.read("attempt-timeout", |node| node.duration(WAIT));
     let retries = table.read("retries", retries);
+    let hedge = table.read("hedge", hedge);
     table.done();
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
@@ -48,7 +49,10 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     }
     let plugins = plugins.unwrap_or_default();
     let checked = checked?;
-    Some((Route { name: checked, matcher, plugins, action, edits, mirror, timeout, attempt_timeout, retries }, name))
+    Some((
+        Route { name: checked, matcher, plugins, action, edits, mirror, timeout, attempt_timeout, retries, hedge },
+        name,
+    ))
 }
 
 /// Notes copies that are never made, or go where the request itself goes.

@@ -73,6 +73,14 @@ pub(super) struct RetryBudget {
     min_per_second: Option<u32>,
 }
 
+/// When another attempt is made beside one.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Hedge {
+    /// How long an attempt may take until then.
+    after: Duration,
+}
+
 /// How many requests may be under way at once; what is left out is unlimited.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 
 use super::{
     affinity::Affinity,
-    attempts::{Queue, Retries, RetryBudget, UpstreamLimits},
+    attempts::{Hedge, Queue, Retries, RetryBudget, UpstreamLimits},
     balance::{Balance, LoadReports},
     health::Health,
     outlier::{Agent, Outliers},
@@ -72,6 +72,8 @@ pub(super) struct Cluster {
     attempt_timeout: Option<Duration>,
     /// When a request is sent again; without it once, after a connection that could not be made.
     retries: Option<Retries>,
+    /// When another attempt is made beside one; without it never.
+    hedge: Option<Hedge>,
     /// How many retries there may be.
     retry_budget: Option<RetryBudget>,
     /// How many requests may be under way at once.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost,
+    Health, HealthKind, Hedge, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost,
     OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck, UpstreamLimits, load,
 };
 
@@ -67,7 +67,8 @@ fn routes() {
     let on = RetryOn { reset: true, statuses: vec![(500, 599), (429, 429)], ..RetryOn::default() };
     assert_eq!((retries.attempts, &retries.on, retries.buffer), (3, &on, ByteSize(1 << 20)));
     assert_eq!(retries.backoff.base, Duration::from_millis(25));
-    assert!(api.retries.is_none());
+    assert!(api.retries.is_none() && api.hedge.is_none());
+    assert_eq!(rest.hedge, Some(Hedge { after: Duration::from_millis(80) }));
 }
 
 #[test]

@@ -140,6 +140,8 @@ fn routes() {
         ("\"5xx\"", "\"5x\"", "routes[2].retries.on[1]", "not possible", "did you mean `5xx`?"),
         ("429", "200", "routes[2].retries.on[2]", "no failure", "400 to 599"),
         ("429", "\"504-500\"", "routes[2].retries.on[2]", "not a range", "the lower first"),
+        ("after = \"80ms\"", "afer = \"80ms\", after = \"1s\"", "routes[2].hedge.afer", "unknown key", "`after`?"),
+        ("after = \"80ms\"", "", "routes[2].hedge", "`after` is missing", "50ms"),
         ("attempts = 3", "attempts = 0", "routes[2].retries.attempts", "out of range", "1 to 10"),
         ("\"1MiB\"", "\"1GiB\"", "routes[2].retries.buffer", "out of range", "16MiB"),
         ("timeout = \"15s\"", "timeout = \"15s\"\nrespond = {}", "routes[2].respond", "exclude each other", "keep"),

@@ -97,6 +97,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("Retries", cluster(&format!("retries = {{ {odd} }}"))),
         ("Backoff", cluster(&format!("retries.backoff = {{ {odd} }}"))),
         ("UpstreamLimits", cluster(&format!("limits = {{ {odd} }}"))),
+        ("Hedge", cluster(&format!("hedge = {{ {odd} }}"))),
         ("Queue", cluster(&format!("queue = {{ {odd} }}"))),
         ("RetryBudget", cluster(&format!("retry-budget = {{ {odd} }}"))),
         ("TcpCheck", cluster(&format!("health.tcp = {{ {odd} }}"))),

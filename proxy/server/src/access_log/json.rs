@@ -45,6 +45,7 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
         retries(out, record.retries);
         out.push(b'"');
     }
+    optional(out, b",\"hedge\":\"", record.hedge);
     out.extend_from_slice(if record.reused { b",\"reused\":true" } else { b",\"reused\":false" });
 }
 

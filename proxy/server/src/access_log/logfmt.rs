@@ -43,6 +43,7 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
         out.extend_from_slice(b" retries=");
         retries(out, record.retries);
     }
+    optional(out, b" hedge=", record.hedge);
     out.extend_from_slice(if record.reused { b" reused=true" } else { b" reused=false" });
 }
 

@@ -27,6 +27,7 @@ fn record() -> Record<'static> {
         endpoint: Some("127.0.0.1:9001"),
         attempts: 3,
         retries: &[Retried::Connect, Retried::Status(503)],
+        hedge: Some("won"),
         reused: true,
         total: Duration::from_micros(2_500),
         split: Split { read: Duration::from_micros(12), ..Split::default() },
@@ -80,7 +81,7 @@ fn a_json_line_says_all() {
             r#"{"time":"2023-11-14T22:13:20.123456Z","client":"192.0.2.7:51000","listener":"web","#,
             r#""protocol":"HTTP/1.1","host":"api.example.com","method":"GET","path":"/v1/things?page=2","#,
             r#""status":200,"bytes_in":0,"bytes_out":1234,"route":"api","tenant":"acme","cluster":"api","#,
-            r#""endpoint":"127.0.0.1:9001","attempts":3,"retries":"connect,503","reused":true,"total_us":2500,"read_us":12,"#,
+            r#""endpoint":"127.0.0.1:9001","attempts":3,"retries":"connect,503","hedge":"won","reused":true,"total_us":2500,"read_us":12,"#,
             r#""plugin_us":0,"queue_us":0,"connect_us":0,"tls_us":0,"first_byte_us":0,"rest_us":0,"plugins":["#,
             r#"{"name":"canary","version":"0123456789ab","role":"router"},"#,
             r#"{"name":"picker","version":"ba9876543210","role":"balancer","failed":"deadline"}],"#,
@@ -98,7 +99,7 @@ fn a_logfmt_line_says_all() {
         concat!(
             r#"time=2023-11-14T22:13:20.123456Z client=192.0.2.7:51000 listener=web protocol=HTTP/1.1 host="" "#,
             r#"method=GET path="/v1/things?page=2" status=200 bytes_in=0 bytes_out=1234 route=api tenant=acme "#,
-            r#"cluster=api endpoint=127.0.0.1:9001 attempts=3 retries=connect,503 reused=true total_us=2500 read_us=12 plugin_us=0 queue_us=0 "#,
+            r#"cluster=api endpoint=127.0.0.1:9001 attempts=3 retries=connect,503 hedge=won reused=true total_us=2500 read_us=12 plugin_us=0 queue_us=0 "#,
             r#"connect_us=0 tls_us=0 first_byte_us=0 rest_us=0 "#,
             r#"plugins="canary/router@0123456789ab picker/balancer@ba9876543210!deadline" error="no route""#,
             "\n"

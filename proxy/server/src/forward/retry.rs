@@ -6,9 +6,9 @@ use std::{
 };
 
 use http::{HeaderName, StatusCode};
-use weir_config::Retries;
+use weir_config::{Hedge, Retries};
 use weir_http1::Length;
-use weir_upstream::{Endpoint, RetryBudget, retry};
+use weir_upstream::{Admission, Endpoint, RetryBudget, retry};
 
 use crate::{
     access_log::Retried, decide::Decision, error::ProxyError, replay::Replay, request::Request, snapshot::Upstream,
@@ -28,6 +28,7 @@ pub struct Retry<'a> {
     pub(super) upstream: &'a Upstream,
     policy: Option<&'a Retries>,
     budget: &'a RetryBudget,
+    hedge: Option<Hedge>,
     /// Doing it twice is the same as doing it once.
     repeatable: bool,
     /// Further attempts that there may be.
@@ -46,7 +47,8 @@ impl<'a> Retry<'a> {
     pub fn new(decision: &'a Decision<'a>, upstream: &'a Upstream, request: &Request, trace: &Trace) -> Self {
         let policy = decision.route.config.retries.as_ref().or(upstream.cluster.config().retries.as_ref());
         let budget = upstream.cluster.retry_budget();
-        if policy.is_some() {
+        let hedge = decision.route.config.hedge.or(upstream.cluster.config().hedge);
+        if policy.is_some() || hedge.is_some() {
             budget.deposit(trace.started);
         }
         let allowed = |policy: &Retries| policy.methods.iter().any(|method| method == request.method.as_str());
@@ -55,6 +57,7 @@ impl<'a> Retry<'a> {
             upstream,
             policy,
             budget,
+            hedge,
             repeatable: request.is_idempotent()
                 || request.headers.contains_key(&IDEMPOTENCY_KEY)
                 || policy.is_some_and(allowed),
@@ -64,6 +67,29 @@ impl<'a> Retry<'a> {
             until: decision.until(upstream, trace),
             failed: Vec::new(),
         }
+    }
+
+    /// How long an attempt at this request may take until another is made beside it; none is forever.
+    pub fn hedge_after(&self, request: &Request, trace: &Trace) -> Option<Duration> {
+        let hedge = self.hedge.filter(|_| !self.decision.is_bound(self.upstream, trace))?;
+        let fits = self.repeatable && request.length == Length::Empty && request.upgrade.is_none();
+        fits.then_some(hedge.after)
+    }
+
+    /// An endpoint with room for an attempt beside the one on `endpoint`, if there is one and the budget allows it.
+    ///
+    /// # Errors
+    /// A plugin failed whose failure is to be felt.
+    pub fn rival(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        trace: &mut Trace,
+    ) -> Result<Option<Admission<'a>>, ProxyError> {
+        let taken: Vec<u64> = self.failed.iter().copied().chain([endpoint.id()]).collect();
+        let Some(rival) = self.decision.pick_with_room(self.upstream, request, &taken, trace)? else { return Ok(None) };
+        let admission = self.upstream.cluster.admit(rival, false).ok();
+        Ok(admission.filter(|_| self.is_paid(Retried::Timeout, trace)))
     }
 
     /// Where the request's body is to be kept, if that can be of use.

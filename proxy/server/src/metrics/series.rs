@@ -135,6 +135,8 @@ struct ClusterBlock {
     connect_failures: AtomicU64,
     retries: [AtomicU64; Retried::ALL.len()],
     denied: AtomicU64,
+    hedges_won: AtomicU64,
+    hedges_lost: AtomicU64,
     endpoint_full: AtomicU64,
     queued: AtomicU64,
     queue_full: AtomicU64,
@@ -154,6 +156,8 @@ pub(super) enum Count {
     ConnectFailure,
     Retry(Retried),
     Denied,
+    HedgeWon,
+    HedgeLost,
     EndpointFull,
     Queued,
     QueueFull,
@@ -189,6 +193,8 @@ impl ClusterBlock {
             Count::Retry(Retried::Timeout) => timeout,
             Count::Retry(Retried::Status(_)) => status,
             Count::Denied => &self.denied,
+            Count::HedgeWon => &self.hedges_won,
+            Count::HedgeLost => &self.hedges_lost,
             Count::EndpointFull => &self.endpoint_full,
             Count::Queued => &self.queued,
             Count::QueueFull => &self.queue_full,
@@ -226,6 +232,11 @@ impl ClusterMetrics {
     /// The retry budget did not allow one.
     pub fn retry_denied(&self, worker: usize) {
         self.count(worker, Count::Denied);
+    }
+
+    /// An attempt was made beside another, and answered first or not.
+    pub fn hedge(&self, worker: usize, won: bool) {
+        self.count(worker, if won { Count::HedgeWon } else { Count::HedgeLost });
     }
 
     /// An endpoint was picked that turned out to be full.

@@ -136,6 +136,7 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     cluster.connect_failed(0);
     cluster.retry(0, Retried::Reset);
     cluster.retry_denied(0);
+    cluster.hedge(0, true);
     cluster.endpoint_full(0);
     cluster.queued(0);
     cluster.queue_full(0);
@@ -149,6 +150,7 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     assert_eq!(find(&page, "weir_upstream_connect_failures_total", &[blue]), Some(1.0));
     assert_eq!(find(&page, "weir_retries_total", &[blue, ("reason", "reset")]), Some(1.0));
     assert_eq!(find(&page, "weir_retries_denied_total", &[blue]), Some(1.0));
+    assert_eq!(find(&page, "weir_hedges_total", &[blue, ("result", "won")]), Some(1.0));
     assert_eq!(find(&page, "weir_endpoint_full_total", &[blue]), Some(1.0));
     assert_eq!(find(&page, "weir_queued_total", &[blue]), Some(1.0));
     assert_eq!(find(&page, "weir_queue_refused_total", &[blue, ("reason", "full")]), Some(1.0));

@@ -16,6 +16,7 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         timeout: None,
         attempt_timeout: None,
         retries: None,
+        hedge: None,
     };
     let target = crate::snapshot::Target::Cluster(None);
     Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None })

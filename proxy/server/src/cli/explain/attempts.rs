@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use weir_config::{Cluster, Retries, RetryOn, Route, UpstreamLimits};
+use weir_config::{Cluster, Hedge, Retries, RetryOn, Route, UpstreamLimits};
 
 use super::{count, size, time};
 
 /// What a route says otherwise than its cluster.
 pub fn of_route(route: &Route) -> Option<String> {
-    sentence(route.attempt_timeout, route.retries.as_ref())
+    sentence(route.attempt_timeout, route.retries.as_ref(), route.hedge)
 }
 
 /// What a cluster says, where it says anything.
 pub fn of_cluster(cluster: &Cluster) -> Vec<String> {
     let within = cluster.timeout.map(|limit| format!("timeout: {} for a whole exchange", time(limit)));
-    let attempts = sentence(cluster.attempt_timeout, cluster.retries.as_ref());
+    let attempts = sentence(cluster.attempt_timeout, cluster.retries.as_ref(), cluster.hedge);
     let budget = cluster.retry_budget;
     let retried = cluster
         .retries
@@ -37,10 +37,11 @@ fn of_limits(cluster: &Cluster) -> Option<String> {
     (!limits.is_empty()).then(|| format!("limits: {}; {queue}", limits.join(", ")))
 }
 
-fn sentence(timeout: Option<Duration>, retries: Option<&Retries>) -> Option<String> {
+fn sentence(timeout: Option<Duration>, retries: Option<&Retries>, hedge: Option<Hedge>) -> Option<String> {
     let timeout = timeout.map(|limit| format!("{} each", time(limit)));
     let retries = retries.map(of_retries);
-    let parts: Vec<String> = retries.into_iter().chain(timeout).collect();
+    let hedge = hedge.map(|hedge| format!("another beside one after {}", time(hedge.after)));
+    let parts: Vec<String> = [retries, timeout, hedge].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| format!("attempts: {}", parts.join(", ")))
 }
 

@@ -58,6 +58,7 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         timeout: None,
         attempt_timeout: None,
         retries: None,
+        hedge: None,
         retry_budget: weir_config::RetryBudget::default(),
         limits: UpstreamLimits::default(),
         queue: weir_config::Queue::default(),
@@ -150,6 +151,7 @@ fn config() -> Config {
         timeout,
         attempt_timeout: None,
         retries: None,
+        hedge: None,
     };
     Config {
         process: Process {

@@ -204,6 +204,7 @@ mod tests {
             timeout: None,
             attempt_timeout: None,
             retries: None,
+            hedge: None,
         };
         assert_eq!(
             changes(&route),
