@@ -78,7 +78,7 @@ struct Session {
     /// Tells it from an earlier session of the same key.
     number: u64,
     first: Instant,
-    /// Milliseconds after `first`.
+    /// Microseconds after `first`.
     used: AtomicU64,
     idle: Duration,
     max: Duration,
@@ -86,7 +86,7 @@ struct Session {
 
 impl Session {
     fn used(&self) -> Instant {
-        self.first + Duration::from_millis(self.used.load(Relaxed))
+        self.first + Duration::from_micros(self.used.load(Relaxed))
     }
 
     fn end(&self) -> Instant {
@@ -94,7 +94,7 @@ impl Session {
     }
 
     fn touch(&self, now: Instant) {
-        let after = now.saturating_duration_since(self.first).as_millis();
+        let after = now.saturating_duration_since(self.first).as_micros();
         self.used.fetch_max(u64::try_from(after).unwrap_or(u64::MAX), Relaxed);
     }
 }
