@@ -62,25 +62,19 @@ impl Probe for PluginProbe {
                 connections: Mutex::default(),
                 opened: AtomicU32::new(0),
             });
-            match self.host.check(&self.bound, target, self.timeout).await {
-                Ok(verdict) => Verdict {
-                    state: match verdict.state {
-                        HealthState::Healthy => State::Healthy,
-                        HealthState::Degraded => State::Degraded,
-                        HealthState::Unhealthy => State::Unhealthy,
-                        HealthState::Drain => State::Draining,
-                    },
-                    weight_percent: verdict.weight_percent,
-                    why: verdict.why,
+            let said = self.host.check(&self.bound, target, self.timeout).await;
+            // What the plugin cannot say is no reason to take an endpoint out: it stays as it is.
+            let verdict = said.map_err(|failure| failure.to_string())?;
+            Ok(Verdict {
+                state: match verdict.state {
+                    HealthState::Healthy => State::Healthy,
+                    HealthState::Degraded => State::Degraded,
+                    HealthState::Unhealthy => State::Unhealthy,
+                    HealthState::Drain => State::Draining,
                 },
-                // What the plugin cannot say is no reason to take an endpoint out: it stays as it is.
-                Err(failure) => {
-                    let standing = endpoint.standing();
-                    let (state, weight_percent) =
-                        standing.checked().map_or((State::Healthy, 100), |last| (last.state, last.weight_percent));
-                    Verdict { state, weight_percent, why: failure.to_string() }
-                }
-            }
+                weight_percent: verdict.weight_percent,
+                why: verdict.why,
+            })
         })
     }
 }

@@ -23,8 +23,8 @@ use self::{exec::ExecProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe};
 pub use self::{state::HealthState, watch::run};
 pub use crate::standing::Verdict;
 
-/// A verdict to come.
-pub type Checking<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+/// A verdict to come. An error is a fault of the check itself, which says nothing on the endpoint.
+pub type Checking<'a> = Pin<Box<dyn Future<Output = Result<Verdict, String>> + Send + 'a>>;
 
 /// Leave to begin, kept until the check has ended; none where none is needed.
 pub type Turn<'a> = Pin<Box<dyn Future<Output = Option<SemaphorePermit<'static>>> + Send + 'a>>;

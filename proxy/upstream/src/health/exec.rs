@@ -92,7 +92,7 @@ impl Probe for ExecProbe {
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
         Box::pin(async move {
             let verdict = self.ask(endpoint).await;
-            verdict.unwrap_or_else(|error| Verdict::unhealthy(format!("{}: {error}", self.check.command)))
+            Ok(verdict.unwrap_or_else(|error| Verdict::unhealthy(format!("{}: {error}", self.check.command))))
         })
     }
 }

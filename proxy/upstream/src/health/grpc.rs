@@ -61,11 +61,11 @@ impl GrpcProbe {
 impl Probe for GrpcProbe {
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
         Box::pin(async move {
-            match self.ask(endpoint).await {
+            Ok(match self.ask(endpoint).await {
                 Ok(Said::Serving) => Verdict::healthy("SERVING"),
                 Ok(other) => Verdict::unhealthy(other.name()),
                 Err(why) => Verdict::unhealthy(why),
-            }
+            })
         })
     }
 }

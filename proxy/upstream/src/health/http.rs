@@ -95,7 +95,7 @@ impl Probe for HttpProbe {
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
         Box::pin(async move {
             let verdict = self.ask(endpoint).await;
-            verdict.unwrap_or_else(Verdict::unhealthy)
+            Ok(verdict.unwrap_or_else(Verdict::unhealthy))
         })
     }
 }

@@ -56,7 +56,7 @@ impl Probe for TcpProbe {
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
         Box::pin(async move {
             let verdict = self.ask(endpoint).await;
-            verdict.map_or_else(Verdict::unhealthy, Verdict::healthy)
+            Ok(verdict.map_or_else(Verdict::unhealthy, Verdict::healthy))
         })
     }
 }

@@ -49,13 +49,16 @@ impl Watch {
             self.endpoint = self.cluster.find(self.endpoint.id()).unwrap_or(self.endpoint);
             let turn = self.probe.turn().await;
             let begun = Instant::now();
-            let verdict = self.check().await;
+            let checked = self.check().await;
             drop(turn);
-            self.note(&verdict, begun.elapsed());
-            if verdict.state.is_able() {
-                self.cluster.forgive(&self.endpoint, begun.into_std());
+            self.note(&checked, begun.elapsed());
+            match checked {
+                Ok(verdict) => self.take(&mut health, &verdict, begun),
+                Err(why) => {
+                    let (cluster, endpoint) = (&**self.cluster.name(), self.endpoint.name());
+                    tracing::debug!(cluster, endpoint, why, "health check failed itself");
+                }
             }
-            self.take(&mut health, &verdict);
             sleep_until(begun + self.pause(&health, &mut rng)).await;
         }
     }
@@ -78,21 +81,25 @@ impl Watch {
         }
     }
 
-    fn note(&self, verdict: &Verdict, took: Duration) {
-        let well = verdict.state != State::Unhealthy;
+    fn note(&self, checked: &Result<Verdict, String>, took: Duration) {
+        let well = checked.as_ref().is_ok_and(|verdict| verdict.state != State::Unhealthy);
+        let why = checked.as_ref().map_or_else(String::clone, |verdict| verdict.why.clone());
         self.cluster.check_figures().count(well, took);
-        self.endpoint.checked(LastCheck { at: SystemTime::now(), took, well, why: verdict.why.clone() });
+        self.endpoint.checked(LastCheck { at: SystemTime::now(), took, well, why });
     }
 
-    async fn check(&self) -> Verdict {
+    async fn check(&self) -> Result<Verdict, String> {
         let limit = self.health.timeout;
         match timeout(limit, self.probe.check(&self.endpoint)).await {
-            Ok(verdict) => verdict,
-            Err(_) => Verdict::unhealthy(format!("no answer within {limit:?}")),
+            Ok(checked) => checked,
+            Err(_) => Ok(Verdict::unhealthy(format!("no answer within {limit:?}"))),
         }
     }
 
-    fn take(&self, health: &mut HealthState, verdict: &Verdict) {
+    fn take(&self, health: &mut HealthState, verdict: &Verdict, begun: Instant) {
+        if verdict.state.is_able() {
+            self.cluster.forgive(&self.endpoint, begun.into_std());
+        }
         if health.observe(verdict) {
             self.cluster.set_health(&self.endpoint, verdict);
         } else {

@@ -15,7 +15,7 @@ fn config(script: &str) -> Cluster {
 async fn check(script: &str) -> Verdict {
     let config = config(script);
     let cluster = Running::build(&config, None);
-    probe(&config).unwrap().unwrap().check(&cluster.endpoints()[0]).await
+    probe(&config).unwrap().unwrap().check(&cluster.endpoints()[0]).await.unwrap()
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_command_that_is_not_there_is_named() {
     let check = ExecCheck { command: "no-such-command-of-weir".to_owned(), args: Vec::new() };
     config.health = Some(Health::new(HealthKind::Exec(check)));
     let cluster = Running::build(&config, None);
-    let verdict = probe(&config).unwrap().unwrap().check(&cluster.endpoints()[0]).await;
+    let verdict = probe(&config).unwrap().unwrap().check(&cluster.endpoints()[0]).await.unwrap();
     assert_eq!(verdict.state, State::Unhealthy);
     assert!(verdict.why.starts_with("no-such-command-of-weir: No such file"), "{}", verdict.why);
 }

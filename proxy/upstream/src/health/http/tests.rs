@@ -25,7 +25,7 @@ fn config(address: SocketAddr) -> weir_config::Cluster {
 async fn check(config: &weir_config::Cluster) -> Verdict {
     let cluster = Cluster::build(config, None);
     let probe = probe(config).unwrap().unwrap();
-    probe.check(&cluster.endpoints()[0]).await
+    probe.check(&cluster.endpoints()[0]).await.unwrap()
 }
 
 /// Answers one connection with these bytes; gives what it was sent.

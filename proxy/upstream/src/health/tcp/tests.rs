@@ -27,7 +27,7 @@ async fn check(address: SocketAddr, send: &str, expect: &str) -> Verdict {
     let check = TcpCheck { send: send.into(), expect: expect.into() };
     config.health = Some(Health::new(HealthKind::Tcp(check)));
     let cluster = Running::build(&config, None);
-    probe(&config).unwrap().unwrap().check(&cluster.endpoints()[0]).await
+    probe(&config).unwrap().unwrap().check(&cluster.endpoints()[0]).await.unwrap()
 }
 
 #[tokio::test]

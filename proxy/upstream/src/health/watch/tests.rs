@@ -20,7 +20,7 @@ impl Probe for Script {
         let _ = self.asked.send(Instant::now());
         let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         match verdicts.pop_front() {
-            Some(verdict) => Box::pin(async { verdict }),
+            Some(verdict) => Box::pin(async { Ok(verdict) }),
             None => Box::pin(std::future::pending()),
         }
     }
@@ -123,6 +123,35 @@ async fn checks_follow_those_that_come_and_go() {
     let last = running.asked.recv().await.unwrap();
     let next = running.asked.recv().await.unwrap();
     assert!(next - last > Duration::from_secs(8), "one is left");
+}
+
+/// Cannot ask.
+struct Broken(mpsc::UnboundedSender<()>);
+
+impl Probe for Broken {
+    fn check<'a>(&'a self, _: &'a Arc<Endpoint>) -> Checking<'a> {
+        let _ = self.0.send(());
+        Box::pin(async { Err("trap".to_owned()) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_fails_itself_says_nothing_on_the_endpoint() {
+    let mut config = fixture::cluster(&[1, 1]);
+    config.health = Some(Health { fall: 1, ..Health::new(HealthKind::Tcp(TcpCheck::default())) });
+    let cluster = Cluster::build(&config, None);
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let endpoint = Arc::clone(&cluster.endpoints()[0]);
+    let task = tokio::spawn(run(Arc::clone(&cluster), Arc::new(Broken(sender)), std::future::pending()));
+    cluster.eject(&endpoint, std::time::Instant::now() + Duration::from_secs(3_600), "failures");
+    for _ in 0..6 {
+        asked.recv().await.unwrap();
+    }
+    assert_eq!(endpoint.status().state, State::Ejected, "nor does it bring one back");
+    assert_eq!(cluster.endpoints()[1].status().state, State::Healthy);
+    let last = endpoint.last_check().unwrap();
+    assert_eq!((last.well, &*last.why), (false, "trap"));
+    task.abort();
 }
 
 #[tokio::test(start_paused = true)]
