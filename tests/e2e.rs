@@ -42,6 +42,7 @@ mod e2e {
     mod split;
     mod streaming;
     mod tcp;
+    mod tenants;
     mod tls;
     mod tls_passthrough;
     mod udp;

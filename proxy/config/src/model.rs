@@ -7,6 +7,7 @@ mod health;
 mod listener;
 mod network;
 mod outlier;
+mod tenant;
 mod traffic;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ pub use health::*;
 pub use listener::*;
 pub use network::Network;
 pub use outlier::*;
+pub use tenant::*;
 pub use traffic::*;
 
 /// A number of bytes.
@@ -34,6 +36,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Addresses we accept on, in file order.
     pub listeners: Vec<Listener>,
+    /// Tenants by name, in file order: the first that matches wins.
+    pub tenants: Vec<Tenant>,
     /// Plugins by name, in file order.
     pub plugins: Vec<Plugin>,
     /// Routes, in file order: the first that matches wins.
@@ -191,6 +195,8 @@ impl Route {
 /// `match` of a route: every part that is given must fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Match {
+    /// Name of the tenant.
+    pub tenant: Option<Arc<str>>,
     /// Lower case, without port.
     pub host: Option<HostMatch>,
     /// How the client came.

@@ -19,6 +19,7 @@ mod outlier;
 mod plugins;
 mod process;
 mod routes;
+mod tenants;
 
 pub use self::discover::{endpoint_of, endpoints_of};
 
@@ -39,6 +40,7 @@ struct Names<'a> {
     listeners: Vec<&'a str>,
     plugins: Vec<&'a str>,
     clusters: Vec<&'a str>,
+    tenants: Vec<&'a str>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
     /// Those of them that routes forward requests to.
@@ -65,10 +67,12 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let listeners = section(root, "listeners", "[listeners.NAME]");
     let plugins = section(root, "plugins", "[plugins.NAME]");
     let clusters = section(root, "clusters", "[clusters.NAME]");
+    let tenants = section(root, "tenants", "[tenants.NAME]");
     let names = Names {
         listeners: listeners.iter().map(Node::name).collect(),
         plugins: plugins.iter().map(Node::name).collect(),
         clusters: clusters.iter().map(Node::name).collect(),
+        tenants: tenants.iter().map(Node::name).collect(),
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),
         routed_clusters: RefCell::default(),
@@ -77,11 +81,13 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     };
     let listeners = listeners::listeners(&listeners, &names);
     let routes = routes::routes(root, &names);
+    let tenants = tenants::tenants(tenants, &names);
     let read: Vec<Cluster> = clusters.iter().filter_map(|node| clusters::cluster(node, &names)).collect();
     root.done();
     listeners::addresses_differ(&listeners, admin.as_ref());
     listeners::introductions_fit(&listeners, &read);
     warn::routes(&routes, &listeners);
+    warn::tenants(&tenants, listeners.iter().any(|(listener, _)| listener.tls.is_some()));
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());
     if !routes.iter().any(|(route, _)| has_plugins(route)) {
         warn::unused("cluster", &clusters, &names.used_clusters.borrow());
@@ -92,6 +98,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         admin: admin.map(|(admin, _)| admin),
         access_log,
         listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        tenants: tenants.into_iter().map(|(tenant, _)| tenant).collect(),
         plugins: names.read,
         routes: routes.into_iter().map(|(route, _)| route).collect(),
         clusters: read,

@@ -10,6 +10,7 @@ mod cluster;
 mod health;
 mod outlier;
 mod scalar;
+mod tenant;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use attempts::{Hedge, Retries};
 use cluster::Cluster;
 use scalar::{Address, Duration, Network, Settings, Size};
+use tenant::Tenant;
 use traffic::{HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
 
 /// Configuration of Weir.
@@ -33,6 +35,8 @@ pub(crate) struct File {
     access_log: Option<AccessLog>,
     /// Addresses to accept on, by name.
     listeners: Option<BTreeMap<String, Listener>>,
+    /// Customers of the operator by name; the first that matches a request has it.
+    tenants: Option<BTreeMap<String, Tenant>>,
     /// Plugins by name.
     plugins: Option<BTreeMap<String, Plugin>>,
     /// The first that matches a request takes it.
@@ -339,6 +343,8 @@ struct Route {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Match {
+    /// A tenant of this file.
+    tenant: Option<String>,
     /// A host, or `*.` and a host for every one below it.
     host: Option<String>,
     /// How the client came.

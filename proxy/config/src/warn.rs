@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    model::{HostMatch, Listener, Match, Network, PathMatch, Protocol, Route},
+    model::{HostMatch, Listener, Match, Network, PathMatch, Protocol, Route, Tenant, TenantMatch},
     node::{Node, Table},
 };
 
@@ -24,6 +24,25 @@ pub(crate) fn routes(routes: &[(Route, Node<'_>)], listeners: &[(Listener, Node<
                     "the route `{}` never matches: `{}` on line {line} takes all its requests",
                     route.name, first.name
                 ),
+                format!("move it above `{}`, or narrow that one", first.name),
+            );
+        }
+    }
+}
+
+/// Tenants that no request is found to be of.
+pub(crate) fn tenants(tenants: &[(Tenant, Node<'_>)], tls: bool) {
+    for (index, (tenant, node)) in tenants.iter().enumerate() {
+        let name = &tenant.name;
+        if !tls && !tenant.matcher.sni.is_empty() {
+            let problem = format!("the tenant `{name}` never matches: no listener has TLS, and `sni` needs it");
+            node.key_warn(problem, "add `tls` to a listener, or match by `hosts`");
+        }
+        let earlier = tenants.iter().take(index).find(|(first, _)| covers_tenant(&first.matcher, &tenant.matcher));
+        if let Some((first, at)) = earlier {
+            let line = at.line();
+            node.key_warn(
+                format!("the tenant `{name}` never matches: `{}` on line {line} takes all its requests", first.name),
                 format!("move it above `{}`, or narrow that one", first.name),
             );
         }
@@ -67,7 +86,8 @@ fn listens(wanted: Option<&Arc<str>>, listener: &Listener) -> bool {
 /// Whether every request that fits `narrow` fits `wide`. May miss some, never claims too much.
 fn covers(wide: &Match, narrow: &Match) -> bool {
     let subset = |wide: &[(String, String)], narrow: &[(String, String)]| wide.iter().all(|pair| narrow.contains(pair));
-    covers_host(wide.host.as_ref(), narrow.host.as_ref())
+    wide.tenant.as_ref().is_none_or(|tenant| narrow.tenant.as_ref() == Some(tenant))
+        && covers_host(wide.host.as_ref(), narrow.host.as_ref())
         && (wide.scheme.is_none() || wide.scheme == narrow.scheme)
         && covers_path(wide.path.as_ref(), narrow.path.as_ref())
         && subset(&wide.headers, &narrow.headers)
@@ -89,6 +109,20 @@ fn covers_host(wide: Option<&HostMatch>, narrow: Option<&HostMatch>) -> bool {
         }
         (Some(wide), Some(narrow)) => wide == narrow,
     }
+}
+
+/// Whether every request of `narrow` is one of `wide`.
+fn covers_tenant(wide: &TenantMatch, narrow: &TenantMatch) -> bool {
+    covers_all(&wide.hosts, &narrow.hosts, |wide, narrow| covers_host(Some(wide), Some(narrow)))
+        && covers_all(&wide.sni, &narrow.sni, |wide, narrow| covers_host(Some(wide), Some(narrow)))
+        && covers_all(&wide.networks, &narrow.networks, Network::covers)
+        && wide.headers.iter().all(|pair| narrow.headers.contains(pair))
+}
+
+/// An empty list takes everything; what is in another must be covered by something in it.
+fn covers_all<T>(wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
+    let covered = |narrow: &T| wide.iter().any(|wide| covers(wide, narrow));
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(covered))
 }
 
 fn covers_path(wide: Option<&PathMatch>, narrow: Option<&PathMatch>) -> bool {

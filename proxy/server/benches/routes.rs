@@ -58,6 +58,7 @@ fn request(host: &str, path: &'static str) -> Request {
         upgrade: None,
         hash_key: None,
         labels: vec![],
+        tenant: None,
     }
 }
 

@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use weir_config::Config;
 use weir_plugin::{Host, HostOptions};
-use weir_upstream::{Affinity, Moment};
+use weir_upstream::Moment;
 
 use self::{discovery::Discoveries, health::HealthChecks};
 use crate::{
@@ -264,6 +264,7 @@ impl App {
             listener: &|name| listeners.contains(name),
             route: &|name| name.is_empty() || routes.contains(name),
             cluster: &|name| name.is_empty() || snapshot.clusters.contains_key(name),
+            tenant: &|name| snapshot.tenants.all().iter().any(|tenant| &**tenant.name() == name),
         });
     }
 
@@ -291,8 +292,8 @@ impl App {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
             let now = tick.tick().await.into_std();
-            for upstream in self.shared.snapshot.load_full().clusters.values() {
-                if let Some(table) = upstream.cluster.affinity().and_then(Affinity::table) {
+            for affinity in self.shared.snapshot.load_full().affinities() {
+                if let Some(table) = affinity.table() {
                     table.sweep(now);
                 }
             }

@@ -1,5 +1,7 @@
 //! Why an exchange failed, and what the client is told.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use weir_upstream::connection::ConnectionError;
 
@@ -29,6 +31,9 @@ pub enum ProxyError {
     /// No endpoint may be picked.
     #[error("no eligible endpoint")]
     NoEndpoint,
+    /// The tenant has as many requests in flight as it may.
+    #[error("tenant {0} is at its limit of requests")]
+    TenantLimit(Arc<str>),
     /// The endpoint that a session may not leave cannot take it.
     #[error("session lost: {0}")]
     SessionLost(String),
@@ -77,6 +82,7 @@ impl ProxyError {
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::ClientSlow | Self::ClientStalled | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::TenantLimit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint | Self::SessionLost(_) | Self::QueueFull | Self::QueueTimeout | Self::Plugin { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -3,7 +3,7 @@
 //! [`run`] is the outer half: it counts, turns an error into a status and writes the log. What is
 //! inside only knows success and [`ProxyError`].
 
-use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Instant};
 
 use bytes::Bytes;
 use http::{
@@ -19,6 +19,7 @@ use crate::{
     forward, forwarded, mirror,
     request::{Client, Request},
     snapshot::{Prepared, Target, Upstream},
+    tenant::InFlight,
     timer::Timer,
     trace::{Asking, Trace},
     worker::Worker,
@@ -76,14 +77,18 @@ async fn answer(
         let host = HeaderValue::try_from(client.listener.address().to_string());
         request.headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("localhost")));
     }
+    request.tenant = pinned.snapshot.tenants.find(request, client).cloned();
+    let _counted = enter(worker, request, trace)?;
     let route = pinned.snapshot.router.find(request, client).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
     forwarded::set(request, client, &asker.listener.forwarded);
     let decision = Decision { worker, client, asking: Some(asker.asking), snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
         Some(Destination::Upstream(upstream)) => {
-            prepare(worker, &decision, &upstream, request, down)?;
-            forward::run(&decision, &upstream, request, down, timer, trace).await
+            let tenant = request.tenant.clone();
+            let upstream = tenant.as_ref().map_or(&upstream, |tenant| tenant.place(&upstream));
+            prepare(worker, &decision, upstream, request, down)?;
+            forward::run(&decision, upstream, request, down, timer, trace).await
         }
         Some(Destination::Answer(answer)) => respond(&decision, down, timer, &request.method, &answer, trace).await,
         None => match &route.target {
@@ -115,6 +120,16 @@ fn prepare(
         down.copy_to(copy);
     }
     Ok(())
+}
+
+/// Count a request of a tenant, if it may have one more.
+fn enter(worker: &Worker, request: &Request, trace: &mut Trace) -> Result<Option<InFlight>, ProxyError> {
+    let Some(tenant) = &request.tenant else { return Ok(None) };
+    trace.tenant = Some(Arc::clone(tenant));
+    tenant.begin().map(Some).ok_or_else(|| {
+        worker.metrics.tenant(tenant.name()).refuse(worker.index());
+        ProxyError::TenantLimit(Arc::clone(tenant.name()))
+    })
 }
 
 /// What a reverse proxy has no use for, and RFC 9110 section 7.6.2.
@@ -233,6 +248,7 @@ async fn fail(
         ProxyError::NoRoute
             | ProxyError::NoEndpoint
             | ProxyError::SessionLost(_)
+            | ProxyError::TenantLimit(_)
             | ProxyError::Plugin { .. }
             | ProxyError::Upstream(_)
             | ProxyError::AttemptTimeout
@@ -246,7 +262,10 @@ async fn fail(
     let mut headers = HeaderMap::with_capacity(3);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(DATE, worker.date(trace.time));
-    if matches!(error, ProxyError::NoEndpoint | ProxyError::QueueFull | ProxyError::QueueTimeout) {
+    if matches!(
+        error,
+        ProxyError::NoEndpoint | ProxyError::QueueFull | ProxyError::QueueTimeout | ProxyError::TenantLimit(_)
+    ) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Some(route) = &trace.route

@@ -179,7 +179,7 @@ fn request(head: RequestHead) -> Result<Request, Fault> {
         return Err(Fault { status: StatusCode::EXPECTATION_FAILED, reason: "unknown expectation" });
     }
     weir_http1::strip_hop_by_hop(&mut headers);
-    Ok(Request { method, uri, version, headers, length, upgrade, hash_key: None, labels: Vec::new() })
+    Ok(Request { method, uri, version, headers, length, upgrade, hash_key: None, labels: Vec::new(), tenant: None })
 }
 
 /// RFC 9110 section 7.8, without cleartext HTTP/2, which would take the connection out of our sight.

@@ -181,6 +181,7 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
         upgrade: None,
         hash_key: None,
         labels: Vec::new(),
+        tenant: None,
     })
 }
 

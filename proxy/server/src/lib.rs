@@ -33,6 +33,7 @@ pub mod redirect;
 pub mod rollout;
 
 pub mod snapshot;
+pub mod tenant;
 
 pub mod router;
 

@@ -25,7 +25,7 @@ use std::{
 
 pub use self::{
     judged::ClusterSample,
-    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics},
+    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics, TenantMetrics},
     traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
 };
@@ -70,12 +70,16 @@ pub struct Present<'a> {
     pub route: &'a dyn Fn(&str) -> bool,
     /// Of clusters; the empty name stands for none.
     pub cluster: &'a dyn Fn(&str) -> bool,
+    /// Of tenants.
+    pub tenant: &'a dyn Fn(&str) -> bool,
 }
 
 /// What is not counted here but read from its owner at a scrape.
 pub trait Source {
     /// Calls `each` for every endpoint of the snapshot.
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>));
+    /// Calls `each` with every tenant's name and its requests in flight.
+    fn tenants(&self, each: &mut dyn FnMut(&str, u32));
     /// Calls `each` for every table of sessions.
     fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>));
     /// Calls `each` for every cluster of the snapshot.
@@ -108,6 +112,7 @@ struct Registry {
     routes: BTreeMap<RouteKey, Arc<RouteMetrics>>,
     clusters: BTreeMap<Arc<str>, Arc<ClusterMetrics>>,
     listeners: BTreeMap<Arc<str>, Arc<ListenerMetrics>>,
+    tenants: BTreeMap<Arc<str>, Arc<TenantMetrics>>,
 }
 
 /// What a page is written from.
@@ -115,6 +120,7 @@ struct Handles {
     routes: Vec<Arc<RouteMetrics>>,
     clusters: Vec<Arc<ClusterMetrics>>,
     listeners: Vec<Arc<ListenerMetrics>>,
+    tenants: Vec<Arc<TenantMetrics>>,
 }
 
 impl Registry {
@@ -186,6 +192,17 @@ impl Metrics {
         made
     }
 
+    /// The handle of a tenant. Takes a lock: a worker asks [`WorkerMetrics::tenant`].
+    pub fn tenant(&self, name: &str) -> Arc<TenantMetrics> {
+        let mut registry = self.registry();
+        if let Some(known) = registry.tenants.get(name) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(TenantMetrics::new(name, self.workers.len()));
+        registry.tenants.insert(name.into(), Arc::clone(&made));
+        made
+    }
+
     /// Counts a reload.
     pub fn reloaded(&self, taken_up: bool) {
         let counter = if taken_up { &self.reloads } else { &self.refused_reloads };
@@ -201,6 +218,7 @@ impl Metrics {
         });
         registry.clusters.retain(|name, _| (present.cluster)(name));
         registry.listeners.retain(|name, _| (present.listener)(name));
+        registry.tenants.retain(|name, _| (present.tenant)(name));
     }
 
     /// Appends the whole page in Prometheus' text format.
@@ -210,6 +228,7 @@ impl Metrics {
         render_routes(&mut text, &handles.routes);
         render_clusters(&mut text, &handles.clusters);
         render_listeners(&mut text, &handles.listeners);
+        render_tenants(&mut text, &handles.tenants, source);
         self.render_workers(&mut text);
         text.family("weir_queue_waiting", "gauge", "Requests that wait for an endpoint with room.");
         source.queues(&mut |cluster, waiting| {
@@ -234,6 +253,7 @@ impl Metrics {
             routes: registry.routes.values().cloned().collect(),
             clusters: registry.clusters.values().cloned().collect(),
             listeners: registry.listeners.values().cloned().collect(),
+            tenants: registry.tenants.values().cloned().collect(),
         }
     }
 
@@ -387,6 +407,22 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     for listener in listeners {
         text.sample("weir_connections_refused_total", &[("listener", listener.name())], listener.refused());
     }
+}
+
+fn render_tenants(text: &mut Text<'_>, tenants: &[Arc<TenantMetrics>], source: &dyn Source) {
+    text.family("weir_tenant_requests_total", "counter", "Exchanges of a tenant by the class of the status it got.");
+    for tenant in tenants {
+        for (class, count) in tenant.statuses() {
+            let labels = [("tenant", tenant.name()), ("status_class", class)];
+            text.sample("weir_tenant_requests_total", &labels, count);
+        }
+    }
+    text.family("weir_tenant_refused_total", "counter", "Requests refused because their tenant was at a limit.");
+    for tenant in tenants {
+        text.sample("weir_tenant_refused_total", &[("tenant", tenant.name())], tenant.refused());
+    }
+    text.family("weir_tenant_in_flight", "gauge", "Requests of a tenant in flight.");
+    source.tenants(&mut |tenant, in_flight| text.sample("weir_tenant_in_flight", &[("tenant", tenant)], in_flight));
 }
 
 fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {

@@ -90,6 +90,7 @@ mod tests {
             upgrade: None,
             hash_key: None,
             labels: vec![],
+            tenant: None,
         }
     }
 

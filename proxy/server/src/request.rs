@@ -21,6 +21,7 @@ use weir_upstream::{
 use crate::{
     listening::Listening,
     origin::{self, Origin, OwnPools},
+    tenant::Tenant,
 };
 
 /// Who asks: the same for every exchange of a connection.
@@ -147,6 +148,8 @@ pub struct Request {
     pub hash_key: Option<String>,
     /// Labels an endpoint must have.
     pub labels: Vec<(String, String)>,
+    /// Whose request it is.
+    pub tenant: Option<Arc<Tenant>>,
 }
 
 impl Request {
@@ -158,6 +161,11 @@ impl Request {
     /// Path and query, or `*`.
     pub fn target(&self) -> &str {
         self.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// Name of the tenant it belongs to.
+    pub fn tenant_name(&self) -> Option<&Arc<str>> {
+        self.tenant.as_ref().map(|tenant| tenant.name())
     }
 
     /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
@@ -269,7 +277,7 @@ impl RequestView for View<'_> {
     }
 
     fn tenant(&self) -> Option<&str> {
-        None
+        self.request.tenant_name().map(AsRef::as_ref)
     }
 
     fn listener(&self) -> &str {

@@ -88,6 +88,7 @@ impl Place {
 /// What is left to compare once the host fits.
 #[derive(Debug)]
 struct Rule {
+    tenant: Option<Arc<str>>,
     suffix: Option<String>,
     scheme: Option<&'static str>,
     path: Option<PathMatch>,
@@ -153,13 +154,14 @@ fn may_match(host: Option<&HostMatch>, name: &str) -> bool {
     }
 }
 
-fn is_below(host: &str, suffix: &str) -> bool {
+/// Whether a host lies below `.example.com`.
+pub fn is_below(host: &str, suffix: &str) -> bool {
     let start = host.len().checked_sub(suffix.len());
     start.is_some_and(|at| at > 0 && host.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(suffix)))
 }
 
 /// Without the port and the dot that ends a fully qualified name.
-fn host_of(authority: &str) -> &str {
+pub fn host_of(authority: &str) -> &str {
     let host = match authority.rfind(':') {
         Some(at) if !authority.ends_with(']') => authority.get(..at).unwrap_or(authority),
         _ => authority,
@@ -167,7 +169,8 @@ fn host_of(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-fn lower_case(host: &str) -> std::borrow::Cow<'_, str> {
+/// A host as it is filed.
+pub fn lower_case(host: &str) -> std::borrow::Cow<'_, str> {
     match host.bytes().any(|b| b.is_ascii_uppercase()) {
         true => host.to_ascii_lowercase().into(),
         false => host.into(),
@@ -178,6 +181,7 @@ impl Rule {
     fn of(matcher: &Match) -> Self {
         let headers = matcher.headers.iter();
         Self {
+            tenant: matcher.tenant.clone(),
             suffix: match &matcher.host {
                 Some(HostMatch::Suffix(suffix)) => Some(suffix.clone()),
                 _ => None,
@@ -197,7 +201,8 @@ impl Rule {
     }
 
     fn fits(&self, request: &Request, host: &str, arrival: &impl Arrival) -> bool {
-        self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
+        self.tenant.as_ref().is_none_or(|tenant| request.tenant_name() == Some(tenant))
+            && self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
             && self.scheme.is_none_or(|wanted| wanted == arrival.scheme())
             && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))
             && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
@@ -218,7 +223,8 @@ fn path_fits(wanted: &PathMatch, path: &str) -> bool {
     }
 }
 
-fn has_header(request: &Request, name: &HeaderName, value: &str) -> bool {
+/// Whether one of the fields of a name has this value.
+pub fn has_header(request: &Request, name: &HeaderName, value: &str) -> bool {
     request.headers.get_all(name).iter().any(|found| found.as_bytes() == value.as_bytes())
 }
 

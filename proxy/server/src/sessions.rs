@@ -23,6 +23,7 @@ use crate::{
     error::ProxyError,
     request::Request,
     snapshot::Upstream,
+    tenant::Tenant,
     trace::Trace,
 };
 
@@ -47,10 +48,20 @@ struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    fn of(upstream: &'a Upstream) -> Option<Self> {
+    /// The tenant's own, or else the cluster's, where sessions of tenants are apart.
+    fn of(upstream: &'a Upstream, tenant: Option<&'a Tenant>) -> Option<Self> {
+        if let Some(own) = tenant.and_then(|tenant| tenant.affinity.as_ref()) {
+            let (kind, plugin) = (&*own.affinity, own.plugin.as_ref());
+            return Some(Self { kind, config: &own.config, plugin, scope: upstream.cluster.name() });
+        }
         let kind = upstream.cluster.affinity()?;
         let config = upstream.cluster.config().affinity.as_ref()?;
-        Some(Self { kind, config, plugin: upstream.affinity.as_ref(), scope: "" })
+        Some(Self {
+            kind,
+            config,
+            plugin: upstream.affinity.as_ref(),
+            scope: tenant.map_or("", |tenant| tenant.name()),
+        })
     }
 
     fn put(&self, table: &AffinityTable, key: Key, endpoint: &Endpoint, own: Option<&Session>) {
@@ -77,7 +88,8 @@ impl Decision<'_> {
         request: &mut Request,
         trace: &mut Trace,
     ) -> Result<(Keeping, Option<Arc<Endpoint>>), ProxyError> {
-        let Some(keeper) = Keeper::of(upstream) else { return Ok((Keeping::Nothing, None)) };
+        let tenant = request.tenant.clone();
+        let Some(keeper) = Keeper::of(upstream, tenant.as_deref()) else { return Ok((Keeping::Nothing, None)) };
         let cluster = &upstream.cluster;
         let (keeping, place): (_, Place) = match (keeper.kind, &keeper.config.kind, keeper.plugin) {
             (Kind::Cookie(cookie), ..) => {
@@ -118,7 +130,7 @@ impl Decision<'_> {
     /// Whether the session of an exchange may be nowhere but where it is.
     pub fn is_bound(&self, upstream: &Upstream, trace: &Trace) -> bool {
         let stays = |keeper: Keeper<'_>| keeper.config.on_lost == OnLost::Reject;
-        trace.affinity == Some(Affinity::Hit) && Keeper::of(upstream).is_some_and(stays)
+        trace.affinity == Some(Affinity::Hit) && Keeper::of(upstream, trace.tenant.as_deref()).is_some_and(stays)
     }
 
     /// Why an exchange failed whose last attempt failed so: a session that may not move has lost an
@@ -146,7 +158,7 @@ impl Decision<'_> {
         response: &mut HeaderMap,
         trace: &mut Trace,
     ) -> Result<(), ProxyError> {
-        let Some(keeper) = Keeper::of(upstream) else { return Ok(()) };
+        let Some(keeper) = Keeper::of(upstream, request.tenant.as_deref()) else { return Ok(()) };
         let hit = trace.affinity == Some(Affinity::Hit);
         match (keeping, keeper.kind) {
             (Keeping::Cookie(session), Kind::Cookie(cookie)) => {

@@ -10,13 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind, RequestKey};
 use weir_plugin::{Bound, Program, Role};
 use weir_upstream::{
-    Cluster,
+    Affinity, Cluster,
     connection::Connector,
     split::{Arm, hash},
 };
 
 use crate::{
     edits::Edits, metrics::MirrorMetrics, redirect::Redirect, request::Client, rollout::Rollout, router::Router,
+    tenant::Tenants,
 };
 
 /// A route ready to run.
@@ -121,6 +122,8 @@ pub struct Snapshot {
     pub built: SystemTime,
     /// Routes in file order.
     pub router: Router,
+    /// Tenants in file order.
+    pub tenants: Tenants,
     /// Clusters by name.
     pub clusters: HashMap<Arc<str>, Arc<Upstream>>,
     direct: HashMap<Arc<str>, Arc<Route>>,
@@ -159,12 +162,25 @@ impl Snapshot {
                 direct.insert(Arc::clone(&listener.name), Arc::new(route));
             }
         }
+        let tenants = Tenants::build(config, programs, &clusters, previous.map(|previous| &previous.tenants));
+        let tenants = tenants.unwrap_or_else(|more| {
+            faults.extend(more);
+            Tenants::default()
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
         let number = previous.map_or(1, |previous| previous.number + 1);
         let introduces = config.clusters.iter().any(|cluster| cluster.send_proxy_protocol.is_some());
-        Ok(Self { number, built: SystemTime::now(), router: Router::new(routes), clusters, direct, introduces })
+        Ok(Self {
+            number,
+            built: SystemTime::now(),
+            router: Router::new(routes),
+            tenants,
+            clusters,
+            direct,
+            introduces,
+        })
     }
 
     /// Where the connection of a client goes that is passed on as it is.
@@ -174,6 +190,13 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// Everything that keeps sessions.
+    pub fn affinities(&self) -> impl Iterator<Item = &Affinity> {
+        let clusters = self.clusters.values().filter_map(|upstream| upstream.cluster.affinity());
+        let tenants = self.tenants.all().iter().filter_map(|tenant| tenant.affinity.as_ref());
+        clusters.chain(tenants.map(|own| &*own.affinity))
+    }
+
     /// Every rollout, in file order of its route.
     pub fn rollouts(&self) -> impl Iterator<Item = &Arc<Rollout>> {
         self.router.routes().iter().filter_map(|route| route.rollout())
@@ -207,7 +230,11 @@ fn upstream(config: &weir_config::Cluster, programs: &Programs, before: Option<&
     Ok(Upstream { cluster, connector, balancer, affinity, health })
 }
 
-fn bind(binding: &Binding, role: Role, programs: &Programs) -> Result<Bound, String> {
+/// A plugin bound where it decides.
+///
+/// # Errors
+/// It is not there, lacks the role, or refuses the settings.
+pub fn bind(binding: &Binding, role: Role, programs: &Programs) -> Result<Bound, String> {
     let program = programs.get(&binding.plugin).ok_or_else(|| format!("plugin {} is not loaded", binding.plugin))?;
     program.bind(role, &binding.settings).map_err(|refused| format!("plugin {}: {refused}", binding.plugin))
 }

@@ -164,6 +164,7 @@ pub fn request(client: &Client) -> Request {
         upgrade: None,
         hash_key: None,
         labels: Vec::new(),
+        tenant: None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     metrics::RouteMetrics,
     request::Client,
     snapshot::{Route, Upstream},
+    tenant::Tenant,
     worker::Worker,
 };
 
@@ -29,6 +30,8 @@ pub struct Trace {
     pub head_at: Option<Instant>,
     /// The route that took it.
     pub route: Option<Arc<Route>>,
+    /// Whose request it was.
+    pub tenant: Option<Arc<Tenant>>,
     /// The cluster it went to.
     pub upstream: Option<Arc<Upstream>>,
     /// The endpoint that was tried last.
@@ -103,6 +106,7 @@ impl Trace {
             split: Split { read, ..Split::default() },
             head_at: None,
             route: None,
+            tenant: None,
             upstream: None,
             endpoint: None,
             attempts: 0,
@@ -171,6 +175,9 @@ impl Trace {
             cluster.affinity(worker.index(), affinity);
         }
         self.judge(worker, total);
+        if let Some(tenant) = &self.tenant {
+            worker.metrics.tenant(tenant.name()).record(worker.index(), self.status);
+        }
         if !worker.log.enabled() {
             return;
         }
@@ -187,7 +194,7 @@ impl Trace {
             bytes_in: counts.0,
             bytes_out: counts.1,
             route,
-            tenant: None,
+            tenant: self.tenant.as_ref().map(|tenant| &**tenant.name()),
             cluster,
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.name()),
             attempts: self.attempts,

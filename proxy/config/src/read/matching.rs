@@ -23,12 +23,13 @@ pub(super) fn matcher(node: &Node<'_>, names: &Names<'_>) -> Option<Match> {
         alpn: table.read("alpn", |node| one_or_more(node, "alpn", alpn)).unwrap_or_default(),
         client: table.read("client", |node| one_or_more(node, "client", |node| node.network())).unwrap_or_default(),
         listener: table.read("listener", |node| node.reference("listener", &names.listeners)).map(Arc::from),
+        tenant: table.read("tenant", |node| node.reference("tenant", &names.tenants)).map(Arc::from),
     };
     table.done();
     Some(matcher)
 }
 
-fn host(node: &Node<'_>) -> Option<HostMatch> {
+pub(super) fn host(node: &Node<'_>) -> Option<HostMatch> {
     checked(node, "`\"api.example.com\"`", syntax::host)
 }
 

@@ -376,3 +376,28 @@ fn discovery() {
         (from, "discover = { file = \"absent.toml\" }", "clusters.web.discover.file", "cannot open", "existing file"),
     ]);
 }
+
+#[test]
+fn tenants() {
+    let from = "[clusters.web]";
+    let with = |keys: &str| format!("[tenants.acme]\n{keys}\n[clusters.web]");
+    let named = "match = { hosts = [\"a.test\"] }\n";
+    for (keys, key, problem, remedy) in [
+        ("match = {}", "match", "every request", "hosts"),
+        ("match = { hosts = [] }", "match.hosts", "fits nothing", "leave it out"),
+        ("match = { hosts = [\"a.test:80\"] }", "match.hosts[0]", "has a port", "`a.test`"),
+        ("match = { networks = [\"10.0.0.1/8\"] }", "match.networks[0]", "", "10.0.0.0/8"),
+        ("limits = { requests = 0 }", "limits.requests", "out of range", "from 1"),
+        ("clusters = { wep = \"web\" }", "clusters.wep", "no cluster `wep`", "in its place"),
+        ("clusters = { web = \"wep\" }", "clusters.web", "no cluster `wep`", "`web`?"),
+    ] {
+        let keys = if keys.starts_with("match") { keys.to_owned() } else { format!("{named}{keys}") };
+        let folder = Folder::new();
+        let faults = folder.parse(&EXAMPLE.replacen(from, &with(&keys), 1)).expect_err(&keys);
+        let [fault] = &faults.0[..] else { panic!("{keys}\n{faults}") };
+        assert_eq!(fault.key, format!("tenants.acme.{key}"));
+        assert!(fault.problem.contains(problem), "{fault}");
+        assert!(fault.remedy.as_ref().unwrap().contains(remedy), "{fault}");
+    }
+    each(&[("path-prefix = \"/v1\"", "tenant = \"acme\"", "routes[0].match.tenant", "no tenant `acme`", "tenants")]);
+}

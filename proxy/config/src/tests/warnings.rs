@@ -153,3 +153,44 @@ fn load_reports_of_a_cluster_that_does_not_go_by_weight() {
     let fault = only("balance = \"round-robin\"", "balance = \"first\"\nload-reports = {}");
     assert_eq!(fault.key, "clusters.web.load-reports");
 }
+
+/// What is told of a second tenant behind one with the first match.
+fn shadowed(first: &str, second: &str) -> Option<Fault> {
+    let text = format!(
+        "[listeners.l]\naddress = \"127.0.0.1:0\"\ntls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}\n\
+         [[routes]]\nname = \"a\"\nrespond = {{}}\n[tenants.a]\nmatch = {first}\n[tenants.b]\nmatch = {second}\n"
+    );
+    let mut found = warnings(&text);
+    assert!(found.len() < 2, "{found:?}");
+    found.pop()
+}
+
+#[test]
+fn a_tenant_behind_a_wider_one_never_matches() {
+    for (first, second) in [
+        ("{ hosts = [\"*.a.test\"] }", "{ hosts = [\"x.a.test\", \"*.y.a.test\"] }"),
+        ("{ hosts = [\"a.test\", \"b.test\"] }", "{ hosts = [\"b.test\"], headers = { x = \"1\" } }"),
+        ("{ networks = [\"10.0.0.0/8\"] }", "{ networks = [\"10.1.0.0/16\"] }"),
+        ("{ sni = [\"a.test\"] }", "{ sni = [\"a.test\"], hosts = [\"b.test\"] }"),
+    ] {
+        let fault = shadowed(first, second).unwrap_or_else(|| panic!("{first} covers {second}"));
+        assert_eq!((&*fault.key, fault.line), ("tenants.b", 9));
+        assert!(fault.problem.contains("`a` on line 7"), "{fault}");
+    }
+    for (first, second) in [
+        ("{ hosts = [\"a.test\"] }", "{ hosts = [\"a.test\", \"b.test\"] }"),
+        ("{ hosts = [\"a.test\"], networks = [\"10.0.0.0/8\"] }", "{ hosts = [\"a.test\"] }"),
+        ("{ headers = { x = \"1\" } }", "{ headers = { x = \"2\" } }"),
+        ("{ sni = [\"a.test\"] }", "{ hosts = [\"a.test\"] }"),
+    ] {
+        assert!(shadowed(first, second).is_none(), "{first} does not cover {second}");
+    }
+}
+
+#[test]
+fn a_server_name_needs_tls() {
+    let text = "[listeners.l]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"a\"\nrespond = {}\n\
+                [tenants.a]\nmatch = { sni = [\"a.test\"] }\n";
+    let found = warnings(text);
+    assert_eq!((found.len(), &*found[0].key), (1, "tenants.a"), "{found:?}");
+}

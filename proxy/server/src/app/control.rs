@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, LastCheck, Origin, rollout::Steer};
 
 use super::{App, advice, endpoints};
@@ -18,6 +18,7 @@ use crate::{
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
     metrics::{ClusterSample, EndpointSample, MirrorMetrics, RolloutSample, SessionsSample, Source},
     snapshot::Snapshot,
+    tenant::Tenant,
     versions::Fault,
 };
 
@@ -53,6 +54,7 @@ impl Control for Admin {
             })).collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
             "rollouts": rollouts(&snapshot),
+            "tenants": snapshot.tenants.all().iter().map(|one| tenant(one)).collect::<Vec<_>>(),
             "clusters": clusters,
             "plugins": self.0.plugins.load().list().get("plugins"),
         })
@@ -147,16 +149,24 @@ impl Source for Admin {
         }
     }
 
+    fn tenants(&self, each: &mut dyn FnMut(&str, u32)) {
+        for tenant in self.0.shared.snapshot.load().tenants.all() {
+            each(tenant.name(), tenant.in_flight());
+        }
+    }
+
     fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>)) {
-        for upstream in self.0.shared.snapshot.load().clusters.values() {
-            if let Some(table) = upstream.cluster.affinity().and_then(Affinity::table) {
-                each(SessionsSample {
-                    cluster: upstream.cluster.name(),
-                    tenant: "",
-                    sessions: table.len(),
-                    evicted: table.evicted(),
-                });
+        let snapshot = self.0.shared.snapshot.load();
+        let mut tell = |cluster: &str, tenant: &str, affinity: &Affinity| {
+            if let Some(table) = affinity.table() {
+                each(SessionsSample { cluster, tenant, sessions: table.len(), evicted: table.evicted() });
             }
+        };
+        for upstream in snapshot.clusters.values() {
+            upstream.cluster.affinity().into_iter().for_each(|affinity| tell(upstream.cluster.name(), "", affinity));
+        }
+        for tenant in snapshot.tenants.all() {
+            tenant.affinity.iter().for_each(|own| tell("", tenant.name(), &own.affinity));
         }
     }
 
@@ -223,6 +233,16 @@ fn cluster(cluster: &Arc<Cluster>) -> Value {
         "limits": attempts(cluster),
         "discovery": cluster.config().discover.as_ref().map(|_| discovery(&cluster.discovery())),
         "endpoints": cluster.endpoints().iter().map(|one| endpoint(one, &origins)).collect::<Vec<_>>(),
+    })
+}
+
+fn tenant(tenant: &Tenant) -> Value {
+    json!({
+        "name": &**tenant.name(),
+        "in_flight": tenant.in_flight(),
+        "limits": { "requests": tenant.config.limits.requests },
+        "clusters": tenant.config.clusters.iter().map(|(of, own)| (of.to_string(), json!(&**own))).collect::<Map<_, _>>(),
+        "affinity": tenant.affinity.as_ref().map(|own| affinity(&own.affinity)),
     })
 }
 

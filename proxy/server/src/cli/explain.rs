@@ -9,7 +9,7 @@ use weir_config::{
     Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
     HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, LoadReports,
     MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Protocol,
-    ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route,
+    ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route, Tenant,
 };
 
 use super::check::count;
@@ -21,6 +21,12 @@ const ENDPOINTS_SHOWN: usize = 8;
 pub fn explain(config: &Config) -> String {
     let mut page = String::new();
     section(&mut page, "Listeners", config.listeners.iter().map(|listener| (&*listener.name, of_listener(listener))));
+    let tenants: Vec<_> = config.tenants.iter().zip(1..).map(|(tenant, number)| of_tenant(tenant, number)).collect();
+    section(
+        &mut page,
+        "Tenants: the first that matches wins",
+        tenants.iter().map(|(name, lines)| (&**name, lines.clone())),
+    );
     let routes: Vec<_> = config.routes.iter().zip(1..).map(|(route, number)| of_route(route, number)).collect();
     section(
         &mut page,
@@ -99,13 +105,39 @@ fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
     (format!("{number}. {}", route.name), lines)
 }
 
+fn of_tenant(tenant: &Tenant, number: usize) -> (String, Vec<String>) {
+    let matcher = &tenant.matcher;
+    let hosts = |hosts: &[HostMatch]| hosts.iter().map(of_host).collect::<Vec<_>>().join(" or ");
+    let mut parts = Vec::new();
+    if !matcher.hosts.is_empty() {
+        parts.push(format!("host {}", hosts(&matcher.hosts)));
+    }
+    if !matcher.sni.is_empty() {
+        parts.push(format!("server name {}", hosts(&matcher.sni)));
+    }
+    parts.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
+    if !matcher.networks.is_empty() {
+        parts.push(format!("client in {}", networks(&matcher.networks)));
+    }
+    let mut lines = vec![parts.join(", ")];
+    lines.extend(tenant.clusters.iter().map(|(of, own)| format!("-> cluster {own} in place of {of}")));
+    lines.extend(tenant.affinity.as_ref().map(of_affinity));
+    lines.extend(tenant.limits.requests.map(|most| format!("at most {} in flight", count(most as usize, "request"))));
+    (format!("{number}. {}", tenant.name), lines)
+}
+
+fn of_host(host: &HostMatch) -> String {
+    match host {
+        HostMatch::Exact(host) => host.clone(),
+        HostMatch::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
 fn of_match(matcher: &Match) -> String {
     let mut parts = Vec::new();
     parts.extend(matcher.scheme.map(|scheme| format!("by {}", scheme.as_str())));
-    parts.extend(matcher.host.as_ref().map(|host| match host {
-        HostMatch::Exact(host) => format!("host {host}"),
-        HostMatch::Suffix(suffix) => format!("host *{suffix}"),
-    }));
+    parts.extend(matcher.tenant.as_ref().map(|tenant| format!("tenant {tenant}")));
+    parts.extend(matcher.host.as_ref().map(|host| format!("host {}", of_host(host))));
     parts.extend(matcher.path.as_ref().map(|path| match path {
         PathMatch::Exact(path) => format!("path {path}"),
         PathMatch::Prefix(prefix) => format!("path {prefix} and below"),

@@ -70,6 +70,21 @@ impl Statuses {
     }
 }
 
+impl Statuses {
+    /// Sums over blocks by class.
+    fn totals<B>(blocks: &[B], statuses: fn(&B) -> &Statuses) -> [(&'static str, u64); 6] {
+        let total = |figure: fn(&Statuses) -> &AtomicU64| sum(blocks, |block| figure(statuses(block)));
+        [
+            ("1xx", total(|statuses| &statuses.informational)),
+            ("2xx", total(|statuses| &statuses.success)),
+            ("3xx", total(|statuses| &statuses.redirection)),
+            ("4xx", total(|statuses| &statuses.client_error)),
+            ("499", total(|statuses| &statuses.client_left)),
+            ("5xx", total(|statuses| &statuses.server_error)),
+        ]
+    }
+}
+
 impl RouteMetrics {
     pub(super) fn new(key: &RouteKey, cluster: Option<Arc<ClusterMetrics>>, workers: usize) -> RouteMetrics {
         let (listener, route, cluster_name) = key.clone();
@@ -103,15 +118,7 @@ impl RouteMetrics {
     }
 
     pub(super) fn statuses(&self) -> [(&'static str, u64); 6] {
-        let total = |figure: fn(&Statuses) -> &AtomicU64| sum(&self.blocks, |block| figure(&block.statuses));
-        [
-            ("1xx", total(|statuses| &statuses.informational)),
-            ("2xx", total(|statuses| &statuses.success)),
-            ("3xx", total(|statuses| &statuses.redirection)),
-            ("4xx", total(|statuses| &statuses.client_error)),
-            ("499", total(|statuses| &statuses.client_left)),
-            ("5xx", total(|statuses| &statuses.server_error)),
-        ]
+        Statuses::totals(&self.blocks, |block| &block.statuses)
     }
 
     pub(super) fn bytes(&self) -> [(&'static str, u64); 2] {
@@ -302,6 +309,52 @@ impl ClusterMetrics {
         let mut sum = Sum::default();
         self.blocks.iter().for_each(|block| sum.add(&block.times));
         sum.render(text, name, ("cluster", &self.name));
+    }
+}
+
+/// Exchanges of one tenant. To be recorded by the worker of the number that is given only.
+#[derive(Debug)]
+pub struct TenantMetrics {
+    name: Arc<str>,
+    blocks: Box<[TenantBlock]>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct TenantBlock {
+    statuses: Statuses,
+    refused: AtomicU64,
+}
+
+impl TenantMetrics {
+    pub(super) fn new(name: &str, workers: usize) -> TenantMetrics {
+        TenantMetrics { name: name.into(), blocks: blocks(workers) }
+    }
+
+    /// Records one finished exchange by the status the client got, 499 when it left before.
+    pub fn record(&self, worker: usize, status: u16) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(block.statuses.of(status), 1);
+        }
+    }
+
+    /// The tenant was at a limit.
+    pub fn refuse(&self, worker: usize) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(&block.refused, 1);
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn statuses(&self) -> [(&'static str, u64); 6] {
+        Statuses::totals(&self.blocks, |block| &block.statuses)
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        sum(&self.blocks, |block| &block.refused)
     }
 }
 

@@ -15,6 +15,9 @@ impl Source for Endpoints {
             each(EndpointSample { cluster, endpoint, in_flight: 2, state: State::Healthy, weight: 150 });
         }
     }
+    fn tenants(&self, each: &mut dyn FnMut(&str, u32)) {
+        each("acme", 2);
+    }
     fn sessions(&self, each: &mut dyn FnMut(SessionsSample<'_>)) {
         each(SessionsSample { cluster: "blue", tenant: "acme", sessions: 3, evicted: 4 });
     }
@@ -207,10 +210,21 @@ fn names_that_stay_keep_their_counts_and_others_go() {
     metrics.route("web", "b", Some("green")).record(0, 200, Duration::ZERO, 0, 0);
     let next = metrics.route("web", "a", Some("blue"));
     drop(stays);
-    metrics.prune(&Present { listener: &|_| true, route: &|name| name == "a", cluster: &|name| name == "blue" });
+    metrics.tenant("acme").record(0, 201);
+    metrics.tenant("gone").record(0, 201);
+    metrics.prune(&Present {
+        listener: &|_| true,
+        route: &|name| name == "a",
+        cluster: &|name| name == "blue",
+        tenant: &|name| name == "acme",
+    });
     next.record(0, 200, Duration::ZERO, 0, 0);
     let page = page(&metrics, &none());
     assert_eq!(find(&page, "weir_requests_total", &[("route", "a"), ("status_class", "2xx")]), Some(2.0));
+    assert_eq!(find(&page, "weir_tenant_requests_total", &[("tenant", "acme"), ("status_class", "2xx")]), Some(1.0));
+    assert_eq!(find(&page, "weir_tenant_requests_total", &[("tenant", "gone")]), None);
+    assert_eq!(find(&page, "weir_tenant_in_flight", &[("tenant", "acme")]), Some(2.0));
+    assert_eq!(find(&page, "weir_affinity_sessions", &[("cluster", "blue"), ("tenant", "acme")]), Some(3.0));
     assert_eq!(find(&page, "weir_requests_total", &[("route", "b")]), None);
     assert_eq!(find(&page, "weir_request_seconds_count", &[("cluster", "green")]), None);
 }

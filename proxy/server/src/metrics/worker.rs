@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::{Metrics, RouteMetrics};
+use super::{Metrics, RouteMetrics, TenantMetrics};
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -45,11 +45,19 @@ pub struct WorkerMetrics {
     block: Arc<WorkerBlock>,
     hasher: RandomState,
     routes: RefCell<HashMap<u64, Arc<RouteMetrics>>>,
+    tenants: RefCell<HashMap<Arc<str>, Arc<TenantMetrics>>>,
 }
 
 impl WorkerMetrics {
     pub(super) fn new(metrics: Arc<Metrics>, index: usize, block: Arc<WorkerBlock>) -> WorkerMetrics {
-        WorkerMetrics { metrics, index, block, hasher: RandomState::new(), routes: RefCell::default() }
+        WorkerMetrics {
+            metrics,
+            index,
+            block,
+            hasher: RandomState::new(),
+            routes: RefCell::default(),
+            tenants: RefCell::default(),
+        }
     }
 
     /// The worker's number, as the handles want it.
@@ -80,9 +88,21 @@ impl WorkerMetrics {
         made
     }
 
-    /// Forgets the handles [`WorkerMetrics::route`] keeps. Call it when the snapshot changes.
+    /// The handle of a tenant, without a lock from the second time on.
+    pub fn tenant(&self, name: &Arc<str>) -> Arc<TenantMetrics> {
+        let mut tenants = self.tenants.borrow_mut();
+        if let Some(known) = tenants.get(name) {
+            return Arc::clone(known);
+        }
+        let made = self.metrics.tenant(name);
+        tenants.insert(Arc::clone(name), Arc::clone(&made));
+        made
+    }
+
+    /// Forgets the handles that are kept here. Call it when the snapshot changes.
     pub fn prune(&self) {
         self.routes.borrow_mut().clear();
+        self.tenants.borrow_mut().clear();
     }
 }
 

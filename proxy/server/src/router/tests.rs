@@ -35,6 +35,7 @@ fn get(host: &str, target: &str, fields: &[(&'static str, &str)]) -> Request {
         upgrade: None,
         hash_key: None,
         labels: vec![],
+        tenant: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use weir_config::{
     AccessLog, Action, Admin, Backoff, Certificate, Edits, Forwarded, ForwardedMode, Limits, LogFormat, Process,
-    Respond, Retries, RetryOn, UpstreamLimits,
+    Respond, Retries, RetryOn, TenantLimits, TenantMatch, UpstreamLimits,
 };
 
 use super::*;
@@ -127,6 +127,20 @@ fn api() -> Cluster {
     }
 }
 
+fn acme() -> Tenant {
+    Tenant {
+        name: "acme".into(),
+        matcher: TenantMatch {
+            hosts: vec![HostMatch::Exact("acme.test".into()), HostMatch::Suffix(".acme.test".into())],
+            networks: vec!["10.0.0.0/8".parse().unwrap()],
+            ..TenantMatch::default()
+        },
+        affinity: None,
+        limits: TenantLimits { requests: Some(100) },
+        clusters: [("api".into(), "big".into())].into(),
+    }
+}
+
 fn config() -> Config {
     let tls = ListenerTls {
         certificates: vec![Certificate { cert: "a".into(), key: "b".into() }],
@@ -165,6 +179,7 @@ fn config() -> Config {
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
         access_log: AccessLog { format: LogFormat::Off, path: None },
         listeners: vec![listener("web", None), listener("secure", Some(tls))],
+        tenants: vec![acme()],
         plugins: vec![plugin()],
         routes: vec![
             route("api", matcher, vec![binding("canary")], Action::Cluster("api".into()), None),
@@ -182,6 +197,11 @@ fn a_file_reads_as_sentences() {
 Listeners
   web     127.0.0.1:8080  http/1.1 and h2c
   secure  127.0.0.1:8080  TLS: h2 and http/1.1, 1 certificate
+
+Tenants: the first that matches wins
+  1. acme  host acme.test or *.acme.test, client in 10.0.0.0/8
+           -> cluster big in place of api
+           at most 100 requests in flight
 
 Routes: the first that matches wins
   1. api   host *.example.com, path /v1 and below, method GET or HEAD, header x-team: blue
