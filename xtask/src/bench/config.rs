@@ -152,7 +152,7 @@ pub fn haproxy(places: &Places<'_>) -> String {
     format!(
         "global
   nbthread 1
-  maxconn 8000
+  maxconn 7900
   log stdout format raw local0 info
 defaults
   mode http
