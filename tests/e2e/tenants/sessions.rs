@@ -37,7 +37,11 @@ async fn the_same_value_is_another_session_for_each_tenant() {
     for host in hosts {
         places.push(met(&ask(&weir, host, "/", &[("x-session", "7")]).await).to_owned());
     }
-    assert_eq!(places, ["a", "b", "a"], "each session begins where the balancer says");
+    // Turns begin anywhere: one session for all would be at one place.
+    assert!(
+        places[0] != places[1] && places[1] != places[2],
+        "each session begins where the balancer says: {places:?}"
+    );
     for _ in 0..3 {
         for (host, place) in hosts.iter().zip(&places) {
             assert_eq!(met(&ask(&weir, host, "/", &[("x-session", "7")]).await), place);
