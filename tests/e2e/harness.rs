@@ -26,7 +26,7 @@ pub use self::{
 };
 
 /// Longest wait for anything that ought to happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks again and again until the condition yields something; panics after `deadline`.
 pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
