@@ -45,6 +45,7 @@ mod e2e {
     mod tenants;
     mod tls;
     mod tls_passthrough;
+    mod tunnels;
     mod udp;
     mod websocket;
 }

@@ -14,7 +14,8 @@ fn text(endpoint: &Endpoint, grace: &str) -> String {
     )
 }
 
-async fn is_draining(weir: &Weir) {
+/// Waits until nothing is accepted any more.
+pub(super) async fn is_draining(weir: &Weir) {
     eventually("readiness to fail", || async {
         let reply = weir.command(Method::GET, "/readyz", "").await;
         (reply.status == 503).then(|| assert!(reply.text().contains("draining")))
@@ -86,5 +87,7 @@ async fn what_outlasts_the_grace_is_cut() {
         assert!(Reply::read(response).await.is_err());
         assert_eq!(weir.ended().await.code(), Some(0));
         assert_eq!(weir.said("ended").await["clean"], false);
+        let line = weir.logged("/half").await;
+        assert_eq!((&line["status"], &line["error"]), (&200.into(), &"cut at shutdown".into()));
     }
 }

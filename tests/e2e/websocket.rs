@@ -6,9 +6,10 @@ use tokio_tungstenite::{WebSocketStream, accept_async, client_async, tungstenite
 
 use super::harness::{Endpoint, Raw, RawEndpoint, Weir, soon};
 
-async fn echo() -> RawEndpoint {
+/// Echoes messages.
+pub(super) async fn echo() -> RawEndpoint {
     RawEndpoint::start(|raw, _| async move {
-        let mut socket = accept_async(raw.stream).await.unwrap();
+        let Ok(mut socket) = accept_async(raw.stream).await else { return };
         while let Some(Ok(message)) = socket.next().await {
             if message.is_text() || message.is_binary() {
                 let _ = socket.send(message).await;
@@ -18,14 +19,16 @@ async fn echo() -> RawEndpoint {
     .await
 }
 
-async fn connect(weir: &Weir) -> WebSocketStream<TcpStream> {
+/// A WebSocket by way of listener `web`.
+pub(super) async fn connect(weir: &Weir) -> WebSocketStream<TcpStream> {
     let stream = TcpStream::connect(weir.web()).await.unwrap();
     let (socket, response) = soon("the upgrade", client_async("ws://weir.test/chat", stream)).await.unwrap();
     assert_eq!(response.status(), 101);
     socket
 }
 
-async fn said_back(socket: &mut WebSocketStream<TcpStream>, message: Message) {
+/// Sends a message and waits for its echo.
+pub(super) async fn said_back(socket: &mut WebSocketStream<TcpStream>, message: Message) {
     socket.send(message.clone()).await.unwrap();
     assert_eq!(soon("an echo", socket.next()).await.unwrap().unwrap(), message);
 }

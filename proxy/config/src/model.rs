@@ -165,6 +165,8 @@ pub struct Route {
     pub retries: Option<Retries>,
     /// When another attempt is made beside one; none is what the cluster says.
     pub hedge: Option<Hedge>,
+    /// How long a tunnel may be silent; none is what the cluster says.
+    pub tunnel_idle_timeout: Option<Duration>,
 }
 
 impl Route {
@@ -182,6 +184,7 @@ impl Route {
             attempt_timeout: None,
             retries: None,
             hedge: None,
+            tunnel_idle_timeout: None,
         }
     }
 
@@ -326,6 +329,8 @@ pub struct Cluster {
     pub retries: Option<Retries>,
     /// When another attempt is made beside one; none is never.
     pub hedge: Option<Hedge>,
+    /// How long a tunnel may be silent, where its route says nothing. Default 1 h.
+    pub tunnel_idle_timeout: Duration,
     /// How many retries there may be for the requests there are.
     pub retry_budget: RetryBudget,
     /// How many requests may be under way at once.

@@ -337,6 +337,8 @@ struct Route {
     retries: Option<Retries>,
     /// When another attempt is made beside one; without it what the cluster says.
     hedge: Option<Hedge>,
+    /// How long a tunnel may be silent; without it what the cluster says.
+    tunnel_idle_timeout: Option<Duration>,
 }
 
 /// Every part that is given must fit.

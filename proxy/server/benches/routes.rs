@@ -41,6 +41,7 @@ fn router(hosts: usize) -> Router {
             attempt_timeout: None,
             retries: None,
             hedge: None,
+            tunnel_idle_timeout: None,
         };
         Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None), edits: None, mirror: None })
     };

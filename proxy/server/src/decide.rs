@@ -1,7 +1,11 @@
 //! Decisions on a request, each by a plugin where one is bound and natively otherwise: what the
 //! router plugins say, which endpoint takes it.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderName, Uri, header::HOST};
 use weir_config::{Balance, HashKey, OnFailure};
@@ -50,6 +54,11 @@ impl Decision<'_> {
     pub fn until(&self, upstream: &Upstream, trace: &Trace) -> Option<Instant> {
         let timeout = self.route.config.timeout.or(upstream.cluster.config().timeout);
         timeout.map(|timeout| trace.started + timeout)
+    }
+
+    /// How long a tunnel may be silent: as the route says, or else the cluster.
+    pub fn tunnel_idle(&self, upstream: &Upstream) -> Duration {
+        self.route.config.tunnel_idle_timeout.unwrap_or(upstream.cluster.config().tunnel_idle_timeout)
     }
 
     /// The request as plugins see it.

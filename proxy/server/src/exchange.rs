@@ -22,6 +22,7 @@ use crate::{
     tenant::InFlight,
     timer::Timer,
     trace::{Asking, Trace},
+    tunnel::Tunnel,
     worker::Worker,
 };
 
@@ -34,7 +35,8 @@ struct Asker<'a> {
     asking: &'a Asking,
 }
 
-/// One exchange, from the request's head to the last octet of its response; the status for the log.
+/// One exchange, from the request's head to the last octet of its response. Gives the status for the
+/// log, and 499 for every client that left.
 pub async fn run(
     worker: &Rc<Worker>,
     client: &Client,
@@ -54,11 +56,39 @@ pub async fn run(
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
     let asker = Asker { client, listener: &settings.config, asking: &asking };
-    if let Err(error) = answer(worker, &asker, request, down, timer, trace).await {
-        fail(worker, &asker, down, timer, &error, trace).await;
+    let mut book = Book { worker, client, asking: &asking, down, trace, closed: false };
+    let answered = answer(worker, &asker, request, book.down, timer, book.trace).await;
+    if let Err(error) = &answered {
+        fail(worker, &asker, book.down, timer, error, book.trace).await;
     }
-    trace.finish(worker, client, &asking, down.take_counts());
-    trace.status
+    book.closed = true;
+    answered
+        .as_ref()
+        .err()
+        .filter(|error| error.is_client_gone())
+        .map_or(book.trace.status, |gone| gone.status().as_u16())
+}
+
+/// What is noted of an exchange. It becomes a line of the log even when the exchange is cut.
+struct Book<'a, 'd> {
+    worker: &'a Worker,
+    client: &'a Client,
+    asking: &'a Asking,
+    down: &'a mut Downstream<'d>,
+    trace: &'a mut Trace,
+    closed: bool,
+}
+
+impl Drop for Book<'_, '_> {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.trace.error = Some("cut at shutdown".to_owned());
+            if self.trace.status == 0 {
+                self.trace.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+            }
+        }
+        self.trace.finish(self.worker, self.client, self.asking, self.down.take_counts());
+    }
 }
 
 async fn answer(
@@ -69,6 +99,22 @@ async fn answer(
     timer: &mut Timer,
     trace: &mut Trace,
 ) -> Result<(), ProxyError> {
+    let Some(tunnel) = lead(worker, asker, request, down, timer, trace).await? else { return Ok(()) };
+    // What runs is held no longer: a tunnel may last for days.
+    request.tenant = None;
+    trace.settle(worker, asker.client);
+    tunnel.run(worker, down, timer, trace).await
+}
+
+/// All of an exchange but the tunnel that it may become.
+async fn lead(
+    worker: &Rc<Worker>,
+    asker: &Asker<'_>,
+    request: &mut Request,
+    down: &mut Downstream<'_>,
+    timer: &mut Timer,
+    trace: &mut Trace,
+) -> Result<Option<Tunnel>, ProxyError> {
     let (pinned, client) = (worker.pin(), asker.client);
     refuse_methods(request)?;
     refuse_fields(request, asker.listener.limits.headers)?;
@@ -78,7 +124,7 @@ async fn answer(
         request.headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("localhost")));
     }
     request.tenant = pinned.snapshot.tenants.find(request, client).cloned();
-    let _counted = enter(worker, request, trace)?;
+    let counted = enter(worker, request, trace)?;
     let route = pinned.snapshot.router.find(request, client).ok_or(ProxyError::NoRoute)?;
     trace.route = Some(route.clone());
     forwarded::set(request, client, &asker.listener.forwarded);
@@ -88,19 +134,21 @@ async fn answer(
             let tenant = request.tenant.clone();
             let upstream = tenant.as_ref().map_or(&upstream, |tenant| tenant.place(&upstream));
             prepare(worker, &decision, upstream, request, down)?;
-            forward::run(&decision, upstream, request, down, timer, trace).await
+            let tunnel = forward::run(&decision, upstream, request, down, timer, trace).await?;
+            return Ok(tunnel.map(|tunnel| tunnel.counted(counted)));
         }
-        Some(Destination::Answer(answer)) => respond(&decision, down, timer, &request.method, &answer, trace).await,
+        Some(Destination::Answer(answer)) => respond(&decision, down, timer, &request.method, &answer, trace).await?,
         None => match &route.target {
-            Target::Respond(answer) => respond(&decision, down, timer, &request.method, answer, trace).await,
+            Target::Respond(answer) => respond(&decision, down, timer, &request.method, answer, trace).await?,
             Target::Redirect(redirect) => {
                 let (status, headers) = redirect.answer(request, client);
                 let answer = Prepared { status, headers, body: Bytes::new() };
-                respond(&decision, down, timer, &request.method, &answer, trace).await
+                respond(&decision, down, timer, &request.method, &answer, trace).await?;
             }
-            Target::Cluster(_) | Target::Split(_) | Target::Rollout(_) => Err(ProxyError::NoEndpoint),
+            Target::Cluster(_) | Target::Split(_) | Target::Rollout(_) => return Err(ProxyError::NoEndpoint),
         },
     }
+    Ok(None)
 }
 
 /// The request as endpoints are to see it, and a copy of it where the route has a mirror.
@@ -236,7 +284,7 @@ async fn fail(
     let status = error.status();
     trace.error = Some(error.to_string());
     if error.is_client_gone() || down.is_started() {
-        if error.is_client_gone() {
+        if error.is_client_gone() && trace.tunnel.is_none() {
             trace.status = status.as_u16();
         }
         down.abort();

@@ -36,10 +36,9 @@ use crate::{
     snapshot::Upstream,
     timer::Timer,
     trace::Trace,
+    tunnel::Tunnel,
 };
 
-/// How long a tunnel may be silent.
-const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 /// Most of a response that is read for the sake of its connection when another is asked for.
 const DISCARDED: usize = 16 * 1024;
 
@@ -72,7 +71,8 @@ impl Failed {
     }
 }
 
-/// Forward a request to a cluster and its response to the client.
+/// Forward a request to a cluster and its response to the client; where both sides then switch protocols,
+/// what comes after it is the tunnel's.
 ///
 /// # Errors
 /// What ended the exchange. The client may have part of the response already.
@@ -83,7 +83,7 @@ pub async fn run(
     down: &mut Downstream<'_>,
     timer: &mut Timer,
     trace: &mut Trace,
-) -> Result<(), ProxyError> {
+) -> Result<Option<Tunnel>, ProxyError> {
     trace.upstream = Some(Arc::clone(upstream));
     let (keeping, mut kept) = decision.session(upstream, request, trace)?;
     let mut retry = Retry::new(decision, upstream, request, trace);
@@ -115,7 +115,11 @@ pub async fn run(
             upstream.cluster.meet(&endpoint, met, None);
         }
         let (why, error) = match ended {
-            Ok(()) => return Ok(()),
+            Ok(None) => return Ok(None),
+            Ok(Some(stream)) => {
+                let at = endpoint.lasting(&upstream.cluster);
+                return Ok(Some(Tunnel::new(stream, decision.tunnel_idle(upstream), at)));
+            }
             Err(Failed::Finally(error)) => return Err(decision.judge(upstream, &endpoint, error, trace)),
             Err(Failed::Again(why, error)) => (why, error),
         };
@@ -166,7 +170,7 @@ impl Attempt<'_> {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         trace: &mut Trace,
-    ) -> Result<(), Failed> {
+    ) -> Result<Option<Stream>, Failed> {
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
         let mut lease = match self.connect(answer_by, trace).await {
@@ -213,13 +217,20 @@ impl Attempt<'_> {
         }
     }
 
-    /// Keep the connection of an exchange that is done, if it can be used again.
-    fn release(&self, mut lease: Lease, done: Result<(), ProxyError>) -> Result<(), Failed> {
+    /// Keep the connection of an exchange that is done, if it can be used again; give it where a tunnel
+    /// begins.
+    fn release(&self, mut lease: Lease, done: Result<Done, ProxyError>) -> Result<Option<Stream>, Failed> {
         match done {
-            Ok(()) => self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, lease.stream),
-            Err(_) => lease.stream.abort(),
+            Ok(Done::Switched) => return Ok(Some(lease.stream)),
+            Ok(Done::Over) => {
+                self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, lease.stream);
+            }
+            Err(error) => {
+                lease.stream.abort();
+                return Err(Failed::Finally(error));
+            }
         }
-        done.map_err(Failed::Finally)
+        Ok(None)
     }
 
     fn count_report(&self, report: Result<(), Unusable>, trace: &Trace) {
@@ -294,7 +305,7 @@ impl Attempt<'_> {
         response: Outcome,
         request: &Request,
         trace: &mut Trace,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<Done, ProxyError> {
         let mut headers = response.headers;
         self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
         if let Some(edits) = &self.decision.route.edits
@@ -306,16 +317,23 @@ impl Attempt<'_> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             let upgrade = response.upgrade.filter(|_| request.upgrade.is_some()).ok_or(ProxyError::Switch)?;
             relay.switch(headers, upgrade);
-            let _tunnel = self.decision.worker.metrics.tunnel();
-            return relay.tunnel(TUNNEL_IDLE).await;
+            return Ok(Done::Switched);
         }
         headers.entry(DATE).or_insert_with(|| self.decision.worker.date(trace.time));
         if self.decision.worker.draining.is_cancelled() || relay.is_body_unwanted() {
             relay.close_after();
         }
         relay.start(response.status, headers, response.length)?;
-        relay.body().await
+        relay.body().await.map(|()| Done::Over)
     }
+}
+
+/// What became of a response.
+enum Done {
+    /// It was passed on to its end.
+    Over,
+    /// Both sides have switched protocols.
+    Switched,
 }
 
 fn is_interim(head: &Outcome) -> bool {

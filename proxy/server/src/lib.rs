@@ -58,6 +58,8 @@ mod relay;
 
 mod sessions;
 
+mod tunnel;
+
 mod forward;
 
 mod exchange;

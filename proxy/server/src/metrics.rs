@@ -21,11 +21,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 pub use self::{
     judged::ClusterSample,
-    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics, TenantMetrics},
+    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics, TenantMetrics, TunnelEnd},
     traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
 };
@@ -265,7 +266,7 @@ impl Metrics {
             "Exchanges between their request and the end of their response.",
         );
         text.sample("weir_exchanges_in_flight", &[], sum(WorkerBlock::exchanges));
-        text.family("weir_tunnels", "gauge", "Upgraded connections, such as WebSockets.");
+        text.family("weir_tunnels", "gauge", "Tunnels that are open, such as WebSockets.");
         text.sample("weir_tunnels", &[], sum(WorkerBlock::tunnels));
         text.family("weir_workers", "gauge", "Worker threads.");
         text.sample("weir_workers", &[], self.workers.len());
@@ -362,6 +363,7 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
             text.sample("weir_retries_total", &labels, cluster.total(Count::Retry(why)));
         }
     }
+    render_tunnels(text, clusters);
     text.family("weir_load_reports_total", "counter", "Load reports of endpoints: used, or passed over as unusable.");
     for cluster in clusters.iter().filter(|cluster| cluster.has_load_reports()) {
         for (result, count) in [("used", Count::Report), ("unusable", Count::UnusableReport)] {
@@ -379,6 +381,22 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
             let labels = [("cluster", cluster.name()), ("result", result.as_str())];
             text.sample("weir_affinity_total", &labels, cluster.total(Count::from(result)));
         }
+    }
+}
+
+fn render_tunnels(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
+    let used = || clusters.iter().filter(|cluster| cluster.has_tunnels());
+    text.family("weir_tunnels_total", "counter", "Tunnels that ended, by how they did.");
+    for cluster in used() {
+        for end in TunnelEnd::ALL {
+            let labels = [("cluster", cluster.name()), ("end", end.as_str())];
+            text.sample("weir_tunnels_total", &labels, cluster.total(Count::Tunnel(end)));
+        }
+    }
+    text.family("weir_tunnel_seconds_total", "counter", "Time for which they were open.");
+    for cluster in used() {
+        let seconds = Duration::from_micros(cluster.total(Count::TunnelMicros)).as_secs_f64();
+        text.sample("weir_tunnel_seconds_total", &[("cluster", cluster.name())], seconds);
     }
 }
 

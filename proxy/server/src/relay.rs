@@ -95,6 +95,33 @@ impl<'a, 'c> Relay<'a, 'c> {
         }
     }
 
+    /// For a tunnel that may be silent for so long.
+    pub fn tunnel(
+        down: &'a mut Downstream<'c>,
+        up: &'a mut Stream,
+        timer: &'a mut Timer,
+        idle: Duration,
+        now: Instant,
+    ) -> Self {
+        Self {
+            down,
+            up,
+            timer,
+            patience: Patience { client: idle, endpoint: idle, answer: None, until: None },
+            progress: now,
+            asked: None,
+            moved: false,
+            waits_for: Party::Endpoint,
+            uploaded: false,
+            upload_sent: false,
+            downloaded: false,
+            informed: 0,
+            body_taken: false,
+            replay: None,
+            again: Vec::new().into_iter(),
+        }
+    }
+
     /// The next response head, informational or not, while the request's body goes up.
     ///
     /// # Errors
@@ -179,13 +206,11 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.poll_patience(cx).map(Err)
     }
 
-    /// Both directions until both have ended, or nothing has passed for `idle`.
+    /// Both directions of a tunnel until both have ended.
     ///
     /// # Errors
-    /// Of either side.
-    pub async fn tunnel(&mut self, idle: Duration) -> Result<(), ProxyError> {
-        self.patience = Patience { client: idle, endpoint: idle, answer: None, until: None };
-        (self.uploaded, self.upload_sent, self.downloaded) = (false, false, false);
+    /// Of either side, or nothing has passed for too long.
+    pub async fn pass(&mut self) -> Result<(), ProxyError> {
         let (mut up_closed, mut down_closed) = (false, false);
         poll_fn(|cx| {
             if !up_closed && let Poll::Ready(result) = self.poll_upload(cx) {
@@ -199,7 +224,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             if up_closed && down_closed {
                 return Poll::Ready(Ok(()));
             }
-            self.poll_patience(cx).map(|_| Ok(()))
+            self.poll_patience(cx).map(|_| Err(ProxyError::Idle))
         })
         .await
     }

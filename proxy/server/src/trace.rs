@@ -11,7 +11,7 @@ use weir_upstream::Endpoint;
 use crate::{
     access_log::{Affinity, PluginUse, Record, Retried, Split},
     edits::Facts,
-    metrics::RouteMetrics,
+    metrics::{RouteMetrics, TunnelEnd},
     request::Client,
     snapshot::{Route, Upstream},
     tenant::Tenant,
@@ -46,17 +46,43 @@ pub struct Trace {
     pub reused: bool,
     /// What affinity found.
     pub affinity: Option<Affinity>,
+    /// The tunnel it became.
+    pub tunnel: Option<Passage>,
     /// Status the client got.
     pub status: u16,
     /// Why it failed.
     pub error: Option<String>,
     plugins: Vec<Asked>,
+    settled: Option<Box<Settled>>,
+}
+
+/// A tunnel that an exchange became.
+#[derive(Debug, Clone, Copy)]
+pub struct Passage {
+    /// When protocols were switched.
+    pub since: Instant,
+    /// How it ended.
+    pub end: TunnelEnd,
 }
 
 struct Asked {
-    bound: Bound,
+    who: Who,
     role: Role,
     failed: Option<&'static str>,
+}
+
+enum Who {
+    Bound(Bound),
+    /// Name and version.
+    Former(Arc<str>, Box<str>),
+}
+
+/// What is noted of an exchange that holds nothing of its snapshot any more.
+struct Settled {
+    figures: Arc<RouteMetrics>,
+    route: Arc<str>,
+    cluster: Option<Arc<str>>,
+    tenant: Option<Arc<str>>,
 }
 
 /// The client's own words, kept for the log.
@@ -114,9 +140,11 @@ impl Trace {
             retries: Vec::new(),
             reused: false,
             affinity: None,
+            tunnel: None,
             status: 0,
             error: None,
             plugins: Vec::new(),
+            settled: None,
         }
     }
 
@@ -136,7 +164,7 @@ impl Trace {
     }
 
     fn note(&mut self, bound: &Bound, role: Role, failed: Option<&'static str>) {
-        self.plugins.push(Asked { bound: bound.clone(), role, failed });
+        self.plugins.push(Asked { who: Who::Bound(bound.clone()), role, failed });
     }
 
     /// An answer that cannot be carried out counts as failed after all.
@@ -149,6 +177,20 @@ impl Trace {
     /// Where the exchange is counted.
     pub fn figures(&self, worker: &Worker, client: &Client) -> Arc<RouteMetrics> {
         worker.figures.find(client, self.route.as_ref(), self.upstream.as_ref(), &worker.metrics)
+    }
+
+    /// Let go of route, cluster, tenant and plugins, for an exchange that may last longer than these ought to,
+    /// and keep their names. Whether its route's rollout goes on does not depend on what is to come.
+    pub fn settle(&mut self, worker: &Worker, client: &Client) {
+        self.judge(worker, self.started.elapsed());
+        let figures = self.figures(worker, client);
+        self.settled = Some(Box::new(Settled {
+            figures,
+            route: self.route.take().map_or_else(|| Arc::from(""), |route| Arc::clone(&route.config.name)),
+            cluster: self.upstream.take().map(|upstream| Arc::clone(upstream.cluster.name())),
+            tenant: self.tenant.take().map(|tenant| Arc::clone(tenant.name())),
+        }));
+        self.plugins.iter_mut().for_each(Asked::settle);
     }
 
     /// Close the books on an exchange: metrics and the line of the log.
@@ -167,16 +209,26 @@ impl Trace {
         let now = Instant::now();
         let total = now - self.started;
         self.split.rest = self.head_at.map_or(Duration::ZERO, |at| now - at);
-        let cluster = self.upstream.as_ref().map(|upstream| &**upstream.cluster.name());
-        let route = self.route.as_ref().map_or("", |route| &*route.config.name);
-        let figures = self.figures(worker, client);
-        figures.record(worker.index(), self.status, total, counts.0, counts.1);
+        let settled = self.settled.as_deref();
+        let cluster = self.upstream.as_ref().map(|upstream| upstream.cluster.name());
+        let cluster = cluster.or(settled.and_then(|settled| settled.cluster.as_ref())).map(|name| &**name);
+        let route = self.route.as_ref().map(|route| &*route.config.name);
+        let route = route.or(settled.map(|settled| &*settled.route)).unwrap_or_default();
+        let tenant = self.tenant.as_ref().map(|tenant| tenant.name());
+        let tenant = tenant.or(settled.and_then(|settled| settled.tenant.as_ref()));
+        let figures = settled.map_or_else(|| self.figures(worker, client), |settled| Arc::clone(&settled.figures));
+        match self.tunnel {
+            None => figures.record(worker.index(), self.status, total, counts.0, counts.1),
+            Some(Passage { since, end }) => {
+                figures.record_tunnel(worker.index(), self.status, (end, now - since), counts)
+            }
+        }
         if let (Some(cluster), Some(affinity)) = (figures.cluster(), self.affinity) {
             cluster.affinity(worker.index(), affinity);
         }
         self.judge(worker, total);
-        if let Some(tenant) = &self.tenant {
-            worker.metrics.tenant(tenant.name()).record(worker.index(), self.status);
+        if let Some(tenant) = tenant {
+            worker.metrics.tenant(tenant).record(worker.index(), self.status);
         }
         if !worker.log.enabled() {
             return;
@@ -194,7 +246,7 @@ impl Trace {
             bytes_in: counts.0,
             bytes_out: counts.1,
             route,
-            tenant: self.tenant.as_ref().map(|tenant| &**tenant.name()),
+            tenant: tenant.map(|name| &**name),
             cluster,
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.name()),
             attempts: self.attempts,
@@ -223,10 +275,19 @@ impl Trace {
 }
 
 impl Asked {
+    fn settle(&mut self) {
+        if let Who::Bound(bound) = &self.who {
+            self.who = Who::Former(Arc::clone(bound.program.name()), bound.program.sha256().into());
+        }
+    }
+
     fn as_use(&self) -> PluginUse<'_> {
-        let version = self.bound.program.sha256();
+        let (name, version) = match &self.who {
+            Who::Bound(bound) => (&**bound.program.name(), bound.program.sha256()),
+            Who::Former(name, version) => (&**name, &**version),
+        };
         PluginUse {
-            name: self.bound.program.name(),
+            name,
             version: version.get(..12).unwrap_or(version),
             role: match self.role {
                 Role::Router => "router",

@@ -41,6 +41,7 @@ fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Clus
         attempt_timeout: None,
         retries: None,
         hedge: None,
+        tunnel_idle_timeout: Duration::from_secs(3600),
         retry_budget: weir_config::RetryBudget::default(),
         limits: weir_config::UpstreamLimits::default(),
         queue: weir_config::Queue::default(),

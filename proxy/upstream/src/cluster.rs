@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub use self::{
-    admission::{Admission, Full},
+    admission::{Admission, Full, Lasting},
     members::Members,
     roster::{Discovery, Origin},
 };

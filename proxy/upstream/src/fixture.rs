@@ -38,6 +38,7 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
         attempt_timeout: None,
         retries: None,
         hedge: None,
+        tunnel_idle_timeout: Duration::from_secs(3600),
         retry_budget: weir_config::RetryBudget::default(),
         limits: weir_config::UpstreamLimits::default(),
         queue: weir_config::Queue::default(),

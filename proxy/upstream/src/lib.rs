@@ -51,7 +51,7 @@ pub mod h2_body;
 pub use affinity::{Affinity, AffinityTable, CookieAffinity, CookieSession};
 pub use balance::{Balancer, KeyHash, Occasion};
 pub use candidates::{Candidates, Serving};
-pub use cluster::{Admission, Cluster, Discovery, Full, Members, Origin};
+pub use cluster::{Admission, Cluster, Discovery, Full, Lasting, Members, Origin};
 pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
 pub use figures::CheckFigures;
 pub use load_report::Unusable;

@@ -81,6 +81,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         attempt_timeout: table.read("attempt-timeout", |node| node.duration(WAIT)),
         retries: table.read("retries", retries),
         hedge: table.read("hedge", hedge),
+        tunnel_idle_timeout: wait("tunnel-idle-timeout", 3600),
         retry_budget: table.read("retry-budget", retry_budget).unwrap_or_default(),
         limits: table.read("limits", limits).unwrap_or_default(),
         queue: table.read("queue", queue).unwrap_or_default(),

@@ -41,6 +41,7 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let attempt_timeout = table.read("attempt-timeout", |node| node.duration(WAIT));
     let retries = table.read("retries", retries);
     let hedge = table.read("hedge", hedge);
+    let tunnel_idle_timeout = table.read("tunnel-idle-timeout", |node| node.duration(WAIT));
     table.done();
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
@@ -50,7 +51,19 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let plugins = plugins.unwrap_or_default();
     let checked = checked?;
     Some((
-        Route { name: checked, matcher, plugins, action, edits, mirror, timeout, attempt_timeout, retries, hedge },
+        Route {
+            name: checked,
+            matcher,
+            plugins,
+            action,
+            edits,
+            mirror,
+            timeout,
+            attempt_timeout,
+            retries,
+            hedge,
+            tunnel_idle_timeout,
+        },
         name,
     ))
 }

@@ -74,6 +74,9 @@ pub(super) struct Cluster {
     retries: Option<Retries>,
     /// When another attempt is made beside one; without it never.
     hedge: Option<Hedge>,
+    /// How long a tunnel may be silent.
+    #[schemars(extend("default" = "1h"))]
+    tunnel_idle_timeout: Option<Duration>,
     /// How many retries there may be.
     retry_budget: Option<RetryBudget>,
     /// How many requests may be under way at once.

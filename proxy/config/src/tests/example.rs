@@ -69,6 +69,7 @@ fn routes() {
     assert_eq!(retries.backoff.base, Duration::from_millis(25));
     assert!(api.retries.is_none() && api.hedge.is_none());
     assert_eq!(rest.hedge, Some(Hedge { after: Duration::from_millis(80) }));
+    assert_eq!((api.tunnel_idle_timeout, rest.tunnel_idle_timeout), (None, Some(Duration::from_secs(600))));
 }
 
 #[test]
@@ -87,6 +88,8 @@ fn clusters() {
     assert_eq!(web.limits, UpstreamLimits { requests: Some(500), endpoint_requests: Some(50) });
     assert_eq!(web.queue, Queue { length: 20, timeout: Duration::from_millis(500) });
     assert_eq!((api.limits, api.queue.length), (UpstreamLimits::default(), 100));
+    let idle = |hours: u64| Duration::from_secs(hours * 3600);
+    assert_eq!((api.tunnel_idle_timeout, web.tunnel_idle_timeout), (idle(1), idle(4)));
     let health = web.health.as_ref().unwrap();
     assert_eq!((health.fall, health.rise), (3, 2));
     assert!(matches!(&health.kind, HealthKind::Http(check) if check.path == "/healthz"));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::time::{sleep, timeout_at};
-use weir_upstream::connection::{ConnectionError, Lease, Outcome};
+use weir_upstream::connection::{ConnectionError, Lease, Outcome, Stream};
 
 use super::{Attempt, Failed, Retry, is_interim, start};
 use crate::{downstream::Downstream, error::ProxyError, relay::Relay, request::Request, timer::Timer, trace::Trace};
@@ -39,7 +39,7 @@ impl Attempt<'_> {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         trace: &mut Trace,
-    ) -> Result<(), Failed> {
+    ) -> Result<Option<Stream>, Failed> {
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let limit = self.limit(trace);
         let mut first = pin!(self.ask(request, limit));
@@ -128,7 +128,7 @@ impl Attempt<'_> {
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         trace: &mut Trace,
-    ) -> Result<(), Failed> {
+    ) -> Result<Option<Stream>, Failed> {
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let Answer { mut lease, sent, mut response } = match asked {
             Ok(answer) => answer,

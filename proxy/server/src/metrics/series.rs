@@ -95,13 +95,25 @@ impl RouteMetrics {
     ///
     /// `status` is what the client got, 499 when it left before.
     pub fn record(&self, worker: usize, status: u16, total: Duration, bytes_in: u64, bytes_out: u64) {
+        self.count(worker, status, bytes_in, bytes_out);
+        if let Some(cluster) = &self.cluster {
+            cluster.observe(worker, total);
+        }
+    }
+
+    /// Records one exchange that became a tunnel, open for so long: no time of a response.
+    pub fn record_tunnel(&self, worker: usize, status: u16, (end, lasted): (TunnelEnd, Duration), bytes: (u64, u64)) {
+        self.count(worker, status, bytes.0, bytes.1);
+        if let Some(cluster) = &self.cluster {
+            cluster.tunnel(worker, end, lasted);
+        }
+    }
+
+    fn count(&self, worker: usize, status: u16, bytes_in: u64, bytes_out: u64) {
         let Some(block) = self.blocks.get(worker) else { return };
         bump(block.statuses.of(status), 1);
         bump(&block.bytes_in, bytes_in);
         bump(&block.bytes_out, bytes_out);
-        if let Some(cluster) = &self.cluster {
-            cluster.observe(worker, total);
-        }
     }
 
     /// Figures of the cluster, where there is one.
@@ -154,6 +166,8 @@ struct ClusterBlock {
     losses: AtomicU64,
     reports: AtomicU64,
     unusable_reports: AtomicU64,
+    tunnels: [AtomicU64; TunnelEnd::ALL.len()],
+    tunnel_micros: AtomicU64,
 }
 
 /// What is counted for a cluster.
@@ -175,6 +189,40 @@ pub(super) enum Count {
     Lost,
     Report,
     UnusableReport,
+    Tunnel(TunnelEnd),
+    TunnelMicros,
+}
+
+/// How a tunnel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelEnd {
+    /// Both sides closed it.
+    Closed,
+    /// Nothing passed for too long.
+    Idle,
+    /// The client's connection failed.
+    Client,
+    /// The endpoint's did.
+    Endpoint,
+    /// The process ended before.
+    Cut,
+}
+
+impl TunnelEnd {
+    /// Every one, in the order of the metrics page.
+    pub const ALL: [TunnelEnd; 5] =
+        [TunnelEnd::Closed, TunnelEnd::Idle, TunnelEnd::Client, TunnelEnd::Endpoint, TunnelEnd::Cut];
+
+    /// As in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TunnelEnd::Closed => "closed",
+            TunnelEnd::Idle => "idle",
+            TunnelEnd::Client => "client",
+            TunnelEnd::Endpoint => "endpoint",
+            TunnelEnd::Cut => "cut",
+        }
+    }
 }
 
 impl From<Affinity> for Count {
@@ -191,6 +239,7 @@ impl From<Affinity> for Count {
 impl ClusterBlock {
     fn of(&self, count: Count) -> &AtomicU64 {
         let [connect, stale, reset, timeout, status] = &self.retries;
+        let [closed, idle, client, endpoint, cut] = &self.tunnels;
         match count {
             Count::Connect => &self.connects,
             Count::ConnectFailure => &self.connect_failures,
@@ -212,6 +261,12 @@ impl ClusterBlock {
             Count::Lost => &self.losses,
             Count::Report => &self.reports,
             Count::UnusableReport => &self.unusable_reports,
+            Count::Tunnel(TunnelEnd::Closed) => closed,
+            Count::Tunnel(TunnelEnd::Idle) => idle,
+            Count::Tunnel(TunnelEnd::Client) => client,
+            Count::Tunnel(TunnelEnd::Endpoint) => endpoint,
+            Count::Tunnel(TunnelEnd::Cut) => cut,
+            Count::TunnelMicros => &self.tunnel_micros,
         }
     }
 }
@@ -281,6 +336,13 @@ impl ClusterMetrics {
         &self.name
     }
 
+    fn tunnel(&self, worker: usize, end: TunnelEnd, lasted: Duration) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(block.of(Count::Tunnel(end)), 1);
+            bump(&block.tunnel_micros, u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX));
+        }
+    }
+
     fn observe(&self, worker: usize, total: Duration) {
         if let Some(block) = self.blocks.get(worker) {
             block.times.observe(total);
@@ -299,6 +361,10 @@ impl ClusterMetrics {
 
     pub(super) fn has_affinity(&self) -> bool {
         Affinity::ALL.iter().any(|result| self.total(Count::from(*result)) > 0)
+    }
+
+    pub(super) fn has_tunnels(&self) -> bool {
+        TunnelEnd::ALL.iter().any(|end| self.total(Count::Tunnel(*end)) > 0)
     }
 
     pub(super) fn has_load_reports(&self) -> bool {

@@ -17,6 +17,7 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         attempt_timeout: None,
         retries: None,
         hedge: None,
+        tunnel_idle_timeout: None,
     };
     let target = crate::snapshot::Target::Cluster(None);
     Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None })

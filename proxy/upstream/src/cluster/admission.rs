@@ -20,6 +20,15 @@ pub enum Full {
 pub struct Admission<'a> {
     cluster: &'a Cluster,
     endpoint: Arc<Endpoint>,
+    handed_on: bool,
+}
+
+/// The same of a request that may outlive what admitted it, as a tunnel does.
+#[derive(Debug)]
+#[must_use = "the request counts only while this lives"]
+pub struct Lasting {
+    cluster: Arc<Cluster>,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Cluster {
@@ -42,13 +51,31 @@ impl Cluster {
             return Err(Full::Cluster);
         }
         if endpoint.try_begin() {
-            return Ok(Admission { cluster: self, endpoint });
+            return Ok(Admission { cluster: self, endpoint, handed_on: false });
         }
         if most.is_some() {
             self.room.leave();
             self.room.call();
         }
         Err(Full::Endpoint)
+    }
+}
+
+impl Cluster {
+    fn end(&self, endpoint: &Endpoint) {
+        endpoint.end();
+        if self.config.limits.requests.is_some() {
+            self.room.leave();
+        }
+        self.room.call();
+    }
+}
+
+impl Admission<'_> {
+    /// Count on while what is given lives; `cluster` is the one that admitted it.
+    pub fn lasting(mut self, cluster: &Arc<Cluster>) -> Lasting {
+        self.handed_on = true;
+        Lasting { cluster: Arc::clone(cluster), endpoint: Arc::clone(&self.endpoint) }
     }
 }
 
@@ -62,11 +89,15 @@ impl Deref for Admission<'_> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        self.endpoint.end();
-        if self.cluster.config.limits.requests.is_some() {
-            self.cluster.room.leave();
+        if !self.handed_on {
+            self.cluster.end(&self.endpoint);
         }
-        self.cluster.room.call();
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        self.cluster.end(&self.endpoint);
     }
 }
 
@@ -112,6 +143,17 @@ mod tests {
         drop(taken);
         assert_eq!((endpoint.in_flight(), endpoint.has_room()), (0, true));
         assert_eq!(cluster.endpoints()[1].most_requests(), Some(1), "its own word counts");
+    }
+
+    #[test]
+    fn what_lasts_counts_on_and_once() {
+        let cluster = cluster(|config| config.limits.requests = Some(1));
+        let lasting = cluster.admit(first(&cluster), false).unwrap().lasting(&cluster);
+        assert_eq!(cluster.admit(first(&cluster), false).unwrap_err(), Full::Cluster);
+        assert_eq!(first(&cluster).in_flight(), 1);
+        drop(lasting);
+        assert!(cluster.admit(first(&cluster), false).is_ok());
+        assert_eq!(first(&cluster).in_flight(), 0);
     }
 
     #[test]

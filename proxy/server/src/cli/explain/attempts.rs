@@ -1,4 +1,4 @@
-//! What is said of attempts: how long, how often, after what.
+//! What is said of attempts: how long, how often, after what; and of tunnels.
 
 use std::time::Duration;
 
@@ -6,9 +6,13 @@ use weir_config::{Cluster, Hedge, Retries, RetryOn, Route, UpstreamLimits};
 
 use super::{count, size, time};
 
+/// As long as nobody says otherwise.
+const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+
 /// What a route says otherwise than its cluster.
-pub fn of_route(route: &Route) -> Option<String> {
-    sentence(route.attempt_timeout, route.retries.as_ref(), route.hedge)
+pub fn of_route(route: &Route) -> Vec<String> {
+    let attempts = sentence(route.attempt_timeout, route.retries.as_ref(), route.hedge);
+    [attempts, route.tunnel_idle_timeout.map(of_tunnels)].into_iter().flatten().collect()
 }
 
 /// What a cluster says, where it says anything.
@@ -20,7 +24,12 @@ pub fn of_cluster(cluster: &Cluster) -> Vec<String> {
         .retries
         .is_some()
         .then(|| format!("retry budget: {} % of the requests, and {} a second", budget.percent, budget.min_per_second));
-    [within, attempts, retried, of_limits(cluster)].into_iter().flatten().collect()
+    let tunnels = (cluster.tunnel_idle_timeout != TUNNEL_IDLE).then(|| of_tunnels(cluster.tunnel_idle_timeout));
+    [within, attempts, retried, tunnels, of_limits(cluster)].into_iter().flatten().collect()
+}
+
+fn of_tunnels(idle: Duration) -> String {
+    format!("tunnels: end after {} of silence", time(idle))
 }
 
 fn of_limits(cluster: &Cluster) -> Option<String> {

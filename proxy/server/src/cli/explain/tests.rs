@@ -59,6 +59,7 @@ fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
         attempt_timeout: None,
         retries: None,
         hedge: None,
+        tunnel_idle_timeout: Duration::from_secs(3_600),
         retry_budget: weir_config::RetryBudget::default(),
         limits: UpstreamLimits::default(),
         queue: weir_config::Queue::default(),
@@ -109,6 +110,7 @@ fn api() -> Cluster {
         limits: UpstreamLimits { requests: Some(100), endpoint_requests: Some(30) },
         timeout: Some(Duration::from_secs(30)),
         attempt_timeout: Some(Duration::from_secs(2)),
+        tunnel_idle_timeout: Duration::from_secs(14_400),
         retries: Some(Retries {
             attempts: 3,
             on: RetryOn { connect: true, reset: false, timeout: true, statuses: vec![(502, 504), (429, 429)] },
@@ -166,6 +168,7 @@ fn config() -> Config {
         attempt_timeout: None,
         retries: None,
         hedge: None,
+        tunnel_idle_timeout: None,
     };
     Config {
         process: Process {
@@ -219,6 +222,7 @@ Clusters
        timeout: 30s for a whole exchange
        attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
        retry budget: 20 % of the requests, and 3 a second
+       tunnels: end after 4h of silence
        limits: 100 requests in all, 30 requests an endpoint, endpoints of their own; 100 requests may wait up to 1s
   big  10 endpoints: {many} and 2 more; http/1.1
        balance: round robin by weight

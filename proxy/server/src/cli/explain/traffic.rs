@@ -205,6 +205,7 @@ mod tests {
             attempt_timeout: None,
             retries: None,
             hedge: None,
+            tunnel_idle_timeout: None,
         };
         assert_eq!(
             changes(&route),
