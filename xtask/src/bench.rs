@@ -118,9 +118,10 @@ impl Options {
 fn scenarios(options: &Options, yard: &Yard, kinds: &[Kind], chosen: &[&'static Scenario]) -> Result<Vec<Measured>> {
     let proxies: Vec<Proxy> = kinds.iter().map(|kind| yard.start(*kind)).collect::<Result<_>>()?;
     let mut measured = Vec::new();
-    for scenario in chosen {
-        eprintln!("{}: {}", scenario.name, scenario.what);
-        measured.extend(scenario::measure(scenario, &proxies, options.rounds(), options.requests(scenario))?);
+    for group in scenario::together(chosen) {
+        group.iter().for_each(|scenario| eprintln!("{}: {}", scenario.name, scenario.what));
+        let requests = |scenario: &Scenario| options.requests(scenario);
+        measured.extend(scenario::measure(&group, &proxies, options.rounds(), requests)?);
     }
     Ok(measured)
 }

@@ -91,7 +91,7 @@ pub fn nginx(places: &Places<'_>) -> String {
     ssl_certificate {certificates}/cert.pem;
     ssl_certificate_key {certificates}/key.pem;
     ssl_protocols TLSv1.3;
-    location /hash/ {{ proxy_pass http://hash; }}
+    location ~ ^/(hash|plugin)/ {{ proxy_pass http://hash; }}
     location /three/ {{ proxy_pass http://three; }}
     location / {{ proxy_pass http://one; }}
   }}
@@ -169,7 +169,7 @@ frontend all
   http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}
   http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
-  use_backend hash if {{ path_beg /hash/ }}
+  use_backend hash if {{ path_beg /hash/ /plugin/ }}
   use_backend three if {{ path_beg /three/ }}
   default_backend one
 frontend tcp
@@ -241,6 +241,11 @@ match = {{ path-prefix = "/hash" }}
 cluster = "hash"
 
 [[routes]]
+name = "plugin"
+match = {{ path-prefix = "/plugin" }}
+cluster = "plugin"
+
+[[routes]]
 name = "three"
 match = {{ path-prefix = "/three" }}
 cluster = "three"
@@ -250,6 +255,10 @@ name = "one"
 cluster = "one"
 
 [clusters.hash]
+endpoints = [{all}]
+balance = {{ hash = {{ header = "x-user" }} }}
+
+[clusters.plugin]
 endpoints = [{all}]
 balance = {{ plugin = "picker", settings = {{ header = "x-user" }} }}
 

@@ -93,7 +93,7 @@ impl Yard {
     /// Start a proxy and ask it once for everything it will be asked for.
     pub fn start(&self, kind: Kind) -> Result<Proxy> {
         let proxy = self.start_untouched(kind)?;
-        for path in ["/tiny", "/64k", "/1m", "/three/tiny", "/hash/tiny"] {
+        for path in ["/tiny", "/64k", "/1m", "/three/tiny", "/hash/tiny", "/plugin/tiny"] {
             let answer = http::send(proxy.plain, &http::Request::get(path))?;
             ensure!(answer.status == 200, "{} answers {path} with {}", kind.name(), answer.status);
         }

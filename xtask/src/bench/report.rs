@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     memory::Footprint,
     proxy::Kind,
-    scenario::{Measured, SCENARIOS},
+    scenario::{Measured, PAIR, SCENARIOS},
 };
 use crate::paths;
 
@@ -53,8 +53,8 @@ impl Report {
 
     /// What a pick by the plugin costs over a native one.
     fn plugin_cost(&self) -> Option<f64> {
-        let with = self.of("tiny-plugin", Kind::Weir)?.median();
-        Some(with - self.of("tiny-native", Kind::Weir)?.median())
+        let [native, plugin] = PAIR.map(|name| self.of(name, Kind::Weir));
+        Some(plugin?.more_than(native?))
     }
 
     fn times(&self) -> String {
@@ -113,7 +113,9 @@ impl Report {
     fn plugin_sentence(&self) -> String {
         match self.plugin_cost() {
             Some(cost) => {
-                format!("The plugin's pick adds {cost:.2} µs to a request (`tiny-plugin` less `tiny-native`).")
+                format!(
+                    "The plugin's pick adds {cost:.2} µs to a request (`tiny-plugin` less `tiny-native`, the median of neighbouring rounds)."
+                )
             }
             None => "Weir itself was not part of this run.".to_owned(),
         }

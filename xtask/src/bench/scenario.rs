@@ -23,7 +23,7 @@ pub struct Scenario {
 }
 
 /// All of them, in the order they are run and shown.
-pub const SCENARIOS: [Scenario; 11] = [
+pub const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "h1-tiny",
         what: "HTTP/1.1, 64 kept connections, 13 bytes",
@@ -67,17 +67,24 @@ pub const SCENARIOS: [Scenario; 11] = [
         traffic: Traffic::TlsHttp2,
     },
     Scenario {
-        name: "tiny-native",
+        name: "tiny-three",
         what: "h1-tiny from 8 users over 3 endpoints, round robin",
         requests: 100_000,
         path: "/three/tiny",
         traffic: Traffic::Users,
     },
     Scenario {
-        name: "tiny-plugin",
-        what: "h1-tiny from 8 users over 3 endpoints, consistent hash of a header (Weir: by the plugin)",
+        name: "tiny-native",
+        what: "h1-tiny from 8 users over 3 endpoints, consistent hash of a header",
         requests: 100_000,
         path: "/hash/tiny",
+        traffic: Traffic::Users,
+    },
+    Scenario {
+        name: "tiny-plugin",
+        what: "the same; Weir's pick is made by the plugin `consistent-hash`",
+        requests: 100_000,
+        path: "/plugin/tiny",
         traffic: Traffic::Users,
     },
     Scenario {
@@ -102,6 +109,9 @@ pub const SCENARIOS: [Scenario; 11] = [
         traffic: Traffic::Udp,
     },
 ];
+
+/// The pick by native code and the pick by the plugin.
+pub const PAIR: [&str; 2] = ["tiny-native", "tiny-plugin"];
 
 /// One proxy in one scenario.
 pub struct Measured {
@@ -130,6 +140,12 @@ impl Measured {
         median(&ratios)
     }
 
+    /// Median of the differences of rounds that ran one after the other, in microseconds.
+    pub fn more_than(&self, other: &Measured) -> f64 {
+        let differences: Vec<f64> = self.rounds.iter().zip(&other.rounds).map(|(ours, theirs)| ours - theirs).collect();
+        median(&differences)
+    }
+
     /// Largest less smallest round, in percent of the median.
     pub fn spread(&self) -> f64 {
         let most = self.rounds.iter().copied().fold(f64::MIN, f64::max);
@@ -138,22 +154,43 @@ impl Measured {
     }
 }
 
-/// Warm up, then measure all proxies round by round, then their latency.
-pub fn measure(scenario: &'static Scenario, proxies: &[Proxy], rounds: usize, requests: u64) -> Result<Vec<Measured>> {
-    let proxies: Vec<&Proxy> = proxies.iter().filter(|proxy| proxy.kind().serves(&scenario.traffic)).collect();
-    let mut figures = vec![Vec::new(); proxies.len()];
-    for proxy in &proxies {
-        round(scenario, proxy, requests / 4)?;
+/// Scenarios whose rounds are interleaved, so that their difference means something.
+pub fn together(chosen: &[&'static Scenario]) -> Vec<Vec<&'static Scenario>> {
+    let (pair, alone): (Vec<_>, Vec<_>) = chosen.iter().partition(|scenario| PAIR.contains(&scenario.name));
+    let mut groups: Vec<Vec<&Scenario>> = alone.into_iter().map(|scenario| vec![scenario]).collect();
+    groups.extend((!pair.is_empty()).then_some(pair));
+    groups
+}
+
+/// Warm up, then measure all proxies in all these scenarios round by round, then their latency.
+pub fn measure(
+    scenarios: &[&'static Scenario],
+    proxies: &[Proxy],
+    rounds: usize,
+    requests: impl Fn(&Scenario) -> u64,
+) -> Result<Vec<Measured>> {
+    let turns: Vec<(&'static Scenario, &Proxy)> = proxies
+        .iter()
+        .flat_map(|proxy| scenarios.iter().map(move |scenario| (*scenario, proxy)))
+        .filter(|(scenario, proxy)| proxy.kind().serves(&scenario.traffic))
+        .collect();
+    let mut figures = vec![Vec::new(); turns.len()];
+    for (scenario, proxy) in &turns {
+        round(scenario, proxy, requests(scenario) / 4)?;
     }
     for number in 0..rounds {
-        for at in 0..proxies.len() {
-            let turn = (at + number) % proxies.len();
-            if let (Some(proxy), Some(figures)) = (proxies.get(turn), figures.get_mut(turn)) {
-                figures.push(round(scenario, proxy, requests)?);
+        for at in 0..turns.len() {
+            let turn = (at + number) % turns.len();
+            if let (Some((scenario, proxy)), Some(figures)) = (turns.get(turn), figures.get_mut(turn)) {
+                figures.push(round(scenario, proxy, requests(scenario))?);
             }
         }
     }
-    proxies.iter().zip(figures).map(|(proxy, figures)| gather(scenario, proxy, figures, requests)).collect()
+    turns
+        .iter()
+        .zip(figures)
+        .map(|((scenario, proxy), figures)| gather(scenario, proxy, figures, requests(scenario)))
+        .collect()
 }
 
 /// Microseconds of CPU per request, and requests a second.
@@ -172,7 +209,8 @@ fn gather(scenario: &'static Scenario, proxy: &Proxy, figures: Vec<Round>, reque
     let (rounds, rates): (Vec<f64>, Vec<f64>) = figures.into_iter().unzip();
     let measured = Measured { scenario: scenario.name, proxy: proxy.kind(), rounds, rate: median(&rates), latency };
     eprintln!(
-        "  {:<8} {:>8.2} us of CPU per request (spread {:.1} %), {:.0} requests/s",
+        "  {:<26} {:<8} {:>8.2} us of CPU per request (spread {:.1} %), {:.0} requests/s",
+        scenario.name,
         proxy.kind().name(),
         measured.median(),
         measured.spread(),
@@ -195,6 +233,15 @@ mod tests {
     fn median_is_the_middle_one() {
         assert_eq!(median(&[9.0, 1.0, 2.0]), 2.0);
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn the_pair_is_measured_together() {
+        let all: Vec<&Scenario> = SCENARIOS.iter().collect();
+        let groups = together(&all);
+        let pair: Vec<&str> = groups.last().unwrap().iter().map(|scenario| scenario.name).collect();
+        assert_eq!(pair, PAIR);
+        assert_eq!(groups.iter().flatten().count(), SCENARIOS.len());
     }
 
     #[test]
