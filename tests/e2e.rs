@@ -9,6 +9,7 @@ mod e2e {
     mod agents;
     mod attempts;
     mod balance;
+    mod certificates;
     mod cli;
     mod discovery;
     mod edits;

@@ -21,7 +21,7 @@ pub use self::{
     client::{Client, Reply, get, request},
     endpoint::{Endpoint, Reserved, Seen},
     raw::{Raw, RawEndpoint},
-    tls::{Ca, Certificate},
+    tls::{Ca, Certificate, TimeFromNow},
     weir::{Setup, Weir, run},
 };
 

@@ -8,6 +8,7 @@ mod listener;
 mod network;
 mod outlier;
 mod tenant;
+mod tls;
 mod traffic;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ pub use listener::*;
 pub use network::Network;
 pub use outlier::*;
 pub use tenant::*;
+pub use tls::*;
 pub use traffic::*;
 
 /// A number of bytes.
@@ -471,15 +473,4 @@ impl Endpoint {
     pub fn at(address: SocketAddr) -> Self {
         Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false, max_requests: None }
     }
-}
-
-/// `tls` of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamTls {
-    /// PEM file of the authorities to trust; none is the system's.
-    pub ca: Option<PathBuf>,
-    /// Server name to send and verify; none is the endpoint's address.
-    pub sni: Option<String>,
-    /// Verify the endpoint's certificate. Default true.
-    pub verify: bool,
 }

@@ -20,6 +20,7 @@ mod plugins;
 mod process;
 mod routes;
 mod tenants;
+mod tls;
 
 pub use self::discover::{endpoint_of, endpoints_of};
 

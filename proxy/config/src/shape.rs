@@ -11,6 +11,7 @@ mod health;
 mod outlier;
 mod scalar;
 mod tenant;
+mod tls;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use attempts::{Hedge, Retries};
 use cluster::Cluster;
 use scalar::{Address, Duration, Network, Settings, Size};
 use tenant::Tenant;
+use tls::ListenerTls;
 use traffic::{HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
 
 /// Configuration of Weir.
@@ -143,31 +145,6 @@ enum AcceptProxy {
     Required,
     Optional,
     Off,
-}
-
-/// TLS of a listener.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct ListenerTls {
-    /// The first is for clients whose server name fits none.
-    #[schemars(length(min = 1))]
-    certificates: Vec<Certificate>,
-    /// Offer HTTP/2 by ALPN, where the protocol is HTTP.
-    #[schemars(extend("default" = true))]
-    http2: Option<bool>,
-    /// Protocols to agree on by ALPN, where the protocol is `tls`.
-    #[schemars(extend("default" = []))]
-    alpn: Option<Vec<String>>,
-}
-
-/// A certificate chain with its key, both PEM files.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct Certificate {
-    /// The chain, leaf first.
-    cert: String,
-    /// The private key.
-    key: String,
 }
 
 /// What a client may take.

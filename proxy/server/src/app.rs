@@ -4,6 +4,7 @@
 //! cannot fail.
 
 mod advice;
+mod certificates;
 mod control;
 mod discovery;
 mod endpoints;
@@ -30,10 +31,11 @@ use weir_upstream::Moment;
 use self::{discovery::Discoveries, health::HealthChecks};
 use crate::{
     access_log::{AccessLog, Writer},
+    cli::Found,
     listening::{Listening, Settings},
     metrics::{Metrics, Present},
     snapshot::Snapshot,
-    tls::ServerTls,
+    tls::{ServerTls, Terms},
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
 };
@@ -79,7 +81,8 @@ impl App {
         let (log, writer) =
             AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
         let metrics = Metrics::new(workers(&config));
-        let listeners = bind(&config, &[], &metrics)?.into_iter().map(|change| change.listening).collect();
+        let terms = Terms::at_start();
+        let listeners = bind(&config, &[], &metrics, &terms)?.into_iter().map(|change| change.listening).collect();
         let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), host, metrics, log });
         let grace = config.process.shutdown_grace;
         let app = Arc::new(Self {
@@ -101,16 +104,23 @@ impl App {
     }
 
     /// Everything but running it: for `weir check`.
-    pub fn check(config: &Config) -> Vec<String> {
+    pub fn check(config: &Config) -> Found {
         let tried = || -> Result<(), Vec<String>> {
             let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
                 .map_err(|error| vec![error.to_string()])?;
             let plugins = Plugins::default().load(&host, config)?;
             Snapshot::build(config, &plugins.programs(), None).map(drop)
         };
-        let mut faults: Vec<String> = config.listeners.iter().filter_map(|listener| settings(listener).err()).collect();
-        faults.extend(tried().err().unwrap_or_default());
-        faults
+        let terms = Terms::at_start();
+        let mut found = Found::default();
+        for listener in &config.listeners {
+            match settings(listener, &terms) {
+                Ok(settings) => found.warnings.extend(certificates::warnings(&settings, terms.now)),
+                Err(fault) => found.faults.push(fault),
+            }
+        }
+        found.faults.extend(tried().err().unwrap_or_default());
+        found
     }
 
     /// Start the workers and the health checks. Call it once, inside the control runtime.
@@ -206,7 +216,8 @@ impl App {
         let plugins = plugins.load(&self.shared.host, &config)?;
         let previous = self.shared.snapshot.load_full();
         let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
-        let listeners = bind(&config, &self.listeners.load(), &self.shared.metrics)?;
+        let present = self.listeners.load();
+        let listeners = bind(&config, &present, &self.shared.metrics, &certificates::terms(&present))?;
         Ok(Prepared { config, plugins, snapshot, listeners })
     }
 
@@ -357,17 +368,22 @@ fn workers(config: &Config) -> usize {
     config.process.workers.unwrap_or_else(cores)
 }
 
-fn settings(config: &weir_config::Listener) -> Result<Settings, String> {
+fn settings(config: &weir_config::Listener, terms: &Terms) -> Result<Settings, String> {
     let named = |fault| format!("listener {}: {fault}", config.name);
-    let tls = config.tls.as_ref().map(|tls| ServerTls::load(tls, config.protocol)).transpose().map_err(named)?;
+    let tls = config.tls.as_ref().map(|tls| ServerTls::load(tls, config.protocol, terms)).transpose().map_err(named)?;
     Ok(Settings { config: config.clone(), tls })
 }
 
-fn bind(config: &Config, present: &[Arc<Listening>], metrics: &Arc<Metrics>) -> Result<Vec<Change>, Vec<String>> {
+fn bind(
+    config: &Config,
+    present: &[Arc<Listening>],
+    metrics: &Arc<Metrics>,
+    terms: &Terms,
+) -> Result<Vec<Change>, Vec<String>> {
     let mut faults = Vec::new();
     let mut changes = Vec::new();
     for listener in &config.listeners {
-        match bind_one(listener, present, metrics) {
+        match bind_one(listener, present, metrics, terms) {
             Ok(change) => changes.push(change),
             Err(fault) => faults.push(fault),
         }
@@ -375,8 +391,13 @@ fn bind(config: &Config, present: &[Arc<Listening>], metrics: &Arc<Metrics>) -> 
     if faults.is_empty() { Ok(changes) } else { Err(faults) }
 }
 
-fn bind_one(config: &weir_config::Listener, present: &[Arc<Listening>], metrics: &Metrics) -> Result<Change, String> {
-    let settings = settings(config)?;
+fn bind_one(
+    config: &weir_config::Listener,
+    present: &[Arc<Listening>],
+    metrics: &Metrics,
+    terms: &Terms,
+) -> Result<Change, String> {
+    let settings = settings(config, terms)?;
     let datagrams = config.protocol == weir_config::Protocol::Udp;
     let same = |open: &&Arc<Listening>| {
         let address = open.settings().config.address == config.address;

@@ -18,7 +18,13 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::{check::check, endpoint::endpoint, explain::explain, plugin::plugin, rollout::rollout};
+pub use self::{
+    check::{Found, check},
+    endpoint::endpoint,
+    explain::explain,
+    plugin::plugin,
+    rollout::rollout,
+};
 
 /// What was asked for was refused, or failed.
 pub const FAILED: u8 = 1;

@@ -86,6 +86,8 @@ async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
     }
     let sweeping = Arc::clone(&app);
     tokio::spawn(async move { sweeping.sweep_sessions().await });
+    let expiring = Arc::clone(&app);
+    tokio::spawn(async move { expiring.watch_expiry().await });
     let timing = Arc::clone(&app);
     tokio::spawn(async move { timing.keep_time().await });
     tracing::info!(pid = std::process::id(), "ready");

@@ -50,6 +50,17 @@ pub struct EndpointSample<'a> {
     pub weight: u32,
 }
 
+/// A certificate at the moment of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateSample<'a> {
+    /// Name of its listener.
+    pub listener: &'a str,
+    /// Its own.
+    pub certificate: &'a str,
+    /// Seconds until it expires, below zero once it has.
+    pub left: i64,
+}
+
 /// A table of sessions at the moment of a scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionsSample<'a> {
@@ -89,6 +100,8 @@ pub trait Source {
     fn queues(&self, each: &mut dyn FnMut(&str, usize));
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
+    /// Calls `each` for every certificate of every listener.
+    fn certificates(&self, _each: &mut dyn FnMut(CertificateSample<'_>)) {}
     /// Figures of every mirror of the snapshot.
     fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {
         Vec::new()
@@ -235,6 +248,7 @@ impl Metrics {
         source.queues(&mut |cluster, waiting| {
             text.sample("weir_queue_waiting", &[("cluster", cluster)], waiting);
         });
+        render_certificates(&mut text, source);
         render_endpoints(&mut text, source);
         render_sessions(&mut text, source);
         judged::render(&mut text, source);
@@ -425,6 +439,18 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     for listener in listeners {
         text.sample("weir_connections_refused_total", &[("listener", listener.name())], listener.refused());
     }
+}
+
+fn render_certificates(text: &mut Text<'_>, source: &dyn Source) {
+    text.family(
+        "weir_certificate_expiry_seconds",
+        "gauge",
+        "Time until a certificate expires, below zero once it has.",
+    );
+    source.certificates(&mut |sample| {
+        let labels = [("listener", sample.listener), ("certificate", sample.certificate)];
+        text.sample("weir_certificate_expiry_seconds", &labels, sample.left);
+    });
 }
 
 fn render_tenants(text: &mut Text<'_>, tenants: &[Arc<TenantMetrics>], source: &dyn Source) {

@@ -113,7 +113,11 @@ impl Client {
 
     /// Over TLS, in the protocol that was agreed on.
     pub async fn tls(address: SocketAddr, ca: &Ca, name: &str, alpn: &[&str]) -> Client {
-        let stream = Client::handshake(address, ca.client(alpn), name).await.unwrap();
+        Client::over(Client::handshake(address, ca.client(alpn), name).await.unwrap()).await
+    }
+
+    /// Over this, in the protocol that was agreed on.
+    pub async fn over(stream: TlsStream<TcpStream>) -> Client {
         let connection = stream.get_ref().1;
         let certificate = connection.peer_certificates().unwrap()[0].to_vec();
         let mut client = match connection.alpn_protocol() {

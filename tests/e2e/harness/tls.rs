@@ -1,8 +1,11 @@
 //! An authority of the test's own, and what clients and endpoints need of it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SignatureAlgorithm};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -11,6 +14,22 @@ use rustls::{
 /// A certificate authority.
 pub struct Ca {
     issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A time that is told from now.
+#[derive(Clone, Copy)]
+pub enum TimeFromNow {
+    Ago(Duration),
+    In(Duration),
+}
+
+impl TimeFromNow {
+    fn time(self) -> SystemTime {
+        match self {
+            TimeFromNow::Ago(span) => SystemTime::now() - span,
+            TimeFromNow::In(span) => SystemTime::now() + span,
+        }
+    }
 }
 
 /// A certificate with its key, both PEM.
@@ -35,9 +54,33 @@ impl Ca {
 
     /// A certificate for names and addresses.
     pub fn issue(&self, names: &[&str]) -> Certificate {
-        let key = KeyPair::generate().unwrap();
+        self.issue_with(names, &rcgen::PKCS_ECDSA_P256_SHA256, |_| {})
+    }
+
+    /// The same with an RSA key.
+    pub fn issue_rsa(&self, names: &[&str]) -> Certificate {
+        self.issue_with(names, &rcgen::PKCS_RSA_SHA256, |_| {})
+    }
+
+    /// Valid between two times, told from now.
+    pub fn issue_valid(&self, names: &[&str], from: TimeFromNow, until: TimeFromNow) -> Certificate {
+        self.issue_with(names, &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+            (params.not_before, params.not_after) = (from.time().into(), until.time().into());
+        })
+    }
+
+    /// With a key of this kind, and more to say.
+    pub fn issue_with(
+        &self,
+        names: &[&str],
+        key: &'static SignatureAlgorithm,
+        more: impl FnOnce(&mut CertificateParams),
+    ) -> Certificate {
+        let key = KeyPair::generate_for(key).unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let cert = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        more(&mut params);
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
         Certificate { cert: cert.pem(), key: key.serialize_pem() }
     }
 

@@ -1,8 +1,8 @@
 //! What `[listeners.NAME]` means.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{ByteSize, Network};
+use super::{ByteSize, ListenerTls, Network};
 
 /// `[listeners.NAME]`
 #[derive(Debug, Clone, PartialEq)]
@@ -60,26 +60,6 @@ pub struct ProxyProtocol {
     pub required: bool,
     /// Peers whose header is believed; at least one network.
     pub trusted: Vec<Network>,
-}
-
-/// `tls` of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// At least one; the first is given to a client whose server name fits none.
-    pub certificates: Vec<Certificate>,
-    /// Offer HTTP/2 by ALPN, where the protocol is HTTP. Default true.
-    pub http2: bool,
-    /// Protocols to agree on by ALPN, where it is not HTTP. Default none.
-    pub alpn: Vec<String>,
-}
-
-/// A certificate chain with its key, both PEM files.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Certificate {
-    /// The chain, leaf first.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// `limits` of a listener.

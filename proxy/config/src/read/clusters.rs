@@ -11,21 +11,19 @@ use super::{
     Names, WAIT,
     affinity::affinity,
     balance::{balance, load_reports},
-    checked,
     checks::Protocol,
     count,
     discover::discover,
     health::health,
-    named, zone,
+    named, tls, zone,
 };
 use crate::{
-    model::{Balance, Cluster, Endpoint, OutlierDetection, ProxyVersion, UpstreamTls},
+    model::{Balance, Cluster, Endpoint, OutlierDetection, ProxyVersion},
     node::{Node, Table},
     read::{
         attempts::{at_once, hedge, limits, queue, retries, retry_budget},
         outlier::{agent, outliers},
     },
-    syntax,
 };
 
 const DRAIN: Duration = Duration::from_secs(30);
@@ -39,7 +37,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         read.unwrap_or(Duration::from_secs(seconds))
     };
     let http2 = table.read("http2", Node::boolean).unwrap_or(false);
-    let tls = table.read("tls", tls);
+    let tls = table.read("tls", tls::cluster);
     let takes_requests = names.routed_clusters.borrow().contains(node.name());
     let protocol = Protocol { http2, tls: tls.as_ref(), takes_requests };
     let health = table.read("health", |node| health(node, names, protocol));
@@ -202,20 +200,4 @@ fn labels(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
         Some((node.name().to_owned(), value.to_owned()))
     };
     Some(entries.iter().filter_map(label).collect())
-}
-
-pub(super) fn tls(node: &Node<'_>) -> Option<UpstreamTls> {
-    let table = node.table("`{}` for TLS with the defaults")?;
-    let ca = table.read("ca", Node::file);
-    let sni = table.read("sni", |node| checked(node, "a name in quotes", syntax::host_name));
-    let verify_node = table.get("verify");
-    let verify = verify_node.as_ref().and_then(Node::boolean).unwrap_or(true);
-    table.done();
-    if let (false, Some(node)) = (verify, verify_node) {
-        node.key_warn(
-            "certificates of endpoints are not verified: whoever is between can read and change all",
-            "trust their authority by `ca` instead",
-        );
-    }
-    Some(UpstreamTls { ca, sni, verify })
 }

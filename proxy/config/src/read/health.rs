@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Names, WAIT,
     checks::{self, Protocol},
-    clusters,
+    tls,
 };
 use crate::{
     model::{Health, HealthKind, Initial, TcpCheck, UpstreamTls},
@@ -78,7 +78,7 @@ pub(super) fn port(node: &Node<'_>) -> Option<u16> {
 /// `false`, or a table.
 fn tls(node: &Node<'_>) -> Option<Option<UpstreamTls>> {
     if !node.is_boolean() {
-        return clusters::tls(node).map(Some);
+        return tls::cluster(node).map(Some);
     }
     match node.boolean()? {
         false => Some(None),

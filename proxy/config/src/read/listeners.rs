@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Names, WAIT, count, matching::alpn, named};
+use super::{Names, WAIT, count, named, tls};
 use crate::{
     model::{
-        Admin, ByteSize, Certificate, Cluster, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener,
-        ListenerTls, Network, Protocol, ProxyProtocol, ProxyVersion,
+        Admin, ByteSize, Cluster, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, Network, Protocol,
+        ProxyProtocol, ProxyVersion,
     },
     node::{Node, Table},
 };
@@ -36,8 +36,6 @@ const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
     ("forwarded", ForwardedHeader::Forwarded),
 ];
 
-const CERTIFICATES: &str = "`[{ cert = \"cert.pem\", key = \"key.pem\" }]`";
-
 /// Every listener with the node of its address.
 pub(super) fn listeners<'a>(nodes: &[Node<'a>], names: &Names<'a>) -> Vec<(Listener, Node<'a>)> {
     nodes.iter().filter_map(|node| listener(node, names)).collect()
@@ -51,9 +49,9 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
     let protocol = protocol_node.as_ref().and_then(|node| node.choice(&PROTOCOLS)).unwrap_or(Protocol::Http);
     let cluster = cluster(&table, protocol, names);
     let tls_node = table.get("tls");
-    let tls = tls_node.as_ref().and_then(|node| tls(node, protocol));
+    let tls = tls_node.as_ref().and_then(|node| tls::listener(node, protocol));
     if let Some(node) = &protocol_node {
-        fits_tls(node, protocol, tls_node.as_ref());
+        tls::fits(node, protocol, tls_node.as_ref());
     }
     let usual = usual_limits(protocol);
     let limits = table.read("limits", |node| limits(node, usual)).unwrap_or(usual);
@@ -80,58 +78,12 @@ fn cluster<'a>(table: &Table<'a>, protocol: Protocol, names: &Names<'a>) -> Opti
     Some(Arc::from(name))
 }
 
-fn fits_tls(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) {
-    match (protocol, tls) {
-        (Protocol::Tls, None) => drop(node.fault::<()>(
-            "there is no certificate to end TLS with",
-            "add `tls = { certificates = [..] }`, or let it pass with `protocol = \"tls-passthrough\"`",
-        )),
-        (Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp, Some(tls)) => {
-            tls.key_fault(
-                "this protocol passes on what comes as it is",
-                "leave out `tls`, or set `protocol = \"tls\"`",
-            );
-        }
-        _ => {}
-    }
-}
-
 fn usual_limits(protocol: Protocol) -> Limits {
     match protocol {
         Protocol::Http => DEFAULT_LIMITS,
         Protocol::Udp => Limits { idle_timeout: Duration::from_secs(60), ..DEFAULT_LIMITS },
         _ => Limits { idle_timeout: Duration::from_secs(600), ..DEFAULT_LIMITS },
     }
-}
-
-fn tls(node: &Node<'_>, protocol: Protocol) -> Option<ListenerTls> {
-    let table = node.table("`{ certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }`")?;
-    let certificates = table.require("certificates", CERTIFICATES.trim_matches('`'));
-    let http2_node = table.get("http2");
-    let http2 = http2_node.as_ref().and_then(Node::boolean).unwrap_or(true);
-    let alpn_node = table.get("alpn");
-    let alpn = alpn_node.as_ref().and_then(|node| node.each("`[\"h2\"]`", alpn)).unwrap_or_default();
-    table.done();
-    match (protocol, http2_node, alpn_node) {
-        (Protocol::Http, _, Some(node)) if !alpn.is_empty() => {
-            node.key_fault("HTTP decides itself what it offers", "set `http2`, or `protocol = \"tls\"`");
-        }
-        (Protocol::Tls, Some(node), _) => node.key_fault("this is not HTTP", "list the protocols in `alpn`"),
-        _ => {}
-    }
-    let node = certificates?;
-    if node.array(CERTIFICATES)?.is_empty() {
-        return node.fault("there is no certificate", format!("write {CERTIFICATES}"));
-    }
-    Some(ListenerTls { certificates: node.each(CERTIFICATES, certificate)?, http2, alpn })
-}
-
-fn certificate(node: &Node<'_>) -> Option<Certificate> {
-    let table = node.table("`{ cert = \"cert.pem\", key = \"key.pem\" }`")?;
-    let cert = table.require("cert", "\"cert.pem\"").and_then(|node| node.file());
-    let key = table.require("key", "\"key.pem\"").and_then(|node| node.file());
-    table.done();
-    Some(Certificate { cert: cert?, key: key? })
 }
 
 fn limits(node: &Node<'_>, base: Limits) -> Option<Limits> {

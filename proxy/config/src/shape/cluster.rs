@@ -11,6 +11,7 @@ use super::{
     health::Health,
     outlier::{Agent, Outliers},
     scalar::{Address, Duration},
+    tls::UpstreamTls,
 };
 
 /// Endpoints that do the same, and how requests are spread over them.
@@ -138,17 +139,4 @@ struct FullEndpoint {
     /// Requests under way at once; without it what the cluster's limits say.
     #[schemars(range(min = 1, max = 10_000_000))]
     max_requests: Option<u32>,
-}
-
-/// TLS to endpoints.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct UpstreamTls {
-    /// PEM file of the authorities to trust; without it the system's.
-    ca: Option<String>,
-    /// Server name to send and verify; without it the endpoint's address.
-    sni: Option<String>,
-    /// Verify the endpoint's certificate.
-    #[schemars(extend("default" = true))]
-    verify: Option<bool>,
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::{
-    cluster::UpstreamTls,
     scalar::{Duration, False, Settings, Statuses},
+    tls::UpstreamTls,
 };
 
 /// Active health check.

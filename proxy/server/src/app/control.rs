@@ -12,11 +12,11 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, LastCheck, Origin, rollout::Steer};
 
-use super::{App, advice, endpoints};
+use super::{App, advice, certificates, endpoints};
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
-    metrics::{ClusterSample, EndpointSample, MirrorMetrics, RolloutSample, SessionsSample, Source},
+    metrics::{CertificateSample, ClusterSample, EndpointSample, MirrorMetrics, RolloutSample, SessionsSample, Source},
     snapshot::Snapshot,
     tenant::Tenant,
     versions::Fault,
@@ -50,6 +50,7 @@ impl Control for Admin {
                 "address": listening.address().to_string(),
                 "protocol": listening.settings().config.protocol.as_str(),
                 "tls": listening.settings().tls.is_some(),
+                "certificates": certificates::status(&listening.settings()),
                 "connections": listening.metrics.open(),
             })).collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
@@ -193,6 +194,10 @@ impl Source for Admin {
 
     fn access_log_dropped(&self) -> u64 {
         self.0.shared.log.dropped()
+    }
+
+    fn certificates(&self, each: &mut dyn FnMut(CertificateSample<'_>)) {
+        certificates::samples(&self.0.listeners.load(), each);
     }
 
     fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {

@@ -6,11 +6,20 @@ use weir_config::Config;
 
 use super::{FAULT, exit, explain, say};
 
+/// What only the running parts can find in a configuration, for people.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// It cannot run.
+    pub faults: Vec<String>,
+    /// It can, and deserves a look.
+    pub warnings: Vec<String>,
+}
+
 /// Loads the file, runs `deep` on what it means (certificates, plugins: what only the running parts
 /// can judge), and prints the explanation. Faults and warnings go to standard error.
 ///
-/// `deep` returns every fault it finds, one text each.
-pub fn check(path: &Path, deep: impl FnOnce(&Config) -> Vec<String>) -> ExitCode {
+/// `deep` returns what it finds, one text each.
+pub fn check(path: &Path, deep: impl FnOnce(&Config) -> Found) -> ExitCode {
     let loaded = match weir_config::load(path) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -21,7 +30,8 @@ pub fn check(path: &Path, deep: impl FnOnce(&Config) -> Vec<String>) -> ExitCode
     if !loaded.warnings.is_empty() {
         eprintln!("{}", loaded.warnings);
     }
-    let faults = deep(&loaded.config);
+    let Found { faults, warnings } = deep(&loaded.config);
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     if !faults.is_empty() {
         faults.iter().for_each(|fault| eprintln!("error: {fault}"));
         eprintln!("{} cannot be used: {}", path.display(), count(faults.len(), "fault"));

@@ -9,7 +9,7 @@ use weir_config::{
     Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
     HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, LoadReports,
     MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Protocol,
-    ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route, Tenant,
+    ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route, Tenant, TlsVersion,
 };
 
 use super::check::count;
@@ -62,7 +62,10 @@ fn section<'a>(page: &mut String, heading: &str, entries: impl Iterator<Item = (
 }
 
 fn of_listener(listener: &Listener) -> Vec<String> {
-    let certificates = |tls: &ListenerTls| count(tls.certificates.len(), "certificate");
+    let certificates = |tls: &ListenerTls| {
+        let oldest = if tls.min_version == TlsVersion::V1_3 { ", version 1.3 alone" } else { "" };
+        count(tls.certificates.len(), "certificate") + oldest
+    };
     let shape = match (listener.protocol, &listener.tls) {
         (Protocol::Http, Some(tls)) if tls.http2 => format!("TLS: h2 and http/1.1, {}", certificates(tls)),
         (Protocol::Http, Some(tls)) => format!("TLS: http/1.1, {}", certificates(tls)),

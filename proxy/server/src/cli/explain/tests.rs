@@ -148,6 +148,7 @@ fn config() -> Config {
         certificates: vec![Certificate { cert: "a".into(), key: "b".into() }],
         http2: true,
         alpn: Vec::new(),
+        min_version: TlsVersion::V1_2,
     };
     let matcher = Match {
         host: Some(HostMatch::Suffix(".example.com".into())),

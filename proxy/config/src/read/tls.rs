@@ -1,0 +1,78 @@
+//! `tls` of listeners and clusters.
+
+use super::{checked, matching::alpn};
+use crate::{
+    model::{Certificate, ListenerTls, Protocol, TlsVersion, UpstreamTls},
+    node::Node,
+    syntax,
+};
+
+const TLS_VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+
+const CERTIFICATES: &str = "`[{ cert = \"cert.pem\", key = \"key.pem\" }]`";
+
+/// Whether a protocol goes with there being `tls`.
+pub(super) fn fits(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) {
+    match (protocol, tls) {
+        (Protocol::Tls, None) => drop(node.fault::<()>(
+            "there is no certificate to end TLS with",
+            "add `tls = { certificates = [..] }`, or let it pass with `protocol = \"tls-passthrough\"`",
+        )),
+        (Protocol::Tcp | Protocol::TlsPassthrough | Protocol::Udp, Some(tls)) => {
+            tls.key_fault(
+                "this protocol passes on what comes as it is",
+                "leave out `tls`, or set `protocol = \"tls\"`",
+            );
+        }
+        _ => {}
+    }
+}
+
+/// `tls` of a listener of this protocol.
+pub(super) fn listener(node: &Node<'_>, protocol: Protocol) -> Option<ListenerTls> {
+    let table = node.table("`{ certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }`")?;
+    let certificates = table.require("certificates", CERTIFICATES.trim_matches('`'));
+    let http2_node = table.get("http2");
+    let http2 = http2_node.as_ref().and_then(Node::boolean).unwrap_or(true);
+    let alpn_node = table.get("alpn");
+    let alpn = alpn_node.as_ref().and_then(|node| node.each("`[\"h2\"]`", alpn)).unwrap_or_default();
+    let min_version = table.read("min-version", |node| node.choice(&TLS_VERSIONS)).unwrap_or(TlsVersion::V1_2);
+    table.done();
+    match (protocol, http2_node, alpn_node) {
+        (Protocol::Http, _, Some(node)) if !alpn.is_empty() => {
+            node.key_fault("HTTP decides itself what it offers", "set `http2`, or `protocol = \"tls\"`");
+        }
+        (Protocol::Tls, Some(node), _) => node.key_fault("this is not HTTP", "list the protocols in `alpn`"),
+        _ => {}
+    }
+    let node = certificates?;
+    if node.array(CERTIFICATES)?.is_empty() {
+        return node.fault("there is no certificate", format!("write {CERTIFICATES}"));
+    }
+    Some(ListenerTls { certificates: node.each(CERTIFICATES, certificate)?, http2, alpn, min_version })
+}
+
+fn certificate(node: &Node<'_>) -> Option<Certificate> {
+    let table = node.table("`{ cert = \"cert.pem\", key = \"key.pem\" }`")?;
+    let cert = table.require("cert", "\"cert.pem\"").and_then(|node| node.file());
+    let key = table.require("key", "\"key.pem\"").and_then(|node| node.file());
+    table.done();
+    Some(Certificate { cert: cert?, key: key? })
+}
+
+/// `tls` of a cluster.
+pub(super) fn cluster(node: &Node<'_>) -> Option<UpstreamTls> {
+    let table = node.table("`{}` for TLS with the defaults")?;
+    let ca = table.read("ca", Node::file);
+    let sni = table.read("sni", |node| checked(node, "a name in quotes", syntax::host_name));
+    let verify_node = table.get("verify");
+    let verify = verify_node.as_ref().and_then(Node::boolean).unwrap_or(true);
+    table.done();
+    if let (false, Some(node)) = (verify, verify_node) {
+        node.key_warn(
+            "certificates of endpoints are not verified: whoever is between can read and change all",
+            "trust their authority by `ca` instead",
+        );
+    }
+    Some(UpstreamTls { ca, sni, verify })
+}

@@ -1,0 +1,53 @@
+//! The shape of `tls`.
+
+use schemars::JsonSchema;
+
+/// TLS of a listener.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct ListenerTls {
+    /// The first is for clients whose server name fits none.
+    #[schemars(length(min = 1))]
+    certificates: Vec<Certificate>,
+    /// Offer HTTP/2 by ALPN, where the protocol is HTTP.
+    #[schemars(extend("default" = true))]
+    http2: Option<bool>,
+    /// Protocols to agree on by ALPN, where the protocol is `tls`.
+    #[schemars(extend("default" = []))]
+    alpn: Option<Vec<String>>,
+    /// The oldest version that is spoken.
+    #[schemars(extend("default" = "1.2"))]
+    min_version: Option<TlsVersion>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+enum TlsVersion {
+    #[schemars(rename = "1.2")]
+    V1_2,
+    #[schemars(rename = "1.3")]
+    V1_3,
+}
+
+/// A certificate chain with its key, both PEM files.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Certificate {
+    /// The chain, leaf first.
+    cert: String,
+    /// The private key.
+    key: String,
+}
+
+/// TLS to endpoints.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct UpstreamTls {
+    /// PEM file of the authorities to trust; without it the system's.
+    ca: Option<String>,
+    /// Server name to send and verify; without it the endpoint's address.
+    sni: Option<String>,
+    /// Verify the endpoint's certificate.
+    #[schemars(extend("default" = true))]
+    verify: Option<bool>,
+}

@@ -1,0 +1,92 @@
+//! Certificates of the running listeners: what is said of them before they expire.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+use super::App;
+use crate::{
+    listening::{Listening, Settings},
+    metrics::CertificateSample,
+    tls::{Certificate, Expiry, Terms, second},
+};
+
+/// Between two looks at what expires.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// For a reload: what is served goes on, and nothing that has expired takes its place.
+pub(super) fn terms(listeners: &[Arc<Listening>]) -> Terms {
+    let served = listeners.iter().flat_map(|listening| certificates(&listening.settings()));
+    let served = served.map(|certificate| Arc::clone(&certificate.fingerprint)).collect();
+    Terms { now: SystemTime::now(), served: Some(served) }
+}
+
+/// What `weir check` says of a listener's certificates.
+pub(super) fn warnings(settings: &Settings, now: SystemTime) -> Vec<String> {
+    let listener = &settings.config.name;
+    let of = |one: Arc<Certificate>| {
+        let warning = one.validity.warning(now)?;
+        let refused = one.validity.fault(now).map_or("", |_| ": a start serves it, a reload would refuse it");
+        Some(format!("listener {listener}: {} {warning}{refused}", one.name))
+    };
+    certificates(settings).into_iter().filter_map(of).collect()
+}
+
+fn certificates(settings: &Settings) -> Vec<Arc<Certificate>> {
+    let tls = settings.tls.as_ref();
+    tls.map(|tls| tls.resolver.certificates().all().to_vec()).unwrap_or_default()
+}
+
+/// As the status page shows those of a listener; null where it has no TLS.
+pub(super) fn status(settings: &Settings) -> Value {
+    let one = |certificate: Arc<Certificate>| {
+        json!({
+            "name": &*certificate.name,
+            "hosts": &*certificate.names,
+            "key": certificate.algorithm(),
+            "not_before": second(certificate.validity.from),
+            "not_after": second(certificate.validity.until),
+            "sha256": &*certificate.fingerprint,
+        })
+    };
+    match settings.tls {
+        Some(_) => certificates(settings).into_iter().map(one).collect(),
+        None => Value::Null,
+    }
+}
+
+/// For the metrics page.
+pub(super) fn samples(listeners: &[Arc<Listening>], each: &mut dyn FnMut(CertificateSample<'_>)) {
+    let now = SystemTime::now();
+    for listening in listeners {
+        let (mut all, mut seen) = (certificates(&listening.settings()), HashSet::new());
+        all.retain(|certificate| seen.insert(Arc::clone(&certificate.name)));
+        for certificate in all {
+            let left = certificate.validity.left(now);
+            each(CertificateSample { listener: listening.name(), certificate: &certificate.name, left });
+        }
+    }
+}
+
+impl App {
+    /// Tell of certificates that expire, for as long as the process lives.
+    pub async fn watch_expiry(&self) {
+        let (mut tick, mut expiry) = (tokio::time::interval(LOOK), Expiry::default());
+        loop {
+            tick.tick().await;
+            let now = SystemTime::now();
+            for listening in self.listeners.load().iter() {
+                for certificate in certificates(&listening.settings()) {
+                    if let Some(why) = expiry.due(now, &certificate) {
+                        let (listener, certificate) = (listening.name(), &*certificate.name);
+                        tracing::warn!(listener, certificate, why, "certificate to be renewed");
+                    }
+                }
+            }
+        }
+    }
+}

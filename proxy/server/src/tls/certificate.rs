@@ -1,0 +1,189 @@
+//! A certificate chain with its key, and what is known of it.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::{
+    SignatureAlgorithm,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+use x509_cert::{
+    TbsCertificate,
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+    time::Time,
+};
+
+use crate::access_log::rfc3339;
+
+/// A certificate chain with its key.
+#[derive(Debug)]
+pub struct Certificate {
+    /// What people know it by: the path of its file.
+    pub name: Arc<str>,
+    /// What clients get.
+    pub key: Arc<CertifiedKey>,
+    /// The hosts it is for, in lower case; some begin with `*.`.
+    pub names: Box<[String]>,
+    /// When it is.
+    pub validity: Validity,
+    /// SHA-256 of the leaf, in hexadecimal.
+    pub fingerprint: Arc<str>,
+}
+
+impl Certificate {
+    /// From its files.
+    ///
+    /// # Errors
+    /// Which file cannot be used and why.
+    pub fn read(config: &weir_config::Certificate, provider: &CryptoProvider) -> Result<Self, String> {
+        let (cert, key) = (read(&config.cert)?, read(&config.key)?);
+        let (cert_path, key_path) = (config.cert.display(), config.key.display());
+        Self::parse(&cert_path.to_string(), &cert, &key, provider).map_err(|fault| match fault {
+            Fault::Certificate(why) => format!("{cert_path}: {why}"),
+            Fault::Key(why) => format!("{key_path}: {why}"),
+            Fault::Strangers => format!("{key_path} is not the private key of {cert_path}"),
+            Fault::Pair(why) => format!("{cert_path} with {key_path}: {why}"),
+        })
+    }
+
+    /// From a chain, leaf first, and a key, both PEM.
+    ///
+    /// # Errors
+    /// What cannot be used and why.
+    pub fn parse(name: &str, cert: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<Self, Fault> {
+        let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(cert).collect();
+        let chain = chain.map_err(|error| Fault::Certificate(error.to_string()))?;
+        let leaf = chain.first().cloned().ok_or_else(|| Fault::Certificate("holds no certificate".to_owned()))?;
+        let parsed = x509_cert::Certificate::from_der(&leaf).map_err(|error| Fault::Certificate(error.to_string()))?;
+        let parsed = parsed.tbs_certificate();
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| Fault::Key(error.to_string()))?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => Fault::Strangers,
+            error => Fault::Pair(error.to_string()),
+        })?;
+        Ok(Self {
+            name: name.into(),
+            key: Arc::new(key),
+            names: names(parsed),
+            validity: Validity::of(parsed),
+            fingerprint: fingerprint(&leaf).into(),
+        })
+    }
+
+    /// Whether its key is of RSA, which costs the server most.
+    pub fn is_rsa(&self) -> bool {
+        self.key.key.algorithm() == SignatureAlgorithm::RSA
+    }
+
+    /// As a word for people.
+    pub fn algorithm(&self) -> &'static str {
+        match self.key.key.algorithm() {
+            SignatureAlgorithm::RSA => "RSA",
+            SignatureAlgorithm::ECDSA => "ECDSA",
+            SignatureAlgorithm::ED25519 => "Ed25519",
+            _ => "other",
+        }
+    }
+}
+
+/// What is wrong with a certificate or its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The chain cannot be used.
+    Certificate(String),
+    /// The key cannot be used.
+    Key(String),
+    /// The key is another certificate's.
+    Strangers,
+    /// Both together cannot be used.
+    Pair(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(why) => write!(f, "certificate: {why}"),
+            Self::Key(why) => write!(f, "private key: {why}"),
+            Self::Strangers => f.write_str("the private key is not the certificate's"),
+            Self::Pair(why) => f.write_str(why),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// SHA-256 in hexadecimal.
+pub fn fingerprint(der: &[u8]) -> String {
+    digest(&SHA256, der).as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn names(certificate: &TbsCertificate) -> Box<[String]> {
+    let alternatives = certificate.get_extension::<SubjectAltName>().ok().flatten();
+    let names = alternatives.into_iter().flat_map(|(_, names)| names.0);
+    names
+        .filter_map(|name| match name {
+            GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+            GeneralName::IpAddress(octets) => address(octets.as_bytes()).map(|address| address.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4().or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+}
+
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// Not before.
+    pub from: SystemTime,
+    /// Not after.
+    pub until: SystemTime,
+}
+
+impl Validity {
+    fn of(certificate: &TbsCertificate) -> Self {
+        let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
+        Self { from: Time::to_system_time(&from), until: Time::to_system_time(&until) }
+    }
+
+    /// Why it is not valid now, if it is not.
+    pub fn fault(&self, now: SystemTime) -> Option<String> {
+        if now > self.until {
+            return Some(format!("expired on {}", day(self.until)));
+        }
+        (now < self.from).then(|| format!("is not valid before {}", second(self.from)))
+    }
+
+    /// Seconds until it expires, below zero once it has.
+    pub fn left(&self, now: SystemTime) -> i64 {
+        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        match self.until.duration_since(now) {
+            Ok(left) => seconds(left),
+            Err(past) => -seconds(past.duration()),
+        }
+    }
+}
+
+/// `2026-01-31`
+pub fn day(time: SystemTime) -> String {
+    rfc3339(time).chars().take(10).collect()
+}
+
+/// `2026-01-31T12:00:05Z`
+pub fn second(time: SystemTime) -> String {
+    rfc3339(time).chars().take(19).chain(['Z']).collect()
+}

@@ -1,0 +1,184 @@
+//! Certificates of listeners: which one a client gets, and what happens when they expire.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, NamedGroup,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::harness::{
+    Ca, Certificate, Client, Setup,
+    TimeFromNow::{self, Ago, In},
+    Weir,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A listener `secure` with this in its `tls`, and a route that answers.
+fn secure(tls: &str) -> String {
+    format!(
+        "[listeners.secure]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n\
+         [[routes]]\nname = \"all\"\nrespond = {{ body = \"ok\" }}\n"
+    )
+}
+
+const ONE: &str = r#"certificates = [{ cert = "a.pem", key = "a.key" }]"#;
+const TWO: &str = r#"certificates = [{ cert = "a.pem", key = "a.key" }, { cert = "b.pem", key = "b.key" }]"#;
+
+async fn start(tls: &str, certificates: &[(&str, &Certificate)]) -> Weir {
+    let setup = Setup::new(&secure(tls));
+    certificates.iter().fold(setup, |setup, (name, one)| setup.certificate(name, one)).start().await
+}
+
+/// What openssl says of a handshake, and whether it succeeded.
+async fn s_client(address: SocketAddr, arguments: &'static [&str]) -> (bool, String) {
+    let run = move || {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &address.to_string()]).args(arguments);
+        command.stdin(Stdio::null()).output().expect("openssl")
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), said)
+}
+
+#[tokio::test]
+async fn of_two_keys_each_client_gets_one_that_it_can_verify() {
+    let ca = Ca::new();
+    let weir = start(TWO, &[("a", &ca.issue_rsa(&["a.test"])), ("b", &ca.issue(&["a.test"]))]).await;
+    let address = weir.listener("secure");
+    for (arguments, expected) in [
+        (&["-servername", "a.test", "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"][..], "Peer signature type: RSA"),
+        (&["-servername", "a.test", "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256", "-tls1_2"], "Peer signature type: RSA"),
+        (&["-servername", "a.test", "-sigalgs", "ECDSA+SHA256"], "Peer signature type: ECDSA"),
+        (&["-servername", "a.test", "-sigalgs", "ECDSA+SHA256", "-tls1_2"], "Peer signature type: ECDSA"),
+        (&["-servername", "a.test"], "Peer signature type: ECDSA"),
+        (&["-noservername"], "Peer signature type: ECDSA"),
+    ] {
+        let (succeeded, said) = s_client(address, arguments).await;
+        assert!(succeeded && said.contains(expected), "{arguments:?}\n{said}");
+    }
+    let (succeeded, _) = s_client(address, &["-sigalgs", "ed25519"]).await;
+    assert!(!succeeded, "nothing of ours can be verified so");
+}
+
+#[tokio::test]
+async fn versions_before_the_oldest_are_not_spoken() {
+    let ca = Ca::new();
+    let one = ca.issue(&["a.test"]);
+    let usual = start(ONE, &[("a", &one)]).await;
+    let strict = start(&format!("{ONE}, min-version = \"1.3\""), &[("a", &one)]).await;
+    for (weir, version, expected) in [
+        (&usual, &["-tls1_3"][..], true),
+        (&usual, &["-tls1_2"], true),
+        (&usual, &["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"], false),
+        (&strict, &["-tls1_3"], true),
+        (&strict, &["-tls1_2"], false),
+    ] {
+        let (succeeded, said) = s_client(weir.listener("secure"), version).await;
+        assert_eq!(succeeded, expected, "{version:?}\n{said}");
+    }
+    let (_, weak) = s_client(usual.listener("secure"), &["-tls1_2", "-cipher", "AES128-SHA:DHE-RSA-AES128-SHA"]).await;
+    assert!(weak.contains("handshake failure"), "without forward secrecy nothing is agreed on\n{weak}");
+}
+
+#[tokio::test]
+async fn keys_are_agreed_on_that_withstand_quantum_computers() {
+    let ca = Ca::new();
+    let weir = start(ONE, &[("a", &ca.issue(&["a.test"]))]).await;
+    let stream = Client::handshake(weir.listener("secure"), ca.client(&[]), "a.test").await.unwrap();
+    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn no_request_is_taken_before_the_handshake_is_over() {
+    let ca = Ca::new();
+    let weir = start(ONE, &[("a", &ca.issue(&["a.test"]))]).await;
+    let mut config = ClientConfig::clone(&ca.client(&["http/1.1"]));
+    config.enable_early_data = true;
+    let config = std::sync::Arc::new(config);
+    for resumed in [false, true] {
+        let stream = Client::handshake(weir.listener("secure"), config.clone(), "a.test").await.unwrap();
+        let connection = stream.get_ref().1;
+        assert_eq!(connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed), resumed);
+        assert!(!connection.is_early_data_accepted());
+        let mut client = Client::over(stream).await;
+        assert_eq!(client.get("/").await.text(), "ok");
+    }
+}
+
+fn valid(ca: &Ca, from: TimeFromNow, until: TimeFromNow) -> Certificate {
+    ca.issue_valid(&["a.test"], from, until)
+}
+
+fn der(certificate: &Certificate) -> Vec<u8> {
+    CertificateDer::from_pem_slice(certificate.cert.as_bytes()).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_does_not_take_the_place_of_another() {
+    let ca = Ca::new();
+    let good = valid(&ca, Ago(DAY), In(90 * DAY));
+    let weir = start(ONE, &[("a", &good)]).await;
+    for (faulty, why) in [
+        (valid(&ca, Ago(90 * DAY), Ago(DAY)), "a.pem: expired on "),
+        (valid(&ca, In(DAY), In(90 * DAY)), "a.pem: is not valid before "),
+    ] {
+        weir.write("a.key", &faulty.key);
+        weir.write("a.pem", &faulty.cert);
+        let refused = "configuration refused, the former one goes on";
+        weir.said_where(refused, |line| line["faults"].as_str().is_some_and(|faults| faults.contains(why))).await;
+        let client = Client::tls(weir.listener("secure"), &ca, "a.test", &[]).await;
+        assert_eq!(client.certificate, Some(der(&good)));
+    }
+}
+
+#[tokio::test]
+async fn one_that_expires_is_told_and_goes_on() {
+    let ca = Ca::new();
+    let expired = valid(&ca, Ago(90 * DAY), Ago(DAY));
+    let mut weir = start(TWO, &[("a", &expired), ("b", &valid(&ca, Ago(80 * DAY), In(10 * DAY)))]).await;
+    for (file, why) in [("a.pem", "expired on "), ("b.pem", ", in 9 days")] {
+        let fits = |line: &serde_json::Value| {
+            line["certificate"].as_str().unwrap().ends_with(file) && line["why"].as_str().unwrap().contains(why)
+        };
+        assert_eq!(weir.said_where("certificate to be renewed", fits).await["listener"], "secure");
+    }
+    let (succeeded, said) = s_client(weir.listener("secure"), &[]).await;
+    assert!(succeeded && said.contains("certificate has expired"), "a late certificate is better than none\n{said}");
+    weir.reload(&(secure(TWO) + "[access-log]\nformat = \"logfmt\"\n")).await.expect("it was served before");
+}
+
+#[tokio::test]
+async fn what_is_left_of_certificates_is_in_metrics_and_status() {
+    let ca = Ca::new();
+    let one = valid(&ca, Ago(DAY), In(90 * DAY));
+    let weir = start(ONE, &[("a", &one)]).await;
+    let path = std::fs::canonicalize(weir.path("a.pem")).unwrap();
+    let series = format!("weir_certificate_expiry_seconds{{listener=\"secure\",certificate=\"{}\"}}", path.display());
+    let left = weir.metric(&series).await;
+    assert!((89.0 * 86_400.0..=90.0 * 86_400.0).contains(&left), "{left}");
+    let status = weir.status().await;
+    let shown = &status["listeners"][0]["certificates"][0];
+    assert_eq!((&shown["hosts"][0], &shown["key"]), (&"a.test".into(), &"ECDSA".into()), "{status}");
+    assert!(shown["not_after"].as_str().unwrap().ends_with('Z') && shown["sha256"].as_str().unwrap().len() == 64);
+}
+
+#[test]
+fn check_tells_of_certificates_that_expire() {
+    let ca = Ca::new();
+    let check = |one: &Certificate| {
+        let output = Setup::new(&secure(ONE)).certificate("a", one).check();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(check(&valid(&ca, Ago(DAY), In(90 * DAY))), "");
+    assert!(check(&valid(&ca, Ago(70 * DAY), In(20 * DAY))).contains("listener secure: "));
+    assert!(check(&valid(&ca, Ago(70 * DAY), Ago(DAY))).contains("a start serves it, a reload would refuse it"));
+}
