@@ -17,6 +17,8 @@ mod e2e {
     mod failover;
     mod failures;
     mod forwarded;
+    mod goaway;
+    mod grpc;
     mod h1_rfc9112;
     mod h2_rfc9113;
     mod health;

@@ -1,9 +1,11 @@
 //! Programs of other people as clients, as endpoints, and before Weir.
 
+mod grpc;
 mod layer4;
 mod peer;
 mod proxy_protocol;
 mod smuggling;
+mod websocket;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 

@@ -50,10 +50,12 @@ impl Decision<'_> {
         self.client.own_pools(&upstream.connector).unwrap_or(&self.worker.pools)
     }
 
-    /// When the exchange has to be over: as the route says, or else the cluster.
+    /// When the exchange has to be over: as the route says, or else the cluster; for a call of gRPC when its
+    /// client says so, if that is sooner.
     pub fn until(&self, upstream: &Upstream, trace: &Trace) -> Option<Instant> {
-        let timeout = self.route.config.timeout.or(upstream.cluster.config().timeout);
-        timeout.map(|timeout| trace.started + timeout)
+        let ours = self.route.config.timeout.or(upstream.cluster.config().timeout);
+        let timeout = ours.into_iter().chain(trace.grpc.and_then(|call| call.timeout)).min();
+        timeout.and_then(|timeout| trace.started.checked_add(timeout))
     }
 
     /// How long a tunnel may be silent: as the route says, or else the cluster.

@@ -63,6 +63,9 @@ pub enum ProxyError {
     /// The route's timeout passed.
     #[error("route timed out")]
     RouteTimeout,
+    /// The time passed that the client gave its call of gRPC.
+    #[error("deadline of the client passed")]
+    Deadline,
     /// The endpoint's connection failed under one that is passed on as it is.
     #[error("endpoint broke off: {0}")]
     EndpointGone(#[source] std::io::Error),
@@ -89,7 +92,8 @@ impl ProxyError {
             Self::Upstream(ConnectionError::ConnectTimeout)
             | Self::UpstreamTimeout
             | Self::AttemptTimeout
-            | Self::RouteTimeout => StatusCode::GATEWAY_TIMEOUT,
+            | Self::RouteTimeout
+            | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch => StatusCode::BAD_GATEWAY,
         }
     }

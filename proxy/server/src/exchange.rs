@@ -16,7 +16,9 @@ use crate::{
     decide::{Decision, Destination},
     downstream::Downstream,
     error::ProxyError,
-    forward, forwarded, mirror,
+    forward, forwarded,
+    grpc::{self, Call},
+    mirror,
     request::{Client, Request},
     snapshot::{Prepared, Target, Upstream},
     tenant::InFlight,
@@ -58,6 +60,10 @@ pub async fn run(
     let asker = Asker { client, listener: &settings.config, asking: &asking };
     let mut book = Book { worker, client, asking: &asking, down, trace, closed: false };
     let answered = answer(worker, &asker, request, book.down, timer, book.trace).await;
+    let answered = answered.map_err(|error| match (error, book.trace.grpc) {
+        (ProxyError::RouteTimeout, Some(call)) if call.is_over(book.trace.started) => ProxyError::Deadline,
+        (error, _) => error,
+    });
     if let Err(error) = &answered {
         fail(worker, &asker, book.down, timer, error, book.trace).await;
     }
@@ -116,6 +122,7 @@ async fn lead(
     trace: &mut Trace,
 ) -> Result<Option<Tunnel>, ProxyError> {
     let (pinned, client) = (worker.pin(), asker.client);
+    trace.grpc = Call::of(request);
     refuse_methods(request)?;
     refuse_fields(request, asker.listener.limits.headers)?;
     if !request.headers.contains_key(HOST) {
@@ -271,6 +278,12 @@ async fn whole(
     .await
 }
 
+/// End a response of gRPC that cannot be completed with its outcome, where the client takes that at once.
+async fn end(down: &mut Downstream<'_>, error: &ProxyError) -> bool {
+    let sent = down.send(Frame::Trailers(grpc::outcome(error)));
+    sent.is_ok() && poll_fn(|cx| Poll::Ready(matches!(down.poll_flush(cx), Poll::Ready(Ok(()))))).await
+}
+
 /// Tell the client, unless it has left or has part of another response already.
 async fn fail(
     worker: &Worker,
@@ -287,7 +300,10 @@ async fn fail(
         if error.is_client_gone() && trace.tunnel.is_none() {
             trace.status = status.as_u16();
         }
-        down.abort();
+        let late = matches!(error, ProxyError::RouteTimeout | ProxyError::Deadline);
+        if trace.grpc.is_none() || !late || !end(down, error).await {
+            down.abort();
+        }
         return;
     }
     trace.status = status.as_u16();
@@ -306,9 +322,18 @@ async fn fail(
     if !in_order || !down.is_received() {
         down.close_after();
     }
-    let body = format!("{status}\n");
-    let mut headers = HeaderMap::with_capacity(3);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let mut headers = HeaderMap::with_capacity(4);
+    let (told, body) = match trace.grpc {
+        None => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            (status, format!("{status}\n"))
+        }
+        Some(_) => {
+            headers.extend(grpc::outcome(error));
+            headers.insert(CONTENT_TYPE, grpc::content_type());
+            (StatusCode::OK, String::new())
+        }
+    };
     headers.insert(DATE, worker.date(trace.time));
     if matches!(
         error,
@@ -323,7 +348,7 @@ async fn fail(
         let endpoint = trace.endpoint.as_ref().map(|endpoint| endpoint.name());
         edits.response(&mut headers, &asking.facts(client, &route.config.name, cluster, endpoint));
     }
-    let ours = Ours { status, headers, body: body.into(), head: asking.method == Method::HEAD };
+    let ours = Ours { status: told, headers, body: body.into(), head: asking.method == Method::HEAD };
     if whole(down, timer, client, ours).await.is_err() {
         down.abort();
     }

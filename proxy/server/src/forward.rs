@@ -126,7 +126,8 @@ pub async fn run(
         tracing::debug!(cluster = &**upstream.cluster.name(), why = why.as_str(), "attempt failed, once more");
         let wait = retry.follow(&endpoint, why, trace);
         if why == Retried::Stale {
-            (kept, fresh) = (Some(Arc::clone(&endpoint)), true);
+            // A connection of HTTP/2 that has ended is found by nobody, and its requests can share the next.
+            (kept, fresh) = (Some(Arc::clone(&endpoint)), !upstream.connector.is_http2());
         } else {
             trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
         }

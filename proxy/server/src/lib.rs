@@ -26,6 +26,7 @@ mod origin;
 mod proxy_protocol;
 pub mod request;
 
+mod grpc;
 mod path;
 
 pub mod edits;

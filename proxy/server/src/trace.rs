@@ -11,6 +11,7 @@ use weir_upstream::Endpoint;
 use crate::{
     access_log::{Affinity, PluginUse, Record, Retried, Split},
     edits::Facts,
+    grpc::Call,
     metrics::{RouteMetrics, TunnelEnd},
     request::Client,
     snapshot::{Route, Upstream},
@@ -44,6 +45,8 @@ pub struct Trace {
     pub retries: Vec<Retried>,
     /// The last attempt went over a connection that was open already.
     pub reused: bool,
+    /// The call of gRPC that it is.
+    pub grpc: Option<Call>,
     /// What affinity found.
     pub affinity: Option<Affinity>,
     /// The tunnel it became.
@@ -139,6 +142,7 @@ impl Trace {
             hedge: None,
             retries: Vec::new(),
             reused: false,
+            grpc: None,
             affinity: None,
             tunnel: None,
             status: 0,

@@ -43,12 +43,15 @@ impl ConnectionError {
     pub fn is_unsent(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout => true,
-            Self::Http2(error) => {
-                error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                    || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
-            }
+            Self::Http2(error) => error.reason() == Some(h2::Reason::REFUSED_STREAM) || self.is_left_out(),
             Self::Http1(_) | Self::NoResponse => false,
         }
+    }
+
+    /// Whether the endpoint said, as it ended its connection, that this request is none of those it took up
+    /// (RFC 9113 section 6.8): it may go over another connection. What was taken up and is cut fails otherwise.
+    pub fn is_left_out(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_go_away() && error.is_remote())
     }
 
     /// Whether the endpoint ended the connection or the stream before its response.

@@ -27,6 +27,28 @@ pub fn cargo_command(program: &str, package: &str) -> Command {
     Command::new(path)
 }
 
+/// Where `.ci/run` keeps what registries of other languages have.
+fn registered() -> PathBuf {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    cache.or_else(|| Some(env::home_dir()?.join(".cache"))).unwrap().join("weir-peers")
+}
+
+/// A script with the packages of PyPI that `.ci/run` installs.
+pub fn python(script: &str) -> Command {
+    let path = registered().join("python/bin/python");
+    assert!(path.exists(), "{} is not there: .ci/run makes it", path.display());
+    let mut python = Command::new(path);
+    python.args(["-u", "-c", script]);
+    python
+}
+
+/// A script with the packages of npm that `.ci/run` installs.
+pub fn node(script: &str) -> Command {
+    let mut node = command("node", "nodejs");
+    node.env("NODE_PATH", registered().join("node/node_modules")).args(["-e", script]);
+    node
+}
+
 /// Run to its end and give back what it printed; it must succeed.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();

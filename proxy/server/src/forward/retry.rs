@@ -20,6 +20,9 @@ use super::Failed;
 /// Attempts where nothing is configured: the first, and one more after a connection that failed.
 const ATTEMPTS: u32 = 2;
 
+/// Most of a body that is kept in case an HTTP/2 endpoint leaves the request out.
+const LEFT_OUT: u64 = 16 << 10;
+
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What an exchange may still try.
@@ -94,16 +97,22 @@ impl<'a> Retry<'a> {
 
     /// Where the request's body is to be kept, if that can be of use.
     pub fn replay(&self, request: &Request) -> Option<Replay> {
-        let policy = self.policy.filter(|policy| {
+        let is_of_use = |policy: &&Retries| {
             let on = &policy.on;
             self.repeatable && (on.reset || on.timeout || !on.statuses.is_empty())
-        })?;
+        };
+        let most = match self.policy.filter(is_of_use) {
+            Some(policy) => policy.buffer.0,
+            // An endpoint may end its connection before it takes the request up.
+            None if self.upstream.connector.is_http2() => LEFT_OUT,
+            None => return None,
+        };
         let fits = match request.length {
             Length::Empty => false,
-            Length::Known(length) => length <= policy.buffer.0,
-            Length::Chunked | Length::UntilClose => policy.buffer.0 > 0,
+            Length::Known(length) => length <= most,
+            Length::Chunked | Length::UntilClose => most > 0,
         };
-        fits.then(|| Replay::new(usize::try_from(policy.buffer.0).unwrap_or(usize::MAX)))
+        fits.then(|| Replay::new(usize::try_from(most).unwrap_or(usize::MAX)))
     }
 
     /// An endpoint that has not failed this request; any other only where retries are configured and
@@ -141,6 +150,7 @@ impl<'a> Retry<'a> {
 
     fn cause(&self, error: &ProxyError, reused: bool) -> Option<Retried> {
         match error {
+            ProxyError::Upstream(error) if error.is_left_out() && !self.replaced => Some(Retried::Stale),
             ProxyError::Upstream(error) if error.is_unsent() => Some(Retried::Connect),
             ProxyError::Upstream(error) if reused && error.is_closed() && self.repeatable && !self.replaced => {
                 Some(Retried::Stale)
