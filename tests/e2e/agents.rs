@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::harness::{Endpoint, Weir, eventually, get};
+use super::harness::{Endpoint, Weir, eventually, get, until};
 
 /// Answers the question `state?` with one line.
 struct Agent {
@@ -96,4 +96,26 @@ async fn its_silence_changes_nothing_but_is_told() {
         let series = format!(r#"weir_agent_reports_total{{cluster="web",result="{result}"}}"#);
         assert!(weir.metric(&series).await > 0.0, "{series}");
     }
+}
+
+#[tokio::test]
+async fn what_it_takes_at_a_time_is_no_more_than_its_agent_says() {
+    let (agent, endpoint) = (Agent::start("up maxconn:1").await, Endpoint::start("a").await);
+    let weir = asking(&agent, endpoint.address).await;
+    let limit = |most: u64| {
+        let (weir, address) = (&weir, endpoint.address);
+        eventually("the limit", move || async move {
+            (weir.endpoint("web", address).await["max_requests"] == most).then_some(())
+        })
+    };
+    limit(1).await;
+    let held = tokio::spawn(get(weir.web(), "/late"));
+    until("a request to arrive", || endpoint.requests() == 1).await;
+    let refused = get(weir.web(), "/").await;
+    assert_eq!((refused.status.as_u16(), endpoint.requests()), (503, 1), "it waited for a second in vain");
+    agent.say("maxconn:2");
+    limit(2).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    endpoint.open();
+    assert_eq!(held.await.unwrap().text(), "late");
 }

@@ -323,7 +323,7 @@ async fn tls_may_begin_before_the_endpoint() {
 #[tokio::test]
 async fn an_endpoint_takes_no_more_connections_than_it_may() {
     let endpoint = echo("a").await;
-    let cluster = "limits = { endpoint-requests = 1 }";
+    let cluster = "limits = { endpoint-requests = 1 }\nqueue = { length = 0 }";
     let weir = Weir::start(&text(PLAIN, &[endpoint.address], cluster)).await;
     let mut first = connect(&weir).await;
     first.until("a").await;
@@ -335,6 +335,50 @@ async fn an_endpoint_takes_no_more_connections_than_it_may() {
         (connect(&weir).await.stream.read_u8().await.ok() == Some(b'a')).then_some(())
     })
     .await;
+}
+
+async fn waiting(weir: &Weir, number: f64) {
+    let found = || async { (weir.metric("weir_queue_waiting{cluster=\"db\"}").await == number).then_some(()) };
+    eventually(&format!("{number} connections to wait"), found).await;
+}
+
+#[tokio::test]
+async fn a_connection_waits_for_room() {
+    let endpoint = echo("a").await;
+    let cluster = "limits = { endpoint-connections = 1 }\nqueue = { timeout = \"20s\" }";
+    let weir = Weir::start(&text(PLAIN, &[endpoint.address], cluster)).await;
+    let mut first = connect(&weir).await;
+    first.until("a").await;
+    let mut second = connect(&weir).await;
+    waiting(&weir, 1.0).await;
+    let leaves = connect(&weir).await;
+    waiting(&weir, 2.0).await;
+    leaves.stream.set_zero_linger().unwrap();
+    drop(leaves);
+    waiting(&weir, 1.0).await;
+    assert_eq!(endpoint.connections(), 1);
+    drop(first);
+    second.until("a").await;
+    second.send("still here").await;
+    second.until("still here").await;
+    drop(second);
+    let line = weir.logged_where("the one that waited", |line| line["status"] == 200 && line["queue_us"] != 0).await;
+    assert_eq!(line["bytes_in"], 10);
+    assert_eq!(weir.logged_where("the one that left", |line| line["status"] == 499).await["error"], "client left");
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_in_vain_is_closed() {
+    let endpoint = echo("a").await;
+    let cluster = "limits = { connections = 1 }\nqueue = { timeout = \"100ms\" }";
+    let weir = Weir::start(&text(PLAIN, &[endpoint.address], cluster)).await;
+    let mut first = connect(&weir).await;
+    first.until("a").await;
+    connect(&weir).await.closed().await;
+    let line = weir.logged_where("the second", |line| line["status"] == 503).await;
+    assert_eq!((&line["error"], &line["attempts"]), (&"waited too long in the queue".into(), &0.into()));
+    first.send("on").await;
+    first.until("on").await;
 }
 
 #[tokio::test]

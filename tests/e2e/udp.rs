@@ -275,3 +275,24 @@ async fn an_address_in_use_is_a_fault() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ended.stderr).contains(&taken.address.to_string()));
 }
+
+#[tokio::test]
+async fn sessions_keep_to_the_limits_of_their_cluster() {
+    let [one, two] = [Echo::start("a").await, Echo::start("b").await];
+    let cluster = "limits = { endpoint-requests = 1 }\nbalance = \"first\"";
+    let weir = Weir::start(&text("", &[one.address, two.address], cluster)).await;
+    let mut clients = Vec::new();
+    for name in ["a", "b"] {
+        let socket = client(&weir).await;
+        socket.send(b"1").await.unwrap();
+        assert_eq!(receive(&socket).await, format!("{name}1").as_bytes());
+        clients.push(socket);
+    }
+    let third = client(&weir).await;
+    third.send(b"1").await.unwrap();
+    let dropped = "weir_datagrams_dropped_total{listener=\"udp\"}";
+    eventually("a drop", || async { (weir.metric(dropped).await == 1.0).then_some(()) }).await;
+    assert_eq!((one.sessions(), two.sessions()), (1, 1));
+    clients[1].send(b"2").await.unwrap();
+    assert_eq!(receive(&clients[1]).await, b"b2");
+}

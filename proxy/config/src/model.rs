@@ -422,7 +422,25 @@ pub enum Discover {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hedge {
     /// How long an attempt may take until another is made beside it.
-    pub after: Duration,
+    pub delay: HedgeDelay,
+    /// Most hedges for each hundred requests. Default 10.
+    pub at_most: u32,
+}
+
+/// How long an attempt may take until another is made beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HedgeDelay {
+    /// So long.
+    After(Duration),
+    /// As long as so many percent of the attempts of the last minute at most took.
+    Percentile {
+        /// 50 to 99.
+        percent: u32,
+        /// Fewest attempts that are enough to know. Default 100.
+        min_requests: u32,
+        /// What counts until they are; none is to make no other.
+        until_known: Option<Duration>,
+    },
 }
 
 /// `limits` of a cluster; none is unlimited.
@@ -432,6 +450,10 @@ pub struct UpstreamLimits {
     pub requests: Option<u32>,
     /// Requests under way to each endpoint that does not say itself.
     pub endpoint_requests: Option<u32>,
+    /// Connections open to the whole cluster.
+    pub connections: Option<u32>,
+    /// Connections open to each endpoint that does not say itself.
+    pub endpoint_connections: Option<u32>,
 }
 
 /// `queue` of a cluster.
@@ -466,11 +488,22 @@ pub struct Endpoint {
     pub backup: bool,
     /// Requests under way at once; none is what the cluster's limits say.
     pub max_requests: Option<u32>,
+    /// Connections open at once; none is what the cluster's limits say.
+    pub max_connections: Option<u32>,
 }
 
 impl Endpoint {
     /// Of this address, with nothing else said of it.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, weight: 1, labels: BTreeMap::new(), priority: 0, zone: None, backup: false, max_requests: None }
+        Self {
+            address,
+            weight: 1,
+            labels: BTreeMap::new(),
+            priority: 0,
+            zone: None,
+            backup: false,
+            max_requests: None,
+            max_connections: None,
+        }
     }
 }

@@ -83,7 +83,8 @@ impl App {
         let metrics = Metrics::new(workers(&config));
         let terms = Terms::at_start();
         let listeners = bind(&config, &[], &metrics, &terms)?.into_iter().map(|change| change.listening).collect();
-        let shared = Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), host, metrics, log });
+        let shared =
+            Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), host, metrics, log, recall: Arc::default() });
         let grace = config.process.shutdown_grace;
         let app = Arc::new(Self {
             path,

@@ -47,7 +47,8 @@ pub enum Destination {
 impl Decision<'_> {
     /// Where connections to a cluster are kept: with the client where each names its client.
     pub fn pools(&self, upstream: &Upstream) -> &Pools {
-        self.client.own_pools(&upstream.connector).unwrap_or(&self.worker.pools)
+        let shared = &self.worker.pools;
+        self.client.own_pools(&upstream.connector, shared).unwrap_or(shared)
     }
 
     /// When the exchange has to be over: as the route says, or else the cluster; for a call of gRPC when its

@@ -2,14 +2,14 @@
 //! by it.
 
 mod hedge;
-mod place;
+pub mod place;
 pub mod retry;
 
 use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -23,12 +23,13 @@ use weir_upstream::{
     connection::{ConnectionError, Lease, Outcome, Stream, Target},
 };
 
-use self::{place::Placed, retry::Retry};
+use self::{hedge::Hedged, place::Placed, retry::Retry};
 use crate::{
     access_log::{Affinity, Retried},
     decide::Decision,
     downstream::Downstream,
     error::ProxyError,
+    metrics::RouteMetrics,
     relay::{Patience, Relay},
     replay::Replay,
     request::Request,
@@ -51,23 +52,28 @@ pub enum Failed {
 }
 
 impl Failed {
-    /// Whether it was the endpoint that failed.
-    fn is_endpoints(&self) -> bool {
-        let (Self::Finally(error) | Self::Again(_, Some(error))) = self else { return false };
-        matches!(error, ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout)
-    }
-
-    /// What was met in the place of a response; none where that says nothing on the endpoint: it may
-    /// close a kept connection, and refuse a stream it has not begun with.
-    fn met(&self) -> Option<Met> {
-        let (Self::Finally(error) | Self::Again(_, Some(error))) = self else { return None };
-        match error {
-            _ if matches!(self, Self::Again(Retried::Stale, _)) => None,
-            ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
-            ProxyError::Upstream(error) if error.is_unsent() => None,
-            ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Met::NoResponse),
-            _ => None,
+    /// What was met in the place of a response. An endpoint may close a kept connection.
+    fn error(&self) -> Option<&ProxyError> {
+        match self {
+            Self::Again(Retried::Stale, _) => None,
+            Self::Finally(error) | Self::Again(_, Some(error)) => Some(error),
+            Self::Again(_, None) => None,
         }
+    }
+}
+
+/// Hold it against an endpoint that an attempt which began then ended without a response, where that was the
+/// endpoint's doing. It may refuse a stream it has not begun with.
+fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant) {
+    let met = match error {
+        ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
+        ProxyError::Upstream(error) if error.is_unsent() => None,
+        ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Met::NoResponse),
+        _ => return,
+    };
+    upstream.cluster.observe_failure(endpoint, began);
+    if let Some(met) = met {
+        upstream.cluster.meet(endpoint, met, None);
     }
 }
 
@@ -92,27 +98,35 @@ pub async fn run(
     loop {
         let endpoint = match retry.place(kept.as_ref(), request, false, trace)? {
             Placed::At(endpoint) => Some(endpoint),
-            Placed::Full => Box::pin(retry.wait(kept.as_ref(), request, down, trace)).await?,
+            Placed::Full => {
+                let mut gone = |cx: &mut Context<'_>| match down.is_received() {
+                    true => down.poll_gone(cx),
+                    false => Poll::Pending,
+                };
+                Box::pin(retry.wait(kept.as_ref(), request, &mut gone, trace)).await?
+            }
             Placed::Nowhere => None,
         };
-        let Some(endpoint) = endpoint else {
+        let Some(mut endpoint) = endpoint else {
             return Err(last.unwrap_or(ProxyError::NoEndpoint));
         };
         kept = None;
         let began = if trace.attempts == 0 { trace.started } else { Instant::now() };
         trace.attempts += 1;
-        let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
         let ended = match retry.hedge_after(request, trace) {
-            None => attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await,
-            Some(after) => Box::pin(attempt.hedged(after, request, &mut retry, down, timer, trace)).await,
+            None => {
+                let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
+                attempt.run(request, &mut retry, replay.as_mut(), down, timer, trace).await
+            }
+            Some(after) => {
+                let hedged = Hedged { decision, upstream, place: &mut endpoint, keeping: &keeping, fresh, after };
+                Box::pin(hedged.run(request, &mut retry, down, timer, trace)).await
+            }
         };
-        if ended.as_ref().is_err_and(Failed::is_endpoints) && trace.head_at.is_none_or(|at| at < began) {
-            upstream.cluster.observe_failure(&endpoint, began);
-        }
-        if let Some(met) =
-            ended.as_ref().err().and_then(Failed::met).filter(|_| trace.head_at.is_none_or(|at| at < began))
+        if let Some(error) = ended.as_ref().err().and_then(Failed::error)
+            && trace.head_at.is_none_or(|at| at < began)
         {
-            upstream.cluster.meet(&endpoint, met, None);
+            charge(upstream, &endpoint, error, began);
         }
         let (why, error) = match ended {
             Ok(None) => return Ok(None),
@@ -166,7 +180,7 @@ impl Attempt<'_> {
     async fn run(
         &self,
         request: &Request,
-        retry: &mut Retry<'_>,
+        retry: &mut Retry<'_, '_>,
         replay: Option<&mut Replay>,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
@@ -246,7 +260,6 @@ impl Attempt<'_> {
     }
 
     async fn connect(&self, answer_by: Option<Instant>, trace: &mut Trace) -> Result<Lease, ProxyError> {
-        let worker = self.decision.worker;
         let acquire = self.decision.pools(self.upstream).acquire(&self.upstream.connector, self.endpoint, self.fresh);
         let until = self.decision.until(self.upstream, trace);
         let lease = match [until, answer_by].into_iter().flatten().min() {
@@ -257,19 +270,23 @@ impl Attempt<'_> {
                 Err(_) => Err(ConnectionError::ConnectTimeout),
             },
         };
-        let failed = lease.is_err();
-        let dialled = failed || lease.as_ref().is_ok_and(|lease| !lease.reused);
-        if dialled && let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
-            match failed {
-                true => figures.connect_failed(worker.index()),
-                false => figures.connect(worker.index()),
-            }
+        if !lease.as_ref().is_ok_and(|lease| lease.reused) {
+            self.count_dial(&lease, &trace.figures(self.decision.worker, self.decision.client));
         }
         let lease = lease.map_err(ProxyError::Upstream)?;
-        trace.reused = lease.reused;
-        trace.split.connect += lease.connect;
-        trace.split.tls += lease.tls;
+        note_lease(&lease, trace);
         Ok(lease)
+    }
+
+    /// Count a connection that was tried, as one that was kept is not.
+    fn count_dial(&self, lease: &Result<Lease, ConnectionError>, figures: &RouteMetrics) {
+        let opened = match lease {
+            Ok(lease) if lease.reused => return,
+            lease => lease.is_ok(),
+        };
+        if let Some(figures) = figures.cluster() {
+            figures.dialled(self.decision.worker.index(), opened);
+        }
     }
 
     /// Longest time of an attempt: as the route says, or else the cluster.
@@ -327,6 +344,13 @@ impl Attempt<'_> {
         relay.start(response.status, headers, response.length)?;
         relay.body().await.map(|()| Done::Over)
     }
+}
+
+/// What the attempt goes over.
+fn note_lease(lease: &Lease, trace: &mut Trace) {
+    trace.reused = lease.reused;
+    trace.split.connect += lease.connect;
+    trace.split.tls += lease.tls;
 }
 
 /// What became of a response.

@@ -44,6 +44,8 @@ pub struct EndpointSample<'a> {
     pub endpoint: &'a str,
     /// Requests in flight over all workers.
     pub in_flight: u32,
+    /// Connections open to it over all workers.
+    pub connections: u32,
     /// What it is good for.
     pub state: State,
     /// Its effective weight in hundredths.
@@ -470,8 +472,9 @@ fn render_tenants(text: &mut Text<'_>, tenants: &[Arc<TenantMetrics>], source: &
 }
 
 fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
-    let (mut ups, mut states, mut weights) = (String::new(), String::new(), String::new());
-    let (mut up, mut state, mut weight) = (Text::new(&mut ups), Text::new(&mut states), Text::new(&mut weights));
+    let [mut open, mut ups, mut states, mut weights] = [const { String::new() }; 4];
+    let (mut connections, mut up) = (Text::new(&mut open), Text::new(&mut ups));
+    let (mut state, mut weight) = (Text::new(&mut states), Text::new(&mut weights));
     up.family("weir_endpoint_up", "gauge", "1 when the endpoint may be picked.");
     state.family("weir_endpoint_state", "gauge", "1 for the state the endpoint is in.");
     weight.family(
@@ -479,16 +482,18 @@ fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
         "gauge",
         "The weight that counts: with the percents of health and slow start.",
     );
+    connections.family("weir_endpoint_connections", "gauge", "Open connections to the endpoint, idle ones among them.");
     text.family("weir_endpoint_in_flight", "gauge", "Requests in flight to the endpoint.");
     source.endpoints(&mut |sample| {
         let labels = [("cluster", sample.cluster), ("endpoint", sample.endpoint)];
         text.sample("weir_endpoint_in_flight", &labels, sample.in_flight);
+        connections.sample("weir_endpoint_connections", &labels, sample.connections);
         up.sample("weir_endpoint_up", &labels, u8::from(sample.state.is_able()));
         let [cluster, endpoint] = labels;
         state.sample("weir_endpoint_state", &[cluster, endpoint, ("state", sample.state.as_str())], 1);
         weight.sample("weir_endpoint_weight", &labels, f64::from(sample.weight) / 100.0);
     });
-    [ups, states, weights].iter().for_each(|page| text.append(page));
+    [open, ups, states, weights].iter().for_each(|page| text.append(page));
 }
 
 fn render_sessions(text: &mut Text<'_>, source: &dyn Source) {

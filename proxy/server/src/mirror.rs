@@ -89,7 +89,7 @@ pub fn begin(worker: &Rc<Worker>, client: &Client, route: &Route, request: &Requ
     Some(Box::new(Copy {
         worker: Rc::clone(worker),
         key: hash_key(&mirror.upstream.cluster.config().balance, request, client),
-        own: client.lasting_pools(&mirror.upstream.connector),
+        own: client.lasting_pools(&mirror.upstream.connector, &worker.pools),
         upstream: Arc::clone(&mirror.upstream),
         place: Place { figures: Arc::clone(&mirror.figures), result: Mirrored::Incomplete },
         method: request.method.clone(),

@@ -46,13 +46,13 @@ impl std::fmt::Debug for OwnPools {
 }
 
 impl OwnPools {
-    /// Those of this version; `header` is asked for the first time only.
-    pub fn of(&self, version: ProxyVersion, header: impl FnOnce(Version) -> Header) -> &Pools {
+    /// Those of this version, on a worker with these pools; `header` is asked for the first time only.
+    pub fn of(&self, version: ProxyVersion, worker: &Pools, header: impl FnOnce(Version) -> Header) -> &Pools {
         let pools = match version {
             ProxyVersion::V1 => &self.v1,
             ProxyVersion::V2 => &self.v2,
         };
-        pools.get_or_init(|| Box::new(Pools::beginning_with(header(self::version(version)).octets())))
+        pools.get_or_init(|| Box::new(worker.beginning_with(header(self::version(version)).octets())))
     }
 }
 

@@ -74,8 +74,8 @@ impl Client {
     }
 
     /// The connections of its own that a cluster wants, where each begins by naming its client.
-    pub fn own_pools(&self, connector: &Connector) -> Option<&Pools> {
-        connector.introduces().map(|version| self.own.of(version, |version| self.header(version)))
+    pub fn own_pools(&self, connector: &Connector, worker: &Pools) -> Option<&Pools> {
+        connector.introduces().map(|version| self.own.of(version, worker, |version| self.header(version)))
     }
 
     /// What a connection to an endpoint has to begin with; mostly nothing.
@@ -102,8 +102,8 @@ impl Client {
     }
 
     /// [`Self::own_pools`] for work that may outlive the connection.
-    pub fn lasting_pools(&self, connector: &Connector) -> Option<Pools> {
-        connector.introduces().map(|_| Pools::beginning_with(self.introduction(connector)))
+    pub fn lasting_pools(&self, connector: &Connector, worker: &Pools) -> Option<Pools> {
+        connector.introduces().map(|_| worker.beginning_with(self.introduction(connector)))
     }
 
     fn header(&self, version: proxy::Version) -> Header {

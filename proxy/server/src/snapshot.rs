@@ -224,7 +224,9 @@ fn upstream(config: &weir_config::Cluster, programs: &Programs, before: Option<&
         _ => {
             let connector = Connector::build(config)?;
             weir_upstream::health::probe(config).map_err(|fault| format!("health: {fault}"))?;
-            (Cluster::build(config, before.map(|before| &*before.cluster)), Arc::new(connector))
+            let cluster = Cluster::build(config, before.map(|before| &*before.cluster));
+            let connector = Arc::new(connector.counted_by(&cluster));
+            (cluster, connector)
         }
     };
     Ok(Upstream { cluster, connector, balancer, affinity, health })

@@ -2,8 +2,11 @@
 //! of the access log.
 
 use std::{
+    future::Future,
+    pin::pin,
     rc::Rc,
     sync::Arc,
+    task::Context,
     time::{Duration, Instant},
 };
 
@@ -13,7 +16,7 @@ use weir_config::Protocol;
 use weir_http1::Length;
 use weir_preamble::hello;
 use weir_upstream::{
-    Admission, Endpoint, Full, Met,
+    Admission, Endpoint, Met, Slot,
     connection::{ConnectionError, Dialled},
 };
 
@@ -22,7 +25,7 @@ use crate::{
     decide::Decision,
     duplex::{self, Broken, Moved},
     error::ProxyError,
-    forward::{Failed, retry::Retry},
+    forward::{Failed, place::Placed, retry::Retry},
     listening::Settings,
     metrics::ClusterMetrics,
     peek::{Peeked, peek},
@@ -33,9 +36,6 @@ use crate::{
     transport::Transport,
     worker::Worker,
 };
-
-/// Endpoints that may turn out to be full after they were picked.
-const TRIES: usize = 3;
 
 /// Serve a connection until both sides have closed it.
 pub async fn serve(worker: Rc<Worker>, client: Client, stream: TcpStream, settings: Arc<Settings>, accepted: Instant) {
@@ -87,7 +87,7 @@ impl Book {
         let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
         trace.upstream = Some(Arc::clone(upstream));
         let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route: &route };
-        let (mut dialled, _admission) = connect(&decision, upstream, trace).await?;
+        let (mut dialled, _held) = connect(&decision, upstream, &stream, trace).await?;
         // What runs is held no longer than that: connections may last for days.
         drop(pinned);
         let connected = Instant::now();
@@ -168,28 +168,35 @@ pub fn request(client: &Client) -> Request {
     }
 }
 
-/// A connection to an endpoint of the cluster, which counts there as long as it is admitted.
+/// A connection to an endpoint of the cluster, and what it counts by there.
 async fn connect<'u>(
     decision: &Decision<'_>,
     upstream: &'u Upstream,
+    client: &Transport,
     trace: &mut Trace,
-) -> Result<(Dialled, Admission<'u>), ProxyError> {
+) -> Result<(Dialled, (Admission<'u>, Slot)), ProxyError> {
     let mut request = request(decision.client);
     let (keeping, mut kept) = decision.session(upstream, &mut request, trace)?;
     let mut retry = Retry::new(decision, upstream, &request, trace);
     let mut last = None;
     loop {
-        let endpoint = match kept.take() {
-            Some(endpoint) => Some(upstream.cluster.admit(endpoint, false).map_err(|_| ProxyError::QueueFull)?),
-            None => admitted(decision, upstream, &retry, &request, trace)?,
+        let endpoint = match retry.place(kept.as_ref(), &request, false, trace)? {
+            Placed::At(endpoint) => Some(endpoint),
+            Placed::Full => {
+                let mut broken = pin!(client.broken());
+                let mut gone = |cx: &mut Context<'_>| broken.as_mut().poll(cx);
+                retry.wait(kept.as_ref(), &request, &mut gone, trace).await?
+            }
+            Placed::Nowhere => None,
         };
+        kept = None;
         let Some(endpoint) = endpoint else { return Err(last.unwrap_or(ProxyError::NoEndpoint)) };
         trace.attempts += 1;
         let error = match attempt(decision, upstream, &endpoint, trace).await {
-            Ok(connected) => {
+            Ok((connected, slot)) => {
                 // What a cookie would carry has nowhere to go.
                 decision.keep(upstream, &request, &keeping, &endpoint, &mut HeaderMap::new(), trace)?;
-                return Ok((connected, endpoint));
+                return Ok((connected, (endpoint, slot)));
             }
             Err(error) => ProxyError::Upstream(error),
         };
@@ -207,50 +214,32 @@ async fn connect<'u>(
     }
 }
 
-/// An endpoint with room. A connection does not wait for one: nobody knows when another ends.
-fn admitted<'u>(
-    decision: &Decision<'_>,
-    upstream: &'u Upstream,
-    retry: &Retry<'_>,
-    request: &Request,
-    trace: &mut Trace,
-) -> Result<Option<Admission<'u>>, ProxyError> {
-    let mut picked = retry.pick(request, trace)?;
-    if picked.is_none() {
-        return Ok(None);
-    }
-    for _ in 0..TRIES {
-        match picked.map(|endpoint| upstream.cluster.admit(endpoint, false)) {
-            Some(Ok(admission)) => return Ok(Some(admission)),
-            Some(Err(Full::Endpoint)) => note(decision, trace, ClusterMetrics::endpoint_full),
-            Some(Err(Full::Cluster)) | None => break,
-        }
-        picked = decision.pick_with_room(upstream, request, retry.failed(), trace)?;
-    }
-    Err(ProxyError::QueueFull)
-}
-
 async fn attempt(
     decision: &Decision<'_>,
     upstream: &Upstream,
     endpoint: &Arc<Endpoint>,
     trace: &mut Trace,
-) -> Result<Dialled, ConnectionError> {
+) -> Result<(Dialled, Slot), ConnectionError> {
     trace.endpoint = Some(Arc::clone(endpoint));
     let connector = &upstream.connector;
-    let dialled = connector.open(endpoint.address(), &decision.client.introduction(connector)).await;
+    let dialled = async {
+        let slot = decision.worker.pools.slot(connector, endpoint).await?;
+        let introduction = decision.client.introduction(connector);
+        connector.open(endpoint.address(), &introduction).await.map(|dialled| (dialled, slot))
+    };
+    let dialled = dialled.await;
     match &dialled {
-        Ok(dialled) => {
+        Ok((dialled, _)) => {
             trace.split.connect += dialled.connect;
             trace.split.tls += dialled.tls;
             endpoint.observe(dialled.connect);
             upstream.cluster.meet(endpoint, Met::Connection, None);
-            note(decision, trace, |figures, worker| figures.connect(worker));
+            note(decision, trace, |figures, worker| figures.dialled(worker, true));
         }
         Err(error) => {
             upstream.cluster.meet(endpoint, Met::NoConnection, None);
             tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");
-            note(decision, trace, |figures, worker| figures.connect_failed(worker));
+            note(decision, trace, |figures, worker| figures.dialled(worker, false));
         }
     }
     dialled

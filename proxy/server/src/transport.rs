@@ -1,6 +1,7 @@
 //! A byte stream from a client, plain or encrypted.
 
 use std::{
+    future::pending,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -8,7 +9,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
@@ -41,6 +42,18 @@ impl From<TlsStream<TcpStream>> for Transport {
 }
 
 impl Transport {
+    /// Ends when the connection has broken. A client that has said all may still listen.
+    pub async fn broken(&self) {
+        let stream = match &self.kind {
+            Kind::Tcp(stream) => stream,
+            Kind::Tls(stream) => stream.get_ref().0,
+        };
+        // Where the system cannot tell, the wait for something else ends.
+        if stream.ready(Interest::ERROR).await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
     /// Give these octets before any that come.
     pub fn with_prefix(self, prefix: BytesMut) -> Self {
         Self { prefix, ..self }

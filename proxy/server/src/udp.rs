@@ -23,7 +23,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use weir_config::{Protocol, ProxyVersion};
-use weir_upstream::{Endpoint, OwnedInFlight};
+use weir_upstream::{Endpoint, Lasting};
 
 use crate::{
     access_log::Affinity,
@@ -184,7 +184,7 @@ struct Leg {
     /// What the first datagram begins with.
     introduction: Vec<u8>,
     answers: JoinHandle<()>,
-    _in_flight: OwnedInFlight,
+    _counted: Lasting,
 }
 
 impl Drop for Leg {
@@ -255,10 +255,22 @@ impl Session {
         if kept.is_none() && trace.affinity == Some(Affinity::Hit) {
             trace.affinity = Some(Affinity::Moved);
         }
-        let endpoint = match kept {
-            Some(endpoint) => endpoint,
-            None => decision.pick(upstream, &request, &lost, trace)?.ok_or(ProxyError::NoEndpoint)?,
-        };
+        let admit = |endpoint: &Arc<Endpoint>| upstream.cluster.admit(Arc::clone(endpoint), false);
+        let (endpoint, counted) = match kept {
+            Some(endpoint) => admit(&endpoint).ok().map(|counted| (endpoint, counted)),
+            None => {
+                let mut picked = decision.pick(upstream, &request, &lost, trace)?.ok_or(ProxyError::NoEndpoint)?;
+                let mut counted = admit(&picked);
+                if counted.is_err()
+                    && let Some(other) = decision.pick_with_room(upstream, &request, &lost, trace)?
+                {
+                    counted = admit(&other);
+                    picked = other;
+                }
+                counted.ok().map(|counted| (picked, counted))
+            }
+        }
+        .ok_or(ProxyError::QueueFull)?;
         trace.attempts += 1;
         trace.endpoint = Some(Arc::clone(&endpoint));
         let socket = connected(endpoint.address()).map_err(ProxyError::EndpointGone)?;
@@ -267,7 +279,7 @@ impl Session {
         let introduction = if told { client.introduction(&upstream.connector) } else { Vec::new() };
         let socket = Rc::new(socket);
         let answers = spawn_local(answers(Rc::clone(hub), Rc::downgrade(self), Rc::clone(&socket)));
-        Ok(Leg { _in_flight: endpoint.begin_owned(), endpoint, socket, introduction, answers })
+        Ok(Leg { _counted: counted.lasting(&upstream.cluster), endpoint, socket, introduction, answers })
     }
 
     /// Give the client what its endpoint sent.

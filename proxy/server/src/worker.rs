@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
 use weir_plugin::{Guests, Host};
-use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Rng, connection::Pools};
+use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Recall, Rng, connection::Pools};
 
 use crate::{
     access_log::{AccessLog, WorkerLog},
@@ -45,6 +45,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub log: AccessLog,
+    /// Calls workers to close idle connections whose places are waited for.
+    pub recall: Arc<Recall>,
 }
 
 /// What a worker is told.
@@ -111,7 +113,7 @@ impl Worker {
             rng: RefCell::new(Rng::seeded()),
             date: RefCell::new((0, HeaderValue::from_static(""))),
             open: Cell::new(0),
-            pools: Pools::default(),
+            pools: Pools::recalled_by(Arc::clone(&shared.recall)),
             pipes: Pipes::default(),
             guests: Guests::new(&shared.host),
             log: shared.log.worker(),
@@ -193,6 +195,7 @@ impl Worker {
     fn tick(&self, ticks: u64) {
         let now = Instant::now();
         self.log.flush_if_due(now);
+        self.pools.give_up();
         if ticks.is_multiple_of(10) {
             self.pools.sweep(now);
             self.guests.prune();
@@ -243,6 +246,7 @@ async fn run(worker: Rc<Worker>, mut orders: UnboundedReceiver<Command>) {
                 Some(Command::Drain) => worker.draining.cancel(),
                 Some(Command::Stop) | None => break,
             },
+            () = worker.pools.recalled() => worker.pools.give_up(),
             _ = tick.tick() => {
                 ticks += 1;
                 worker.tick(ticks);

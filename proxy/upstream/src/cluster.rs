@@ -23,6 +23,7 @@ use crate::{
     candidates::{Candidates, Serving, Thresholds},
     endpoint::Endpoint,
     figures::CheckFigures,
+    hedging::Hedging,
     load_report::{
         HEADER, LoadReport, Unusable,
         weights::{LoadWeights, Sample},
@@ -30,6 +31,7 @@ use crate::{
     outlier::{EjectionFigures, Met, Outliers, Reason},
     retry::RetryBudget,
     room::Room,
+    slots::Slots,
     standing::{Moment, Order, Report, Standing, State, Status, Verdict},
 };
 
@@ -55,8 +57,11 @@ pub struct Cluster {
     load_weights: Option<Mutex<LoadWeights>>,
     affinity: Option<Arc<Affinity>>,
     retry_budget: RetryBudget,
+    hedging: Arc<Hedging>,
     check_figures: Arc<CheckFigures>,
     room: Arc<Room>,
+    /// Connections to all its endpoints.
+    slots: Arc<Slots>,
     agent_figures: Arc<CheckFigures>,
     outliers: Outliers,
 }
@@ -110,10 +115,15 @@ impl Cluster {
                 Some(previous) => previous.retry_budget.succeed(config.retry_budget),
                 None => RetryBudget::new(config.retry_budget, Instant::now()),
             },
+            hedging: match previous {
+                Some(previous) => Arc::clone(&previous.hedging),
+                None => Arc::new(Hedging::new(Instant::now())),
+            },
             outliers: Outliers::new(config.outlier_detection.clone(), previous.map(|previous| &previous.outliers)),
             agent_figures: previous.map(|previous| Arc::clone(&previous.agent_figures)).unwrap_or_default(),
             check_figures: previous.map(|previous| Arc::clone(&previous.check_figures)).unwrap_or_default(),
             room: previous.map(|previous| Arc::clone(&previous.room)).unwrap_or_default(),
+            slots: previous.map(|previous| Arc::clone(&previous.slots)).unwrap_or_default(),
             config: config.clone(),
         })
     }
@@ -259,6 +269,11 @@ impl Cluster {
         &self.retry_budget
     }
 
+    /// How long attempts take, and how many may have another beside them.
+    pub fn hedging(&self) -> &Hedging {
+        &self.hedging
+    }
+
     /// What its questions to agents come to.
     pub fn agent_figures(&self) -> &CheckFigures {
         &self.agent_figures
@@ -272,6 +287,15 @@ impl Cluster {
     /// Requests under way, and those that wait.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Connections that are open, as far as they are for HTTP or pass as they are.
+    pub fn connections(&self) -> u32 {
+        self.slots.open()
+    }
+
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
     }
 
     /// What the active check says of an endpoint from now on.
@@ -364,6 +388,7 @@ impl Cluster {
             self.publish();
         }
         self.compare(&members, now.instant);
+        self.hedging.tick(now.instant);
         if members.iter().any(|endpoint| members::is_gone(endpoint, now)) {
             let _roster = self.roster();
             let members = self.endpoints();

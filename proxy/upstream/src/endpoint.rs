@@ -24,6 +24,7 @@ use crate::{
     outlier::Record,
     peak::Peak,
     room::count_below,
+    slots::Slots,
     standing::{Moment, Standing, State, Status},
 };
 
@@ -39,6 +40,22 @@ pub(crate) struct Load {
     latency: AtomicU32,
     peak: Peak,
     report: LastReport,
+}
+
+/// What it may take, under one configuration.
+#[derive(Debug)]
+struct Limits {
+    requests: AtomicU32,
+    connections: AtomicU32,
+    /// Percent of what it may take once it is warm.
+    warmth: AtomicU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (requests, connections) = (AtomicU32::new(UNLIMITED), AtomicU32::new(UNLIMITED));
+        Self { requests, connections, warmth: AtomicU32::new(100) }
+    }
 }
 
 /// The last active check of an endpoint, or question to its agent, whether or not it settled anything.
@@ -63,7 +80,8 @@ pub struct Endpoint {
     load: Arc<Load>,
     standing: Arc<ArcSwap<Standing>>,
     last_check: Arc<ArcSwapOption<LastCheck>>,
-    most_requests: AtomicU32,
+    slots: Arc<Slots>,
+    limits: Limits,
     last_answer: Arc<ArcSwapOption<LastCheck>>,
     record: Arc<Record>,
 }
@@ -80,7 +98,8 @@ impl Endpoint {
             load: Arc::default(),
             standing: Arc::new(ArcSwap::from_pointee(standing)),
             last_check: Arc::default(),
-            most_requests: AtomicU32::new(UNLIMITED),
+            slots: Arc::default(),
+            limits: Limits::default(),
             last_answer: Arc::default(),
             record: Arc::default(),
         }
@@ -94,7 +113,8 @@ impl Endpoint {
             config: config.clone(),
             load: Arc::clone(&self.load),
             standing: Arc::clone(&self.standing),
-            most_requests: AtomicU32::new(UNLIMITED),
+            slots: Arc::clone(&self.slots),
+            limits: Limits::default(),
             last_check: Arc::clone(&self.last_check),
             last_answer: Arc::clone(&self.last_answer),
             record: Arc::clone(&self.record),
@@ -164,18 +184,44 @@ impl Endpoint {
 
     /// Most requests under way at once; none is unlimited.
     pub fn most_requests(&self) -> Option<u32> {
-        Some(self.most_requests.load(Relaxed)).filter(|most| *most != UNLIMITED)
+        Some(self.limits.requests.load(Relaxed)).filter(|most| *most != UNLIMITED)
     }
 
-    /// Limit the requests under way from now on; says whether that is another limit than before.
-    pub(crate) fn limit_requests(&self, most: Option<u32>) -> bool {
-        let most = most.unwrap_or(UNLIMITED);
-        self.most_requests.swap(most, Relaxed) != most
+    /// Most connections open at once; none is unlimited.
+    pub fn most_connections(&self) -> Option<u32> {
+        Some(self.limits.connections.load(Relaxed)).filter(|most| *most != UNLIMITED)
+    }
+
+    /// Limit what is under way from now on to a share of what is given, by how warm it is; says whether there may be
+    /// more or less requests than before.
+    pub(crate) fn limit(&self, requests: Option<u32>, connections: Option<u32>, warmth: u32) -> bool {
+        self.limits.warmth.store(warmth, Relaxed);
+        let [requests, connections] =
+            [requests, connections].map(|most| most.map_or(UNLIMITED, |most| self.warm(most)));
+        self.limits.connections.store(connections, Relaxed);
+        self.limits.requests.swap(requests, Relaxed) != requests
+    }
+
+    /// What it may take of this while it warms up; at least 1.
+    pub(crate) fn warm(&self, most: u32) -> u32 {
+        match self.limits.warmth.load(Relaxed) {
+            100.. => most,
+            percent => u32::try_from((u64::from(most) * u64::from(percent)).div_ceil(100)).unwrap_or(most),
+        }
     }
 
     /// Whether another request may be begun.
     pub fn has_room(&self) -> bool {
-        self.load.in_flight.load(SeqCst) < self.most_requests.load(Relaxed)
+        self.load.in_flight.load(SeqCst) < self.limits.requests.load(Relaxed)
+    }
+
+    /// Connections that are open, as far as they are for HTTP or pass as they are.
+    pub fn connections(&self) -> u32 {
+        self.slots.open()
+    }
+
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
     }
 
     /// Count a request until [`Self::end`], unless there are as many as there may be.

@@ -9,13 +9,18 @@
 //! Modules are listed ground floor first; each imports only from those above it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod latency;
 mod load_report;
 mod peak;
 mod rng;
 mod room;
 mod tls;
 
+mod slots;
+
 pub mod retry;
+
+mod hedging;
 
 #[cfg(test)]
 mod fixture;
@@ -54,10 +59,12 @@ pub use candidates::{Candidates, Serving};
 pub use cluster::{Admission, Cluster, Discovery, Full, Lasting, Members, Origin};
 pub use endpoint::{Endpoint, InFlight, LastCheck, OwnedInFlight};
 pub use figures::CheckFigures;
+pub use hedging::Hedging;
 pub use load_report::Unusable;
 pub use outlier::{EjectionFigures, Met, Reason};
 pub use retry::RetryBudget;
 pub use rng::Rng;
 pub use room::{Place, Room};
+pub use slots::{Recall, Slot};
 pub use standing::{Moment, Order, Report, Standing, State, Status, Verdict, Word};
 pub use tls::client_tls;

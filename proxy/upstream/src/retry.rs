@@ -14,7 +14,7 @@ use weir_config::Backoff;
 use crate::rng::Rng;
 
 /// Seconds that a request and a retry count.
-const WINDOW: u64 = 10;
+pub(crate) const WINDOW: u64 = 10;
 
 /// Bits of a count; more in one second count no further.
 const COUNT_BITS: u32 = 20;
@@ -30,9 +30,10 @@ pub struct RetryBudget {
     counts: Arc<Counts>,
 }
 
-/// One word a second, which holds the second, its requests and its retries, so that all change at once.
+/// Requests of the last ten seconds, and what they were given beyond their first attempts: one word a
+/// second, which holds the second and both counts, so that all change at once.
 #[derive(Debug)]
-struct Counts {
+pub(crate) struct Counts {
     origin: Instant,
     seconds: [AtomicU64; WINDOW as usize],
 }
@@ -40,7 +41,7 @@ struct Counts {
 impl RetryBudget {
     /// Nothing spent. No request may be counted that came before `origin`.
     pub fn new(config: weir_config::RetryBudget, origin: Instant) -> Self {
-        Self { config, counts: Arc::new(Counts { origin, seconds: Default::default() }) }
+        Self { config, counts: Arc::new(Counts::new(origin)) }
     }
 
     /// The same counts under another configuration.
@@ -50,22 +51,12 @@ impl RetryBudget {
 
     /// Count a request that came at `now`.
     pub fn deposit(&self, now: Instant) {
-        self.counts.add(self.counts.second(now), 1, 0);
+        self.counts.deposit(now);
     }
 
     /// Whether there may be a retry at `now`; it is counted when there may.
-    ///
-    /// It is counted before the window is summed up, and taken back where that was too much: of
-    /// workers that ask at once, the last sees what the others took.
     pub fn withdraw(&self, now: Instant) -> bool {
-        let second = self.counts.second(now);
-        self.counts.add(second, 0, 1);
-        let (requests, retries) = self.counts.sum(second);
-        let allowed = self.allowed(requests);
-        if retries > allowed {
-            self.counts.take_back(second);
-        }
-        retries <= allowed
+        self.counts.withdraw(now, |requests| self.allowed(requests))
     }
 
     /// Retries counted in the window that ends at `now`, and how many there may be.
@@ -80,6 +71,42 @@ impl RetryBudget {
 }
 
 impl Counts {
+    /// Nothing counted. No request may be counted that came before `origin`.
+    pub(crate) fn new(origin: Instant) -> Self {
+        Self { origin, seconds: Default::default() }
+    }
+
+    /// Count a request that came at `now`.
+    pub(crate) fn deposit(&self, now: Instant) {
+        self.add(self.second(now), 1, 0);
+    }
+
+    /// Whether there may be one more at `now` of what so many are `allowed` of, by the requests there were. It
+    /// is counted when there may.
+    ///
+    /// It is counted before the window is summed up, and taken back where that was too much: of
+    /// workers that ask at once, the last sees what the others took.
+    pub(crate) fn withdraw(&self, now: Instant, allowed: impl FnOnce(u64) -> u64) -> bool {
+        let second = self.second(now);
+        self.add(second, 0, 1);
+        let (requests, given) = self.sum(second);
+        let within = given <= allowed(requests);
+        if !within {
+            self.take_back(second);
+        }
+        within
+    }
+
+    /// What was withdrawn at `now` was not used.
+    pub(crate) fn give_back(&self, now: Instant) {
+        self.take_back(self.second(now));
+    }
+
+    /// What was withdrawn in the window that ends at `now`.
+    pub(crate) fn given(&self, now: Instant) -> u64 {
+        self.sum(self.second(now)).1
+    }
+
     fn second(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.origin).as_secs() & STAMP
     }

@@ -21,8 +21,6 @@
 //! At the last step the old cluster has no requests of its own: the figures of the step before stand
 //! in for it.
 
-mod latency;
-
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use latency::{BUCKETS, Latencies, bucket};
+pub use crate::latency::{BUCKETS, Latencies, bucket};
 
 /// 99 % one-sided.
 const CONFIDENCE: f64 = 2.326;

@@ -151,6 +151,8 @@ pub struct Status {
     pub weight_percent: u32,
     /// The weight with these percents, in hundredths; at least 1 unless 0 is meant.
     pub effective: u32,
+    /// Percent of a slow start that has passed.
+    pub warmth: u32,
     /// Whether sessions that are here already may stay.
     pub keeps_sessions: bool,
     /// Whether it changes with time alone.
@@ -185,6 +187,7 @@ impl Standing {
             why: String::new(),
             weight_percent: 100,
             effective: 0,
+            warmth: 100,
             keeps_sessions: true,
             is_passing: false,
         };
@@ -317,13 +320,15 @@ impl Standing {
         let since = if state == self.status.state { self.status.since } else { now.time };
         let checked = self.checked.as_ref().map_or(100, |verdict| verdict.weight_percent);
         let reported = self.agent.as_ref().map_or(100, |report| report.weight_percent);
-        let percents = [checked, reported, self.load_percent, self.warmth(now.instant)];
+        let warmth = self.warmth(now.instant);
+        let percents = [checked, reported, self.load_percent, warmth];
         self.status = Status {
             state,
             since,
             why,
             weight_percent: scaled(100, percents),
             effective: scaled(self.weight.saturating_mul(100), percents),
+            warmth,
             keeps_sessions: self.keeps_sessions(state),
             is_passing: self.ejected.is_some() || self.warming.is_some(),
         };

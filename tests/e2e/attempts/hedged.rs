@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use super::super::harness::{Client, Endpoint, RawEndpoint, Weir, get, until};
+use http::Method;
+use tokio::sync::watch;
+
+use super::super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, get, request, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -108,4 +111,98 @@ async fn hedges_stay_inside_the_budget() {
     assert_eq!(get(weir.web(), "/").await.status, 504);
     assert_eq!(one.connections() + two.connections(), 1);
     assert_eq!(weir.metric("weir_retries_denied_total{cluster=\"web\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn of_many_requests_only_some_are_hedged() {
+    let closed = Arc::default();
+    let (one, two) = (deaf(&closed).await, deaf(&closed).await);
+    let text = "hedge = { after = \"1ms\", at-most = 1 }\nattempt-timeout = \"1s\"\noutlier-detection = false";
+    let weir = Weir::before_with(&[one.address, two.address], text).await;
+    let asked: Vec<_> = (0..40).map(|_| tokio::spawn(get(weir.web(), "/"))).collect();
+    for reply in asked {
+        assert_eq!(reply.await.unwrap().status, 504);
+    }
+    let denied = weir.metric("weir_retries_denied_total{cluster=\"web\"}").await;
+    assert!(denied >= 1.0, "{denied}");
+    assert!((one.connections() + two.connections()) as f64 <= 80.0 - denied);
+}
+
+#[tokio::test]
+async fn slow_is_what_the_last_minute_was_not() {
+    let (slow, quick) = (Endpoint::start("slow").await, Endpoint::start("quick").await);
+    quick.open();
+    let text = "hedge = { percentile = 95, min-requests = 20 }\nbalance = \"first\"";
+    let weir = Weir::before_with(&[slow.address, quick.address], text).await;
+    let mut client = Client::http1(weir.web()).await;
+    for _ in 0..30 {
+        assert_eq!(client.get("/").await.text(), "slow");
+    }
+    let known = eventually("the percentile", || async {
+        let hedges = weir.status().await["clusters"][0]["limits"]["hedges"].clone();
+        (hedges["attempts"].as_u64().unwrap() >= 20).then_some(hedges)
+    })
+    .await;
+    assert!(known["p95_us"].as_u64().unwrap() > 0, "{known}");
+    assert_eq!(client.get("/late").await.text(), "late");
+    let line = weir.logged("/late").await;
+    assert_eq!((&line["hedge"], &line["endpoint"]), (&"won".into(), &quick.address.to_string().into()));
+}
+
+#[tokio::test]
+async fn before_enough_is_known_nothing_is_hedged() {
+    let (one, two) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let text = "hedge = { percentile = 50, min-requests = 1000 }\nattempt-timeout = \"300ms\"";
+    let weir = Weir::before_with(&[one.address, two.address], text).await;
+    assert_eq!(get(weir.web(), "/hang").await.status, 504);
+    assert_eq!(one.requests() + two.requests(), 1);
+}
+
+#[tokio::test]
+async fn who_lost_is_let_go_while_the_answer_goes_on() {
+    let closed = Arc::default();
+    let (deaf, quick) = (deaf(&closed).await, Endpoint::start("quick").await);
+    let weir =
+        Weir::before_with(&[deaf.address, quick.address], "hedge = { after = \"1ms\" }\nbalance = \"first\"").await;
+    let mut client = Client::http1(weir.web()).await;
+    let response = client.send(request(Method::GET, "/half").body(empty()).unwrap()).await.unwrap();
+    until("the slow connection to be closed", || closed.load(SeqCst) == 1).await;
+    let mut in_flight = Vec::new();
+    for address in [deaf.address, quick.address] {
+        in_flight.push(weir.endpoint("web", address).await["in_flight"].clone());
+    }
+    assert_eq!(in_flight, [0, 1]);
+    quick.open();
+    assert_eq!(Reply::read(response).await.unwrap().text(), "first last");
+}
+
+/// Closes after a request's head, once the gate is open.
+async fn failing(gate: &watch::Sender<bool>) -> RawEndpoint {
+    let gate = gate.subscribe();
+    RawEndpoint::start(move |mut raw, _| {
+        let mut gate = gate.clone();
+        async move {
+            raw.head().await;
+            drop(gate.wait_for(|open| *open).await);
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn both_that_fail_are_held_to_account_and_their_connections_counted() {
+    let gate = watch::Sender::new(false);
+    let (one, two, other) = (failing(&gate).await, failing(&gate).await, Endpoint::start("other").await);
+    let detection = "{ consecutive-gateway-errors = 1, ejection = \"1h\", max-ejected = 100 }";
+    let text = format!("hedge = {{ after = \"1ms\" }}\nbalance = \"first\"\noutlier-detection = {detection}");
+    let weir = Weir::before_with(&[one.address, two.address, other.address], &text).await;
+    let asked = tokio::spawn(get(weir.web(), "/"));
+    until("both to be asked", || one.connections() == 1 && two.connections() == 1).await;
+    gate.send_replace(true);
+    assert_eq!(asked.await.unwrap().status, 502);
+    weir.endpoint_is("web", one.address, "ejected").await;
+    weir.endpoint_is("web", two.address, "ejected").await;
+    assert_eq!(weir.logged("/").await["hedge"], "lost");
+    assert_eq!(weir.metric("weir_upstream_connect_total{cluster=\"web\"}").await, 2.0);
+    assert_eq!(get(weir.web(), "/").await.text(), "other");
 }

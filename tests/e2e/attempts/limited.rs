@@ -10,7 +10,10 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, eventually, get, until};
+use super::{
+    super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, get, until},
+    waiting,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const LONG: &str = "queue = { timeout = \"20s\" }";
@@ -26,12 +29,6 @@ async fn asked(weir: &Weir, endpoint: &Endpoint, path: &'static str) -> JoinHand
 /// A request on a connection of its own.
 fn asking(address: SocketAddr, path: String) -> JoinHandle<Reply> {
     tokio::spawn(async move { get(address, &path).await })
-}
-
-async fn waiting(weir: &Weir, number: f64) {
-    let series = "weir_queue_waiting{cluster=\"web\"}";
-    let found = || async { (weir.metric(series).await == number).then_some(()) };
-    eventually(&format!("{number} requests to wait"), found).await;
 }
 
 #[tokio::test]

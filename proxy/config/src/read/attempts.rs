@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{WAIT, checked, checks::statuses, count};
 use crate::{
-    model::{Backoff, ByteSize, Hedge, Queue, Retries, RetryBudget, RetryOn, UpstreamLimits},
-    node::Node,
+    model::{Backoff, ByteSize, Hedge, HedgeDelay, Queue, Retries, RetryBudget, RetryOn, UpstreamLimits},
+    node::{Node, Table},
     syntax,
 };
 
@@ -102,32 +102,52 @@ pub(super) fn retry_budget(node: &Node<'_>) -> Option<RetryBudget> {
 }
 
 pub(super) fn hedge(node: &Node<'_>) -> Option<Hedge> {
-    let table = node.table("`{ after = \"50ms\" }`")?;
-    let after = table.require("after", "\"50ms\"");
+    let table = node.table("`{ after = \"50ms\" }` or `{ percentile = 95 }`")?;
+    let after_node = table.get("after");
+    let percentile = table.get("percentile");
+    let enough = table.get("min-requests");
+    let at_most = table.read("at-most", |node| node.integer(1..=100)).unwrap_or(10);
     table.done();
-    Some(Hedge { after: after?.duration(WAIT)? })
+    let after = after_node.as_ref().and_then(|node| node.duration(WAIT));
+    let min_requests = enough.as_ref().and_then(|node| node.integer(1..=1_000_000)).unwrap_or(100);
+    if let (Some(node), None) = (&enough, &percentile) {
+        node.key_fault("`min-requests` is for `percentile`", "add `percentile = 95`, or leave out `min-requests`");
+    }
+    let delay = match percentile {
+        Some(node) => HedgeDelay::Percentile { percent: node.integer(50..=99)?, min_requests, until_known: after },
+        None if after_node.is_some() => HedgeDelay::After(after?),
+        None => {
+            table.fault("`after` is missing", "add `after = \"50ms\"`, or `percentile = 95`");
+            return None;
+        }
+    };
+    Some(Hedge { delay, at_most })
 }
 
-/// A number of requests at once.
+/// A number of requests or connections at once.
 pub(super) fn at_once(node: &Node<'_>) -> Option<u32> {
     node.integer(1..=10_000_000)
 }
 
 pub(super) fn limits(node: &Node<'_>) -> Option<UpstreamLimits> {
     let table = node.table("`{ requests = 1000, endpoint-requests = 100 }`")?;
-    let whole = table.get("requests");
-    let each = table.get("endpoint-requests");
+    let (requests, endpoint_requests) = pair(&table, "requests", "endpoint-requests");
+    let (connections, endpoint_connections) = pair(&table, "connections", "endpoint-connections");
     table.done();
-    let limits = UpstreamLimits {
-        requests: whole.as_ref().and_then(at_once),
-        endpoint_requests: each.as_ref().and_then(at_once),
-    };
-    if let (Some(node), UpstreamLimits { requests: Some(whole), endpoint_requests: Some(each) }) = (&each, limits)
-        && each > whole
+    Some(UpstreamLimits { requests, endpoint_requests, connections, endpoint_connections })
+}
+
+/// What a whole cluster may have at once, and what each of its endpoints.
+fn pair(table: &Table<'_>, whole: &'static str, each: &'static str) -> (Option<u32>, Option<u32>) {
+    let (whole, each) = (table.read(whole, at_once), table.get(each));
+    let most = each.as_ref().and_then(at_once);
+    if let (Some(node), Some(whole), Some(most)) = (each, whole, most)
+        && most > whole
     {
-        node.warn("an endpoint may take more than its whole cluster", "make `endpoint-requests` the smaller");
+        let remedy = format!("make `{}` the smaller", node.name());
+        node.warn("an endpoint may take more than its whole cluster", remedy);
     }
-    Some(limits)
+    (whole, most)
 }
 
 pub(super) fn queue(node: &Node<'_>) -> Option<Queue> {

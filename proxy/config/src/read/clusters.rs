@@ -86,6 +86,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
     };
     habits(&table, &cluster);
     table.done();
+    shared_connections(&table, &cluster);
     warn_of_addresses(found.as_ref(), &cluster);
     Some(cluster)
 }
@@ -109,6 +110,20 @@ fn habits(table: &Table<'_>, cluster: &Cluster) {
         node.warn(
             "every request pays for a TLS handshake with an endpoint of the own network",
             "keep connections: leave out `idle-connections`, or leave out `tls` where the network is trusted",
+        );
+    }
+}
+
+/// What counts connections has no meaning where each takes many requests.
+fn shared_connections(table: &Table<'_>, cluster: &Cluster) {
+    let limits = cluster.limits;
+    let whole = limits.connections.or(limits.endpoint_connections).is_some();
+    let own = cluster.endpoints.iter().any(|endpoint| endpoint.max_connections.is_some());
+    let key = if whole { "limits" } else { "endpoints" };
+    if let (true, true, Some(node)) = (cluster.http2, whole || own, table.get(key)) {
+        node.key_fault(
+            "a connection of HTTP/2 takes many requests: their number is limited by requests alone",
+            "limit `requests`, `endpoint-requests` or `max-requests` instead",
         );
     }
 }
@@ -166,6 +181,7 @@ fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<E
     let zone = table.read("zone", zone);
     let backup = table.read("backup", Node::boolean).unwrap_or(false);
     let max_requests = table.read("max-requests", at_once);
+    let max_connections = table.read("max-connections", at_once);
     table.done();
     Some(Endpoint {
         address: endpoint_address(&address?, lines)?,
@@ -175,6 +191,7 @@ fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<E
         zone,
         backup,
         max_requests,
+        max_connections,
     })
 }
 

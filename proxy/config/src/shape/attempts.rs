@@ -76,12 +76,22 @@ pub(super) struct RetryBudget {
 /// When another attempt is made beside one.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["after"] }, { "required": ["percentile"] }]))]
 pub(super) struct Hedge {
-    /// How long an attempt may take until then.
-    after: Duration,
+    /// How long an attempt may take until then; with `percentile`, as long as too few attempts are known.
+    after: Option<Duration>,
+    /// As long as so many percent of the attempts of the last minute at most took.
+    #[schemars(range(min = 50, max = 99))]
+    percentile: Option<u32>,
+    /// Attempts of the last minute from which on `percentile` counts.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 100))]
+    min_requests: Option<u32>,
+    /// Most hedges for each hundred requests.
+    #[schemars(range(min = 1, max = 100), extend("default" = 10))]
+    at_most: Option<u32>,
 }
 
-/// How many requests may be under way at once; what is left out is unlimited.
+/// How many requests may be under way and connections open at once; what is left out is unlimited.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct UpstreamLimits {
@@ -91,6 +101,12 @@ pub(super) struct UpstreamLimits {
     /// To each endpoint that does not say itself.
     #[schemars(range(min = 1, max = 10_000_000))]
     endpoint_requests: Option<u32>,
+    /// Connections open to the whole cluster.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    connections: Option<u32>,
+    /// Connections open to each endpoint that does not say itself.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    endpoint_connections: Option<u32>,
 }
 
 /// Where requests wait that the limits keep out.

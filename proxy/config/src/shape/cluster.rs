@@ -139,4 +139,7 @@ struct FullEndpoint {
     /// Requests under way at once; without it what the cluster's limits say.
     #[schemars(range(min = 1, max = 10_000_000))]
     max_requests: Option<u32>,
+    /// Connections open at once; without it what the cluster's limits say.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    max_connections: Option<u32>,
 }

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, Hedge, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode, OnFailure, OnLost,
-    OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck, UpstreamLimits, load,
+    Health, HealthKind, Hedge, HedgeDelay, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode, OnFailure,
+    OnLost, OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck,
+    UpstreamLimits, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -68,7 +69,9 @@ fn routes() {
     assert_eq!((retries.attempts, &retries.on, retries.buffer), (3, &on, ByteSize(1 << 20)));
     assert_eq!(retries.backoff.base, Duration::from_millis(25));
     assert!(api.retries.is_none() && api.hedge.is_none());
-    assert_eq!(rest.hedge, Some(Hedge { after: Duration::from_millis(80) }));
+    let until_known = Some(Duration::from_millis(80));
+    let delay = HedgeDelay::Percentile { percent: 95, min_requests: 50, until_known };
+    assert_eq!(rest.hedge, Some(Hedge { delay, at_most: 5 }));
     assert_eq!((api.tunnel_idle_timeout, rest.tunnel_idle_timeout), (None, Some(Duration::from_secs(600))));
 }
 
@@ -85,9 +88,12 @@ fn clusters() {
     assert_eq!(affinity.idle, Some(Duration::from_secs(1_800)));
     assert_eq!(affinity.max, Some(Duration::from_secs(28_800)));
     assert_eq!(web.balance, Balance::RoundRobin);
-    assert_eq!(web.limits, UpstreamLimits { requests: Some(500), endpoint_requests: Some(50) });
+    let requests = UpstreamLimits { requests: Some(500), endpoint_requests: Some(50), ..UpstreamLimits::default() };
+    assert_eq!(web.limits, requests);
     assert_eq!(web.queue, Queue { length: 20, timeout: Duration::from_millis(500) });
-    assert_eq!((api.limits, api.queue.length), (UpstreamLimits::default(), 100));
+    let connections =
+        UpstreamLimits { connections: Some(400), endpoint_connections: Some(40), ..UpstreamLimits::default() };
+    assert_eq!((api.limits, api.queue.length), (connections, 100));
     let idle = |hours: u64| Duration::from_secs(hours * 3600);
     assert_eq!((api.tunnel_idle_timeout, web.tunnel_idle_timeout), (idle(1), idle(4)));
     let health = web.health.as_ref().unwrap();

@@ -90,6 +90,8 @@ fn times_that_cannot_be_meant() {
     let fault = only("timeout = \"1s\", fall", "timeout = \"2s\", fall");
     assert_eq!(fault.key, "clusters.web.health.timeout");
     assert_eq!(only("endpoint-requests = 50", "endpoint-requests = 501").key, "clusters.web.limits.endpoint-requests");
+    let connections = only("endpoint-connections = 40", "endpoint-connections = 401");
+    assert_eq!(connections.key, "clusters.api.limits.endpoint-connections");
     let backoff = "buffer = \"1MiB\", backoff = { base = \"1s\", max = \"10ms\" }";
     assert_eq!(only("buffer = \"1MiB\"", backoff).key, "routes[2].retries.backoff.max");
     let fault = only("timeout = \"1s\", fall", "fast-interval = \"3s\", fall");

@@ -10,7 +10,9 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use weir_upstream::{Affinity, AffinityTable, Cluster, Discovery, Endpoint, LastCheck, Origin, rollout::Steer};
+use weir_upstream::{
+    Affinity, AffinityTable, Cluster, Discovery, Endpoint, Hedging, LastCheck, Origin, rollout::Steer,
+};
 
 use super::{App, advice, certificates, endpoints};
 use crate::{
@@ -143,6 +145,7 @@ impl Source for Admin {
                     cluster: upstream.cluster.name(),
                     endpoint: endpoint.name(),
                     in_flight: endpoint.in_flight(),
+                    connections: endpoint.connections(),
                     state: standing.status().state,
                     weight: standing.status().effective,
                 });
@@ -267,9 +270,23 @@ fn attempts(cluster: &Cluster) -> Value {
     let config = cluster.config();
     let (retries, retries_allowed) = cluster.retry_budget().usage(Instant::now());
     json!({
-        "requests": config.limits.requests.map(|most| json!({ "most": most, "under_way": cluster.room().under_way() })),
+        "requests": cluster.most_requests().map(|most| json!({ "most": most, "under_way": cluster.room().under_way() })),
+        "connections": { "most": config.limits.connections, "open": cluster.connections() },
         "queue": { "most": config.queue.length, "waiting": cluster.room().waiting() },
         "retries": { "most": retries_allowed, "in_last_10s": retries },
+        "hedges": hedges(cluster.hedging()),
+    })
+}
+
+/// Attempts that might be hedged: how many are known, and how long they take.
+fn hedges(hedging: &Hedging) -> Value {
+    let percentile = |percent| hedging.percentile(percent, 1).map(|time| time.as_micros());
+    json!({
+        "in_last_10s": hedging.made(Instant::now()),
+        "attempts": hedging.attempts(),
+        "p50_us": percentile(50),
+        "p95_us": percentile(95),
+        "p99_us": percentile(99),
     })
 }
 
@@ -298,6 +315,8 @@ pub(super) fn endpoint(endpoint: &Endpoint, origins: &BTreeMap<SocketAddr, Origi
         })),
         "in_flight": endpoint.in_flight(),
         "max_requests": endpoint.most_requests(),
+        "connections": endpoint.connections(),
+        "max_connections": endpoint.most_connections(),
         "latency_us": endpoint.latency(),
         "labels": endpoint.labels(),
         "priority": endpoint.config().priority,

@@ -52,13 +52,15 @@ fn put(cluster: &Cluster, address: SocketAddr, said: Map<String, Value>) -> Resu
 }
 
 fn described(endpoint: &weir_config::Endpoint) -> Map<String, Value> {
-    let weir_config::Endpoint { address: _, weight, labels, priority, zone, backup, max_requests } = endpoint;
+    let weir_config::Endpoint { address: _, weight, labels, priority, zone, backup, max_requests, max_connections } =
+        endpoint;
     let mut described = Map::new();
     described.insert("weight".to_owned(), json!(weight));
     described.insert("labels".to_owned(), json!(labels));
     described.insert("priority".to_owned(), json!(priority));
     described.insert("backup".to_owned(), json!(backup));
     described.extend(max_requests.map(|most| ("max-requests".to_owned(), json!(most))));
+    described.extend(max_connections.map(|most| ("max-connections".to_owned(), json!(most))));
     described.extend(zone.as_ref().map(|zone| ("zone".to_owned(), json!(zone))));
     described
 }

@@ -234,6 +234,7 @@ fn of_endpoint(endpoint: &Endpoint) -> String {
         notes.push(format!("weight {}", endpoint.weight));
     }
     notes.extend(endpoint.max_requests.map(|most| format!("at most {}", count(most as usize, "request"))));
+    notes.extend(endpoint.max_connections.map(|most| format!("at most {}", count(most as usize, "connection"))));
     notes.extend(labels(&endpoint.labels));
     notes.extend((endpoint.priority > 0).then(|| format!("priority {}", endpoint.priority)));
     notes.extend(endpoint.zone.as_ref().map(|zone| format!("zone {zone}")));

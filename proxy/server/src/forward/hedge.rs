@@ -4,21 +4,39 @@
 //! its HTTP/1.1 connection, and resets its stream of an HTTP/2 connection.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
+    future::{Future, poll_fn},
+    mem::swap,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::time::{sleep, timeout_at};
-use weir_upstream::connection::{ConnectionError, Lease, Outcome, Stream};
+use tokio::time::{timeout, timeout_at};
+use weir_upstream::{
+    Admission, Endpoint,
+    connection::{ConnectionError, Lease, Outcome, Stream},
+};
 
-use super::{Attempt, Failed, Retry, is_interim, start};
-use crate::{downstream::Downstream, error::ProxyError, relay::Relay, request::Request, timer::Timer, trace::Trace};
+use super::{Attempt, Failed, Retry, charge, is_interim, note_lease, start};
+use crate::{
+    decide::Decision, downstream::Downstream, error::ProxyError, metrics::RouteMetrics, relay::Relay, request::Request,
+    sessions::Keeping, snapshot::Upstream, timer::Timer, trace::Trace,
+};
 
 /// Informational responses that are passed over.
 const INFORMATIONAL: usize = 100;
+
+/// An attempt that gets another beside it when it has not been answered `after` some time.
+pub(super) struct Hedged<'a, 'u> {
+    pub(super) decision: &'a Decision<'a>,
+    pub(super) upstream: &'a Upstream,
+    /// Where it is made; in the end the place of the one that counts.
+    pub(super) place: &'a mut Admission<'u>,
+    pub(super) keeping: &'a Keeping,
+    pub(super) fresh: bool,
+    pub(super) after: Duration,
+}
 
 /// The head of a response, and what it came by.
 struct Answer {
@@ -29,58 +47,102 @@ struct Answer {
 
 type Asked = Result<Answer, ProxyError>;
 
-impl Attempt<'_> {
-    /// [`Attempt::run`] with another attempt beside it when this one has not answered `after` some time.
-    pub(super) async fn hedged(
-        &self,
-        after: Duration,
+/// What counts, and the attempt that was made beside the first.
+struct Decided<'u> {
+    asked: Asked,
+    rival: Option<Rival<'u>>,
+}
+
+/// An attempt beside another.
+struct Rival<'u> {
+    place: Admission<'u>,
+    began: Instant,
+    /// It is the one that counts.
+    won: bool,
+    /// Why the one that does not count failed; none where it was only slower.
+    failure: Option<ProxyError>,
+}
+
+impl<'u> Hedged<'_, 'u> {
+    pub(super) async fn run(
+        mut self,
         request: &Request,
-        retry: &mut Retry<'_>,
+        retry: &mut Retry<'_, 'u>,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         trace: &mut Trace,
     ) -> Result<Option<Stream>, Failed> {
-        trace.endpoint = Some(Arc::clone(self.endpoint));
-        let limit = self.limit(trace);
-        let mut first = pin!(self.ask(request, limit));
-        let asked = tokio::select! {
-            asked = &mut first => Some(asked),
-            () = sleep(after) => None,
-            () = gone(down) => return Err(Failed::Finally(ProxyError::ClientGone)),
-        };
-        if let Some(asked) = asked {
-            return self.conclude(asked, request, retry, down, timer, trace).await;
+        let began = Instant::now();
+        let Decided { asked, rival } = self.decide(request, retry, down, trace).await?;
+        if asked.is_ok() {
+            retry.measure(began.elapsed());
         }
-        let rival = retry.rival(self.endpoint, request, trace).map_err(Failed::Finally)?;
-        let Some(rival) = rival else {
-            let asked = tokio::select! {
-                asked = &mut first => asked,
-                () = gone(down) => return Err(Failed::Finally(ProxyError::ClientGone)),
-            };
-            return self.conclude(asked, request, retry, down, timer, trace).await;
+        if let Some(rival) = rival {
+            self.settle(rival, began, asked.is_ok(), retry, trace);
+        }
+        self.attempt(self.place, self.fresh).conclude(asked, request, retry, down, timer, trace).await
+    }
+
+    fn attempt<'s>(&'s self, endpoint: &'s Arc<Endpoint>, fresh: bool) -> Attempt<'s> {
+        Attempt { decision: self.decision, upstream: self.upstream, endpoint, keeping: self.keeping, fresh }
+    }
+
+    /// Have the request answered. Whoever answers too late is cancelled when this ends.
+    async fn decide(
+        &self,
+        request: &Request,
+        retry: &Retry<'_, 'u>,
+        down: &mut Downstream<'_>,
+        trace: &mut Trace,
+    ) -> Result<Decided<'u>, Failed> {
+        trace.endpoint = Some(Arc::clone(self.place));
+        let figures = trace.figures(self.decision.worker, self.decision.client);
+        let attempt = self.attempt(self.place, self.fresh);
+        let limit = attempt.limit(trace);
+        let mut first = pin!(attempt.ask(request, limit, &figures));
+        if let Ok(asked) = unless_gone(down, timeout(self.after, first.as_mut())).await? {
+            return Ok(Decided { asked, rival: None });
+        }
+        let Some(place) = retry.rival(self.place, request, trace).map_err(Failed::Finally)? else {
+            return Ok(Decided { asked: unless_gone(down, first).await?, rival: None });
         };
         trace.attempts += 1;
-        let other = Attempt { endpoint: &rival, fresh: false, ..*self };
-        let mut second = pin!(other.ask(request, limit));
-        let (won, asked) = tokio::select! {
-            asked = race(first.as_mut(), second.as_mut()) => asked,
-            () = gone(down) => return Err(Failed::Finally(ProxyError::ClientGone)),
+        let began = Instant::now();
+        let (won, asked, failure) = {
+            let other = self.attempt(&place, false);
+            let second = pin!(other.ask(request, limit, &figures));
+            unless_gone(down, race(first, second)).await?
         };
-        trace.hedge = Some(won);
-        self.count(won, trace);
+        Ok(Decided { asked, rival: Some(Rival { place, began, won, failure }) })
+    }
+
+    /// Take note of which attempt counts, and let go of the place of the other.
+    fn settle(
+        &mut self,
+        rival: Rival<'u>,
+        mut began: Instant,
+        answered: bool,
+        retry: &mut Retry<'_, '_>,
+        trace: &mut Trace,
+    ) {
+        let Rival { mut place, won, failure, .. } = rival;
+        trace.hedge = Some(won && answered);
+        retry.count(trace, |figures, worker| figures.hedge(worker, won && answered));
         match won {
-            true => other.conclude(asked, request, retry, down, timer, trace).await,
-            false => self.conclude(asked, request, retry, down, timer, trace).await,
+            true => swap(self.place, &mut place),
+            false => began = rival.began,
+        }
+        match failure {
+            Some(error) => {
+                charge(self.upstream, &place, &error, began);
+                retry.avoid(&place);
+            }
+            None => self.upstream.cluster.observe_failure(&place, began),
         }
     }
+}
 
-    fn count(&self, won: bool, trace: &Trace) {
-        let worker = self.decision.worker;
-        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
-            figures.hedge(worker.index(), won);
-        }
-    }
-
+impl Attempt<'_> {
     /// When the endpoint must have answered, and what it is otherwise.
     fn limit(&self, trace: &Trace) -> (Instant, fn() -> ProxyError) {
         let now = Instant::now();
@@ -93,10 +155,10 @@ impl Attempt<'_> {
     }
 
     /// The response's head; a kept connection that had closed is replaced.
-    async fn ask(&self, request: &Request, (by, late): (Instant, fn() -> ProxyError)) -> Asked {
+    async fn ask(&self, request: &Request, (by, late): (Instant, fn() -> ProxyError), figures: &RouteMetrics) -> Asked {
         let asked = async {
-            match self.pose(request, self.fresh).await {
-                Err((true, error)) if error.is_closed() => self.pose(request, true).await,
+            match self.pose(request, self.fresh, figures).await {
+                Err((true, error)) if error.is_closed() => self.pose(request, true, figures).await,
                 other => other,
             }
         };
@@ -107,9 +169,15 @@ impl Attempt<'_> {
     }
 
     /// Failures say whether the connection had been open already.
-    async fn pose(&self, request: &Request, fresh: bool) -> Result<Answer, (bool, ConnectionError)> {
-        let pools = self.decision.pools(self.upstream);
-        let mut lease = pools.acquire(&self.upstream.connector, self.endpoint, fresh).await.map_err(|e| (false, e))?;
+    async fn pose(
+        &self,
+        request: &Request,
+        fresh: bool,
+        figures: &RouteMetrics,
+    ) -> Result<Answer, (bool, ConnectionError)> {
+        let lease = self.decision.pools(self.upstream).acquire(&self.upstream.connector, self.endpoint, fresh).await;
+        self.count_dial(&lease, figures);
+        let mut lease = lease.map_err(|error| (false, error))?;
         let (reused, sent) = (lease.reused, Instant::now());
         let failed = |error| (reused, error);
         start(&mut lease, request, self.decision.client.scheme(), None).map_err(failed)?;
@@ -124,7 +192,7 @@ impl Attempt<'_> {
         &self,
         asked: Asked,
         request: &Request,
-        retry: &mut Retry<'_>,
+        retry: &mut Retry<'_, '_>,
         down: &mut Downstream<'_>,
         timer: &mut Timer,
         trace: &mut Trace,
@@ -134,9 +202,7 @@ impl Attempt<'_> {
             Ok(answer) => answer,
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
-        trace.reused = lease.reused;
-        trace.split.connect += lease.connect;
-        trace.split.tls += lease.tls;
+        note_lease(&lease, trace);
         self.note_head(sent, &mut response, trace);
         if let Some(why) = retry.is_again(response.status, true, trace) {
             self.discard(lease.stream).await;
@@ -148,26 +214,30 @@ impl Attempt<'_> {
     }
 }
 
-/// The first answer of two, and whether it is the second's. A failure counts only when both fail.
+/// The first answer of two, whether it is the second's, and why the other failed if it did. A failure counts
+/// only when both fail: the later one then.
 async fn race(
-    mut first: std::pin::Pin<&mut impl Future<Output = Asked>>,
-    mut second: std::pin::Pin<&mut impl Future<Output = Asked>>,
-) -> (bool, Asked) {
+    mut first: Pin<&mut impl Future<Output = Asked>>,
+    mut second: Pin<&mut impl Future<Output = Asked>>,
+) -> (bool, Asked, Option<ProxyError>) {
     tokio::select! {
         asked = &mut first => match asked {
-            Ok(answer) => (false, Ok(answer)),
-            Err(_) => (true, second.await),
+            Ok(answer) => (false, Ok(answer), None),
+            Err(error) => (true, second.await, Some(error)),
         },
         asked = &mut second => match asked {
-            Ok(answer) => (true, Ok(answer)),
-            Err(_) => (false, first.await),
+            Ok(answer) => (true, Ok(answer), None),
+            Err(error) => (false, first.await, Some(error)),
         },
     }
 }
 
-/// Ends when the client has left.
-async fn gone(down: &mut Downstream<'_>) {
-    poll_fn(|cx| down.poll_gone(cx)).await;
+/// The end of this, unless the client leaves before.
+async fn unless_gone<T>(down: &mut Downstream<'_>, done: impl Future<Output = T>) -> Result<T, Failed> {
+    tokio::select! {
+        done = done => Ok(done),
+        () = poll_fn(|cx| down.poll_gone(cx)) => Err(Failed::Finally(ProxyError::ClientGone)),
+    }
 }
 
 fn poll_head(lease: &mut Lease, informed: &mut usize, cx: &mut Context<'_>) -> Poll<Result<Outcome, ConnectionError>> {

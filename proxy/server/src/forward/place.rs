@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Instant,
 };
 
@@ -12,10 +12,13 @@ use tokio::time::sleep_until;
 use weir_upstream::{Admission, Cluster, Endpoint, Full, Place};
 
 use super::Retry;
-use crate::{downstream::Downstream, error::ProxyError, metrics::ClusterMetrics, request::Request, trace::Trace};
+use crate::{error::ProxyError, metrics::ClusterMetrics, request::Request, trace::Trace};
 
 /// Endpoints that may turn out to be full between the pick and the count before the request waits.
 const TRIES: usize = 3;
+
+/// Ready when a client has left.
+pub type Gone<'g> = &'g mut dyn FnMut(&mut Context<'_>) -> Poll<()>;
 
 /// Where a request may go.
 pub enum Placed<'a> {
@@ -27,7 +30,7 @@ pub enum Placed<'a> {
     Nowhere,
 }
 
-impl<'a> Retry<'a> {
+impl<'u> Retry<'_, 'u> {
     /// An endpoint with room for the request: the one it is `kept` on, or another. Who has not `waited` goes behind
     /// those who wait.
     ///
@@ -39,8 +42,8 @@ impl<'a> Retry<'a> {
         request: &Request,
         waited: bool,
         trace: &mut Trace,
-    ) -> Result<Placed<'a>, ProxyError> {
-        let cluster: &'a Cluster = &self.upstream.cluster;
+    ) -> Result<Placed<'u>, ProxyError> {
+        let cluster: &'u Cluster = &self.upstream.cluster;
         if let Some(endpoint) = kept {
             let admitted = cluster.admit(Arc::clone(endpoint), waited);
             return Ok(admitted.map_or(Placed::Full, Placed::At));
@@ -60,7 +63,8 @@ impl<'a> Retry<'a> {
         Ok(Placed::Full)
     }
 
-    /// Wait in line for [`Self::place`] to succeed. None when nothing may be picked any more.
+    /// Wait in line for [`Self::place`] to succeed. None when nothing may be picked any more. `gone` is ready when
+    /// the client has left.
     ///
     /// # Errors
     /// The line is full, the wait is over, or the client has left.
@@ -68,11 +72,11 @@ impl<'a> Retry<'a> {
         &self,
         kept: Option<&Arc<Endpoint>>,
         request: &Request,
-        down: &mut Downstream<'_>,
+        gone: Gone<'_>,
         trace: &mut Trace,
-    ) -> Result<Option<Admission<'a>>, ProxyError> {
+    ) -> Result<Option<Admission<'u>>, ProxyError> {
         let begun = Instant::now();
-        let waited = self.stand(begun, kept, request, down, trace).await;
+        let waited = self.stand(begun, kept, request, gone, trace).await;
         trace.split.queue += begun.elapsed();
         match &waited {
             Ok(_) => self.count(trace, ClusterMetrics::queued),
@@ -88,9 +92,9 @@ impl<'a> Retry<'a> {
         begun: Instant,
         kept: Option<&Arc<Endpoint>>,
         request: &Request,
-        down: &mut Downstream<'_>,
+        gone: Gone<'_>,
         trace: &mut Trace,
-    ) -> Result<Option<Admission<'a>>, ProxyError> {
+    ) -> Result<Option<Admission<'u>>, ProxyError> {
         let queue = self.upstream.cluster.config().queue;
         let picky = kept.is_some() || !request.labels.is_empty() || !self.failed().is_empty();
         let place = self.upstream.cluster.room().join(queue.length, picky).ok_or(ProxyError::QueueFull)?;
@@ -107,27 +111,19 @@ impl<'a> Retry<'a> {
                 }
             }
             tokio::select! {
-                called = called(&place, down) => called?,
+                called = called(&place, gone) => called?,
                 () = &mut over => return Err(if late.is_some() { ProxyError::RouteTimeout } else { ProxyError::QueueTimeout }),
             }
-        }
-    }
-
-    fn count(&self, trace: &Trace, figure: impl Fn(&ClusterMetrics, usize)) {
-        let worker = self.decision.worker;
-        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
-            figure(figures, worker.index());
         }
     }
 }
 
 /// There may be room, or the client has left.
-async fn called(place: &Place<'_>, down: &mut Downstream<'_>) -> Result<(), ProxyError> {
+async fn called(place: &Place<'_>, gone: Gone<'_>) -> Result<(), ProxyError> {
     let mut called = pin!(place.called());
     poll_fn(|cx| match called.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(Ok(())),
-        Poll::Pending if down.is_received() => down.poll_gone(cx).map(|()| Err(ProxyError::ClientGone)),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => gone(cx).map(|()| Err(ProxyError::ClientGone)),
     })
     .await
 }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use http::{HeaderName, StatusCode};
-use weir_config::{Hedge, Retries};
+use weir_config::{Hedge, HedgeDelay, Retries};
 use weir_http1::Length;
 use weir_upstream::{Admission, Endpoint, RetryBudget, retry};
 
 use crate::{
-    access_log::Retried, decide::Decision, error::ProxyError, replay::Replay, request::Request, snapshot::Upstream,
-    trace::Trace,
+    access_log::Retried, decide::Decision, error::ProxyError, metrics::ClusterMetrics, replay::Replay,
+    request::Request, snapshot::Upstream, trace::Trace,
 };
 
 use super::Failed;
@@ -26,9 +26,9 @@ const LEFT_OUT: u64 = 16 << 10;
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What an exchange may still try.
-pub struct Retry<'a> {
+pub struct Retry<'a, 'u> {
     pub(super) decision: &'a Decision<'a>,
-    pub(super) upstream: &'a Upstream,
+    pub(super) upstream: &'u Upstream,
     policy: Option<&'a Retries>,
     budget: &'a RetryBudget,
     hedge: Option<Hedge>,
@@ -45,14 +45,20 @@ pub struct Retry<'a> {
     failed: Vec<u64>,
 }
 
-impl<'a> Retry<'a> {
+impl<'a, 'u> Retry<'a, 'u> {
     /// As the route says, or else the cluster.
-    pub fn new(decision: &'a Decision<'a>, upstream: &'a Upstream, request: &Request, trace: &Trace) -> Self {
+    pub fn new(decision: &'a Decision<'a>, upstream: &'u Upstream, request: &Request, trace: &Trace) -> Self
+    where
+        'u: 'a,
+    {
         let policy = decision.route.config.retries.as_ref().or(upstream.cluster.config().retries.as_ref());
         let budget = upstream.cluster.retry_budget();
         let hedge = decision.route.config.hedge.or(upstream.cluster.config().hedge);
         if policy.is_some() || hedge.is_some() {
             budget.deposit(trace.started);
+        }
+        if hedge.is_some() {
+            upstream.cluster.hedging().deposit(trace.started);
         }
         let allowed = |policy: &Retries| policy.methods.iter().any(|method| method == request.method.as_str());
         Self {
@@ -72,11 +78,30 @@ impl<'a> Retry<'a> {
         }
     }
 
-    /// How long an attempt at this request may take until another is made beside it; none is forever.
+    /// How long an attempt at this request may take until another is made beside it; none where that is
+    /// not to be.
     pub fn hedge_after(&self, request: &Request, trace: &Trace) -> Option<Duration> {
         let hedge = self.hedge.filter(|_| !self.decision.is_bound(self.upstream, trace))?;
         let fits = self.repeatable && request.length == Length::Empty && request.upgrade.is_none();
-        fits.then_some(hedge.after)
+        fits.then(|| match hedge.delay {
+            HedgeDelay::After(after) => after,
+            HedgeDelay::Percentile { percent, min_requests, until_known } => {
+                let known = self.upstream.cluster.hedging().percentile(percent, min_requests);
+                known.or(until_known).unwrap_or(Duration::MAX)
+            }
+        })
+    }
+
+    /// Take note of how long an attempt took that might have been hedged, where that matters.
+    pub(super) fn measure(&self, took: Duration) {
+        if let Some(Hedge { delay: HedgeDelay::Percentile { .. }, .. }) = self.hedge {
+            self.upstream.cluster.hedging().observe(took);
+        }
+    }
+
+    /// An attempt on this endpoint came to nothing beside another.
+    pub(super) fn avoid(&mut self, endpoint: &Endpoint) {
+        self.failed.push(endpoint.id());
     }
 
     /// An endpoint with room for an attempt beside the one on `endpoint`, if there is one and the budget allows it.
@@ -88,11 +113,24 @@ impl<'a> Retry<'a> {
         endpoint: &Endpoint,
         request: &Request,
         trace: &mut Trace,
-    ) -> Result<Option<Admission<'a>>, ProxyError> {
+    ) -> Result<Option<Admission<'u>>, ProxyError> {
         let taken: Vec<u64> = self.failed.iter().copied().chain([endpoint.id()]).collect();
         let Some(rival) = self.decision.pick_with_room(self.upstream, request, &taken, trace)? else { return Ok(None) };
         let admission = self.upstream.cluster.admit(rival, false).ok();
-        Ok(admission.filter(|_| self.is_paid(Retried::Timeout, trace)))
+        Ok(admission.filter(|_| self.may_hedge(trace)))
+    }
+
+    fn may_hedge(&self, trace: &Trace) -> bool {
+        let (hedging, now) = (self.upstream.cluster.hedging(), Instant::now());
+        if !hedging.withdraw(now, self.hedge.map_or(0, |hedge| hedge.at_most)) {
+            self.count(trace, ClusterMetrics::retry_denied);
+            return false;
+        }
+        let paid = self.is_paid(Retried::Timeout, trace);
+        if !paid {
+            hedging.give_back(now);
+        }
+        paid
     }
 
     /// Where the request's body is to be kept, if that can be of use.
@@ -194,27 +232,29 @@ impl<'a> Retry<'a> {
         if why == Retried::Connect || self.budget.withdraw(Instant::now()) {
             return true;
         }
-        let worker = self.decision.worker;
         tracing::debug!(cluster = &**self.upstream.cluster.name(), "retry budget is used up");
-        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
-            figures.retry_denied(worker.index());
-        }
+        self.count(trace, ClusterMetrics::retry_denied);
         false
+    }
+
+    pub(super) fn count(&self, trace: &Trace, figure: impl Fn(&ClusterMetrics, usize)) {
+        let worker = self.decision.worker;
+        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
+            figure(figures, worker.index());
+        }
     }
 
     /// Note that another attempt follows one on this endpoint, and give the time to wait before it.
     pub fn follow(&mut self, endpoint: &Endpoint, why: Retried, trace: &mut Trace) -> Duration {
-        let worker = self.decision.worker;
         trace.retries.push(why);
-        if let Some(figures) = trace.figures(worker, self.decision.client).cluster() {
-            figures.retry(worker.index(), why);
-        }
+        self.count(trace, |figures, worker| figures.retry(worker, why));
         if why == Retried::Stale {
             return Duration::ZERO;
         }
-        self.failed.push(endpoint.id());
+        self.avoid(endpoint);
         self.made += 1;
-        let drawn = |policy: &Retries| worker.by_chance(|rng| retry::backoff(policy.backoff, self.made, rng));
+        let drawn =
+            |policy: &Retries| self.decision.worker.by_chance(|rng| retry::backoff(policy.backoff, self.made, rng));
         self.policy.map_or(Duration::ZERO, drawn)
     }
 }

@@ -276,14 +276,9 @@ impl ClusterMetrics {
         ClusterMetrics { name: name.into(), blocks: blocks(workers) }
     }
 
-    /// A connection to an endpoint was tried.
-    pub fn connect(&self, worker: usize) {
-        self.count(worker, Count::Connect);
-    }
-
-    /// It could not be opened.
-    pub fn connect_failed(&self, worker: usize) {
-        self.count(worker, Count::ConnectFailure);
+    /// A connection to an endpoint was tried, and opened or not.
+    pub fn dialled(&self, worker: usize, opened: bool) {
+        self.count(worker, if opened { Count::Connect } else { Count::ConnectFailure });
     }
 
     /// A further attempt was made.

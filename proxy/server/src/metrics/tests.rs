@@ -12,7 +12,14 @@ struct Endpoints(Vec<(String, String)>);
 impl Source for Endpoints {
     fn endpoints(&self, each: &mut dyn FnMut(EndpointSample<'_>)) {
         for (cluster, endpoint) in &self.0 {
-            each(EndpointSample { cluster, endpoint, in_flight: 2, state: State::Healthy, weight: 150 });
+            each(EndpointSample {
+                cluster,
+                endpoint,
+                in_flight: 2,
+                connections: 7,
+                state: State::Healthy,
+                weight: 150,
+            });
         }
     }
     fn tenants(&self, each: &mut dyn FnMut(&str, u32)) {
@@ -134,9 +141,9 @@ fn a_cluster_counts_connects_retries_and_affinity() {
     let metrics = Metrics::new(1);
     let cluster = metrics.cluster("blue");
     assert!(!page(&metrics, &none()).contains("weir_affinity_total{"), "a cluster without affinity has none");
-    cluster.connect(0);
-    cluster.connect(0);
-    cluster.connect_failed(0);
+    cluster.dialled(0, true);
+    cluster.dialled(0, true);
+    cluster.dialled(0, false);
     cluster.retry(0, Retried::Reset);
     cluster.retry_denied(0);
     cluster.hedge(0, true);
@@ -191,6 +198,7 @@ fn endpoints_reloads_and_the_log_are_read_from_their_owners() {
     let page = page(&metrics, &Endpoints(vec![("blue".into(), "127.0.0.1:1".into())]));
     let endpoint = [("cluster", "blue"), ("endpoint", "127.0.0.1:1")];
     assert_eq!(find(&page, "weir_endpoint_in_flight", &endpoint), Some(2.0));
+    assert_eq!(find(&page, "weir_endpoint_connections", &endpoint), Some(7.0));
     assert_eq!(find(&page, "weir_endpoint_up", &endpoint), Some(1.0));
     assert_eq!(find(&page, "weir_endpoint_weight", &endpoint), Some(1.5));
     assert_eq!(find(&page, "weir_discovery_failing", &[("cluster", "blue")]), Some(1.0));

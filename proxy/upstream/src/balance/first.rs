@@ -16,7 +16,7 @@ impl First {
 
 impl Balancer for First {
     fn pick(&mut self, candidates: &Candidates, occasion: Occasion<'_>) -> Option<usize> {
-        let has_room = candidates.iter().position(|endpoint| endpoint.in_flight() < self.max_requests);
+        let has_room = candidates.iter().position(|endpoint| endpoint.in_flight() < endpoint.warm(self.max_requests));
         has_room.or_else(|| fewest(candidates, occasion.rng))
     }
 }

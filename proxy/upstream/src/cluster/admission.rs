@@ -37,7 +37,12 @@ impl Cluster {
     /// # Errors
     /// There is no room.
     pub fn admit(&self, endpoint: Arc<Endpoint>, waited: bool) -> Result<Admission<'_>, Full> {
-        let most = self.config.limits.requests;
+        self.enter(&endpoint, waited)?;
+        Ok(Admission { cluster: self, endpoint, handed_on: false })
+    }
+
+    fn enter(&self, endpoint: &Endpoint, waited: bool) -> Result<(), Full> {
+        let most = self.most_requests();
         let limited = most.is_some() || endpoint.most_requests().is_some();
         if limited && !waited && self.room.has_line() {
             return Err(Full::Cluster);
@@ -51,7 +56,7 @@ impl Cluster {
             return Err(Full::Cluster);
         }
         if endpoint.try_begin() {
-            return Ok(Admission { cluster: self, endpoint, handed_on: false });
+            return Ok(());
         }
         if most.is_some() {
             self.room.leave();
@@ -59,15 +64,24 @@ impl Cluster {
         }
         Err(Full::Endpoint)
     }
-}
 
-impl Cluster {
-    fn end(&self, endpoint: &Endpoint) {
+    fn leave(&self, endpoint: &Endpoint) {
         endpoint.end();
-        if self.config.limits.requests.is_some() {
+        if self.most_requests().is_some() {
             self.room.leave();
         }
         self.room.call();
+    }
+
+    /// Most requests under way to the whole cluster: no more than there may be connections for.
+    pub fn most_requests(&self) -> Option<u32> {
+        let limits = self.config.limits;
+        [limits.requests, self.most_connections()].into_iter().flatten().min()
+    }
+
+    /// Most connections to the whole cluster. Those of HTTP/2 take many requests each.
+    pub(crate) fn most_connections(&self) -> Option<u32> {
+        self.config.limits.connections.filter(|_| !self.config.http2)
     }
 }
 
@@ -90,33 +104,41 @@ impl Deref for Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if !self.handed_on {
-            self.cluster.end(&self.endpoint);
+            self.cluster.leave(&self.endpoint);
         }
     }
 }
 
 impl Drop for Lasting {
     fn drop(&mut self) {
-        self.cluster.end(&self.endpoint);
+        self.cluster.leave(&self.endpoint);
     }
 }
 
-/// Set the limit of an endpoint: its own or the cluster's, and no more than its agent allows. Says
-/// whether it changed.
+/// Set the limits of an endpoint: its own or the cluster's, no more requests than its agent allows or there may be
+/// connections for, and a share of them while it warms up. Says whether there may be more or less
+/// requests than before.
 pub(super) fn limit(config: &weir_config::Cluster, endpoint: &Endpoint) -> bool {
-    let configured = endpoint.config().max_requests.or(config.limits.endpoint_requests);
-    let told = endpoint.standing().agent().and_then(|report| report.max_connections);
-    endpoint.limit_requests(configured.into_iter().chain(told).min())
+    let standing = endpoint.standing();
+    let requests = endpoint.config().max_requests.or(config.limits.endpoint_requests);
+    let connections = endpoint.config().max_connections.or(config.limits.endpoint_connections);
+    let connections = connections.filter(|_| !config.http2);
+    let told = standing.agent().and_then(|report| report.max_connections);
+    let requests = [requests, connections, told].into_iter().flatten().min();
+    endpoint.limit(requests, connections, standing.status().warmth)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::{
+        sync::atomic::{AtomicU32, Ordering::SeqCst},
+        time::Duration,
+    };
 
     use super::*;
     use crate::{
         fixture,
-        standing::{Report, Word},
+        standing::{Moment, Order, Report, Word},
     };
 
     fn cluster(change: impl Fn(&mut weir_config::Cluster)) -> Arc<Cluster> {
@@ -188,6 +210,43 @@ mod tests {
         assert_eq!(endpoint.most_requests(), Some(5));
         cluster.set_agent(&endpoint, None);
         assert_eq!(endpoint.most_requests(), Some(5));
+    }
+
+    #[test]
+    fn there_are_no_more_requests_than_connections() {
+        let config = |http2| {
+            cluster(move |config| {
+                config.http2 = http2;
+                config.limits.connections = Some(9);
+                config.limits.endpoint_connections = Some(2);
+                config.limits.endpoint_requests = Some(5);
+                config.endpoints[1].max_connections = Some(7);
+            })
+        };
+        let (http1, http2) = (config(false), config(true));
+        let most = |cluster: &Cluster| cluster.endpoints().iter().map(|one| one.most_requests()).collect::<Vec<_>>();
+        assert_eq!((most(&http1), http1.most_requests()), (vec![Some(2), Some(5)], Some(9)));
+        assert_eq!((most(&http2), http2.most_requests()), (vec![Some(5), Some(5)], None));
+        assert_eq!(http1.endpoints()[1].most_connections(), Some(7));
+    }
+
+    #[test]
+    fn an_endpoint_that_warms_up_takes_a_share() {
+        let cluster = cluster(|config| {
+            config.slow_start = Some(Duration::from_secs(10));
+            config.limits.endpoint_requests = Some(30);
+            config.limits.endpoint_connections = Some(60);
+        });
+        let (endpoint, now) = (first(&cluster), Moment::now());
+        cluster.order(&endpoint, Some(Order::Maintenance));
+        cluster.order(&endpoint, None);
+        assert_eq!((endpoint.most_requests(), endpoint.most_connections()), (Some(1), Some(1)));
+        assert_eq!(endpoint.warm(100), 1);
+        let after = |seconds| Moment { instant: now.instant + Duration::from_secs(seconds), ..now };
+        cluster.tick(after(6));
+        assert!((12..=18).contains(&endpoint.most_requests().unwrap()), "{:?}", endpoint.most_requests());
+        cluster.tick(after(20));
+        assert_eq!((endpoint.most_requests(), endpoint.warm(100)), (Some(30), 100));
     }
 
     #[test]

@@ -15,7 +15,12 @@ use tokio_rustls::TlsConnector;
 use weir_config::ProxyVersion;
 
 use super::{ConnectionError, Transport};
-use crate::tls::client_tls;
+use crate::{
+    cluster::Cluster,
+    endpoint::Endpoint,
+    slots::{Recall, Slot, Slots},
+    tls::client_tls,
+};
 
 /// Dials the endpoints of one cluster.
 pub struct Connector {
@@ -26,6 +31,8 @@ pub struct Connector {
     timeout: Duration,
     pub(super) idle_connections: usize,
     pub(super) idle_timeout: Duration,
+    slots: Arc<Slots>,
+    most: Option<u32>,
 }
 
 struct Tls {
@@ -48,7 +55,7 @@ pub struct Dialled {
 }
 
 impl Connector {
-    /// As the cluster says.
+    /// As the cluster of this configuration says, which is yet to be built.
     ///
     /// # Errors
     /// A file of its TLS settings cannot be used; the text says which and why.
@@ -72,7 +79,24 @@ impl Connector {
             timeout: config.connect_timeout,
             idle_connections: config.idle_connections,
             idle_timeout: config.idle_timeout,
+            slots: Arc::default(),
+            most: None,
         })
+    }
+
+    /// Its connections count among those of a cluster.
+    #[must_use]
+    pub fn counted_by(self, cluster: &Cluster) -> Self {
+        Self { slots: Arc::clone(cluster.slots()), most: cluster.most_connections(), ..self }
+    }
+
+    /// The place of a connection, once there is one.
+    ///
+    /// # Errors
+    /// [`ConnectionError::ConnectTimeout`].
+    pub async fn slot(&self, endpoint: &Endpoint, recall: &Recall) -> Result<Slot, ConnectionError> {
+        let places = [(endpoint.slots(), endpoint.most_connections()), (&self.slots, self.most)];
+        timeout(self.timeout, Slot::take(places, recall)).await.map_err(|_| ConnectionError::ConnectTimeout)
     }
 
     /// Tells connections of this connector from those of its predecessors.

@@ -6,8 +6,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    ops::{Deref, DerefMut},
     rc::Rc,
-    sync::Weak,
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -18,7 +19,10 @@ use tokio::sync::Notify;
 use weir_http1::Connection;
 
 use super::{ConnectionError, Connector, Stream, Transport};
-use crate::endpoint::{Endpoint, Load};
+use crate::{
+    endpoint::{Endpoint, Load},
+    slots::{Recall, Slot},
+};
 
 /// What an endpoint may send ahead on one stream. The connection as a whole is not bounded beyond
 /// that: clients that do not read must not hold up those that do.
@@ -43,12 +47,33 @@ type ById<T> = HashMap<u64, T, foldhash::fast::RandomState>;
 
 #[derive(Default)]
 struct Idle {
-    http1: Vec<(Box<Connection<Transport>>, Instant)>,
+    http1: Vec<(Kept, Instant)>,
     http2: Vec<Shared>,
     connector: u64,
     timeout: Duration,
     /// Ends when nothing knows the endpoint any more: its connections are then of no use.
     endpoint: Weak<Load>,
+}
+
+/// An HTTP/1.1 connection with its place among those that may be open.
+#[derive(Debug)]
+pub(super) struct Kept {
+    connection: Box<Connection<Transport>>,
+    slot: Slot,
+}
+
+impl Deref for Kept {
+    type Target = Connection<Transport>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.connection
+    }
 }
 
 /// An HTTP/2 connection with its streams under way.
@@ -81,6 +106,7 @@ pub struct Pools {
     preamble: Box<[u8]>,
     idle: RefCell<ById<Idle>>,
     dialling: RefCell<ById<Rc<Notify>>>,
+    recall: Arc<Recall>,
 }
 
 /// An HTTP/2 connection being made: whoever comes meanwhile waits for it, once.
@@ -109,9 +135,22 @@ impl Drop for Dialling<'_> {
 }
 
 impl Pools {
-    /// For connections that begin with these octets, such as a client's PROXY header.
-    pub fn beginning_with(preamble: Vec<u8>) -> Self {
-        Self { preamble: preamble.into(), ..Self::default() }
+    /// Of a worker that can be called to close what is idle.
+    pub fn recalled_by(recall: Arc<Recall>) -> Self {
+        Self { recall, ..Self::default() }
+    }
+
+    /// For connections of one client of this worker that begin with these octets, such as its PROXY header.
+    pub fn beginning_with(&self, preamble: Vec<u8>) -> Self {
+        Self { preamble: preamble.into(), recall: Arc::clone(&self.recall), ..Self::default() }
+    }
+
+    /// The place of a connection that is not kept here.
+    ///
+    /// # Errors
+    /// As [`Connector::slot`].
+    pub async fn slot(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Slot, ConnectionError> {
+        connector.slot(endpoint, &self.recall).await
     }
 
     /// A connection to the endpoint: a kept one, unless `fresh` is asked for.
@@ -133,10 +172,14 @@ impl Pools {
 
     async fn open(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Lease, ConnectionError> {
         let _dialling = connector.http2.then(|| Dialling::begin(&self.dialling, endpoint.id()));
+        let slot = connector.slot(endpoint, &self.recall).await?;
         let dialled = connector.dial(endpoint.address(), &self.preamble).await?;
         let stream = match connector.http2 {
-            false => Stream::http1(Box::new(Connection::new(dialled.transport, BytesMut::new()))),
-            true => self.open_http2(connector, endpoint, dialled.transport).await?,
+            false => {
+                let connection = Box::new(Connection::new(dialled.transport, BytesMut::new()));
+                Stream::http1(Kept { connection, slot })
+            }
+            true => self.open_http2(connector, endpoint, dialled.transport, slot).await?,
         };
         Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls })
     }
@@ -175,6 +218,7 @@ impl Pools {
         connector: &Connector,
         endpoint: &Endpoint,
         transport: Transport,
+        slot: Slot,
     ) -> Result<Stream, ConnectionError> {
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -186,6 +230,7 @@ impl Pools {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to an endpoint ended");
             }
+            drop(slot);
         });
         let shared = Shared { sender, active: Rc::new(Cell::new(true)), used: Instant::now() };
         let stream = shared.stream();
@@ -193,14 +238,36 @@ impl Pools {
         Ok(stream)
     }
 
-    /// Keep a connection whose exchange is over, if it can be used again.
+    /// Keep a connection whose exchange is over, if it can be used again and nobody waits for its place.
     pub fn release(&self, connector: &Connector, endpoint: &Endpoint, stream: Stream) {
-        let Some(mut connection) = stream.into_reusable() else { return };
+        let Some(mut connection) = stream.into_reusable().filter(|kept| self.may_keep(kept)) else { return };
         connection.release();
         let mut idle = self.idle.borrow_mut();
         let kept = &mut of(&mut idle, connector, endpoint).http1;
         if kept.len() < connector.idle_connections {
             kept.push((connection, Instant::now()));
+        }
+    }
+
+    /// Those of one client cannot be called to close what they keep.
+    fn may_keep(&self, kept: &Kept) -> bool {
+        kept.slot.wanted() == 0 && (self.preamble.is_empty() || !kept.slot.is_limited())
+    }
+
+    /// Ends when somebody waits for a connection to be closed.
+    pub async fn recalled(&self) {
+        self.recall.called().await;
+    }
+
+    /// Close idle connections whose places are waited for.
+    pub fn give_up(&self) {
+        if !self.recall.is_wanted() {
+            return;
+        }
+        for idle in self.idle.borrow_mut().values_mut() {
+            let wanted = idle.http1.first().map_or(0, |(kept, _)| kept.slot.wanted() as usize);
+            // The oldest first.
+            idle.http1.drain(..wanted.min(idle.http1.len()));
         }
     }
 
@@ -248,6 +315,6 @@ fn take_http2(kept: &mut Vec<Shared>) -> Option<Stream> {
 }
 
 /// Whether nothing came on an idle connection: neither its end nor octets nobody asked for.
-fn is_quiet(connection: &mut Connection<Transport>) -> bool {
+fn is_quiet(connection: &mut Kept) -> bool {
     connection.poll_more(&mut Context::from_waker(Waker::noop())).is_pending()
 }

@@ -14,9 +14,9 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header::HOST};
-use weir_http1::{Connection, Frame, Framing, Length, Limits, RequestHead};
+use weir_http1::{Frame, Framing, Length, Limits, RequestHead};
 
-use super::{ConnectionError, Transport};
+use super::{ConnectionError, pool::Kept};
 use crate::h2_body::{Receiver, Sender};
 
 /// Head of a response, without what belongs to the connection it came by.
@@ -38,7 +38,7 @@ pub struct Stream(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Http1 { connection: Box<Connection<Transport>>, method: Method, reusable: bool },
+    Http1 { connection: Kept, method: Method, reusable: bool },
     Ready { sender: SendRequest<Bytes>, active: Rc<Cell<bool>> },
     Http2 { active: Rc<Cell<bool>>, send: Sender, response: ResponseFuture, receive: Option<Receiver> },
 }
@@ -57,7 +57,7 @@ pub struct Target<'a> {
 }
 
 impl Stream {
-    pub(super) fn http1(connection: Box<Connection<Transport>>) -> Self {
+    pub(super) fn http1(connection: Kept) -> Self {
         Self(Kind::Http1 { connection, method: Method::GET, reusable: false })
     }
 
@@ -225,7 +225,7 @@ impl Stream {
     }
 
     /// The HTTP/1.1 connection when its exchange is complete and the endpoint keeps it.
-    pub(super) fn into_reusable(self) -> Option<Box<Connection<Transport>>> {
+    pub(super) fn into_reusable(self) -> Option<Kept> {
         match self.0 {
             Kind::Http1 { connection, reusable: true, .. }
                 if connection.is_received() && connection.is_sent() && connection.buffered().is_empty() =>

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_config::{Cluster, Hedge, Retries, RetryOn, Route, UpstreamLimits};
+use weir_config::{Cluster, Endpoint, Hedge, HedgeDelay, Retries, RetryOn, Route, UpstreamLimits};
 
 use super::{count, size, time};
 
@@ -33,12 +33,17 @@ fn of_tunnels(idle: Duration) -> String {
 }
 
 fn of_limits(cluster: &Cluster) -> Option<String> {
-    let UpstreamLimits { requests, endpoint_requests } = cluster.limits;
-    let whole = requests.map(|most| format!("{} in all", count(most as usize, "request")));
-    let each = endpoint_requests.map(|most| format!("{} an endpoint", count(most as usize, "request")));
-    let own = cluster.endpoints.iter().any(|endpoint| endpoint.max_requests.is_some());
-    let own = own.then(|| "endpoints of their own".to_owned());
-    let limits: Vec<String> = [whole, each, own].into_iter().flatten().collect();
+    let UpstreamLimits { requests, endpoint_requests, connections, endpoint_connections } = cluster.limits;
+    let limit = |most: Option<u32>, of, place| most.map(|most| format!("{} {place}", count(most as usize, of)));
+    let own = |endpoint: &Endpoint| endpoint.max_requests.or(endpoint.max_connections).is_some();
+    let limits = [
+        limit(requests, "request", "in all"),
+        limit(endpoint_requests, "request", "an endpoint"),
+        limit(connections, "connection", "in all"),
+        limit(endpoint_connections, "connection", "an endpoint"),
+        cluster.endpoints.iter().any(own).then(|| "endpoints of their own".to_owned()),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
     let queue = match cluster.queue.length {
         0 => "nobody waits".to_owned(),
         length => format!("{} may wait up to {}", count(length, "request"), time(cluster.queue.timeout)),
@@ -49,9 +54,20 @@ fn of_limits(cluster: &Cluster) -> Option<String> {
 fn sentence(timeout: Option<Duration>, retries: Option<&Retries>, hedge: Option<Hedge>) -> Option<String> {
     let timeout = timeout.map(|limit| format!("{} each", time(limit)));
     let retries = retries.map(of_retries);
-    let hedge = hedge.map(|hedge| format!("another beside one after {}", time(hedge.after)));
+    let hedge = hedge.map(of_hedge);
     let parts: Vec<String> = [retries, timeout, hedge].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| format!("attempts: {}", parts.join(", ")))
+}
+
+fn of_hedge(hedge: Hedge) -> String {
+    let after = match hedge.delay {
+        HedgeDelay::After(after) => time(after),
+        HedgeDelay::Percentile { percent, min_requests, until_known } => {
+            let before = until_known.map_or_else(|| "never".to_owned(), time);
+            format!("the {percent}th percentile ({before} before {})", count(min_requests as usize, "attempt"))
+        }
+    };
+    format!("another beside one after {after}, for {} % of the requests at most", hedge.at_most)
 }
 
 fn of_retries(retries: &Retries) -> String {

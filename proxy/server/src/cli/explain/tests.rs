@@ -107,7 +107,12 @@ fn api() -> Cluster {
             rise: 1,
             ..Health::new(HealthKind::Http(HttpCheck { path: "/healthz".into(), ..HttpCheck::default() }))
         }),
-        limits: UpstreamLimits { requests: Some(100), endpoint_requests: Some(30) },
+        limits: UpstreamLimits {
+            requests: Some(100),
+            endpoint_requests: Some(30),
+            connections: Some(200),
+            endpoint_connections: Some(40),
+        },
         timeout: Some(Duration::from_secs(30)),
         attempt_timeout: Some(Duration::from_secs(2)),
         tunnel_idle_timeout: Duration::from_secs(14_400),
@@ -224,7 +229,7 @@ Clusters
        attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
        retry budget: 20 % of the requests, and 3 a second
        tunnels: end after 4h of silence
-       limits: 100 requests in all, 30 requests an endpoint, endpoints of their own; 100 requests may wait up to 1s
+       limits: 100 requests in all, 30 requests an endpoint, 200 connections in all, 40 connections an endpoint, endpoints of their own; 100 requests may wait up to 1s
   big  10 endpoints: {many} and 2 more; http/1.1
        balance: round robin by weight
        health: not checked

@@ -40,7 +40,7 @@ impl Default for Latencies {
 
 impl Latencies {
     /// What came after `earlier`.
-    pub(super) fn since(&self, earlier: &Self) -> Self {
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut later = self.clone();
         later.0.iter_mut().zip(&earlier.0).for_each(|(count, before)| *count = count.saturating_sub(*before));
         later
@@ -62,7 +62,7 @@ impl Latencies {
     }
 
     /// How many surely exceed a time in microseconds.
-    pub(super) fn above(&self, micros: u64) -> u64 {
+    pub(crate) fn above(&self, micros: u64) -> u64 {
         self.0.iter().enumerate().filter(|(bucket, _)| lower(*bucket) > micros).map(|(_, count)| count).sum()
     }
 }
