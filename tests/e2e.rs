@@ -26,6 +26,7 @@ mod e2e {
     mod membership;
     mod messages;
     mod mirror;
+    mod networks;
     mod observed;
     mod operator;
     mod outliers;
@@ -33,6 +34,7 @@ mod e2e {
     mod probes;
     mod protocols;
     mod proxy_protocol;
+    mod rate_limits;
     mod real_peers;
     mod redirects;
     mod reload;

@@ -4,6 +4,7 @@
 mod affinity;
 mod balance;
 mod health;
+mod limits;
 mod listener;
 mod network;
 mod outlier;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 pub use affinity::*;
 pub use balance::*;
 pub use health::*;
+pub use limits::*;
 pub use listener::*;
 pub use network::Network;
 pub use outlier::*;
@@ -38,6 +40,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Addresses we accept on, in file order.
     pub listeners: Vec<Listener>,
+    /// Rate limits, those that stand where they are used among them.
+    pub rate_limits: Vec<RateLimit>,
     /// Tenants by name, in file order: the first that matches wins.
     pub tenants: Vec<Tenant>,
     /// Plugins by name, in file order.
@@ -151,6 +155,10 @@ pub struct Route {
     pub name: Arc<str>,
     /// Which requests it takes.
     pub matcher: Match,
+    /// Networks of clients that it serves.
+    pub access: Access,
+    /// Names of limits that its requests must keep to.
+    pub rate_limits: Vec<Arc<str>>,
     /// Router plugins, in order.
     pub plugins: Vec<Binding>,
     /// What it does.
@@ -178,6 +186,8 @@ impl Route {
         Self {
             name,
             matcher,
+            access: Access::default(),
+            rate_limits: Vec::new(),
             plugins,
             action: Action::Cluster(cluster),
             edits: Edits::default(),

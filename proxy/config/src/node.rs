@@ -145,6 +145,11 @@ impl<'a> Node<'a> {
         Some(array.iter().enumerate().map(element).collect())
     }
 
+    /// Whether it is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
+    }
+
     /// Whether it is an array of nothing.
     pub(crate) fn is_empty_array(&self) -> bool {
         matches!(self.value, DeValue::Array(array) if array.is_empty())

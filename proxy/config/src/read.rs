@@ -13,6 +13,7 @@ mod clusters;
 mod discover;
 mod edits;
 mod health;
+mod limits;
 mod listeners;
 mod matching;
 mod outlier;
@@ -27,7 +28,7 @@ pub use self::discover::{endpoint_of, endpoints_of};
 use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
-    model::{Cluster, Config, Plugin, Route},
+    model::{Cluster, Config, Plugin, RateLimit, Route},
     node::{Node, Table},
     syntax::{self, Wrong},
     warn,
@@ -42,8 +43,12 @@ struct Names<'a> {
     plugins: Vec<&'a str>,
     clusters: Vec<&'a str>,
     tenants: Vec<&'a str>,
+    rate_limits: Vec<&'a str>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
+    used_rate_limits: RefCell<BTreeSet<&'a str>>,
+    /// Those that stand where they are used.
+    own_rate_limits: RefCell<Vec<RateLimit>>,
     /// Those of them that routes forward requests to.
     routed_clusters: RefCell<BTreeSet<&'a str>>,
     /// Of the process.
@@ -69,17 +74,22 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let plugins = section(root, "plugins", "[plugins.NAME]");
     let clusters = section(root, "clusters", "[clusters.NAME]");
     let tenants = section(root, "tenants", "[tenants.NAME]");
+    let limits = section(root, "rate-limits", "[rate-limits.NAME]");
     let names = Names {
         listeners: listeners.iter().map(Node::name).collect(),
         plugins: plugins.iter().map(Node::name).collect(),
         clusters: clusters.iter().map(Node::name).collect(),
         tenants: tenants.iter().map(Node::name).collect(),
+        rate_limits: limits.iter().map(Node::name).collect(),
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),
+        used_rate_limits: RefCell::default(),
+        own_rate_limits: RefCell::default(),
         routed_clusters: RefCell::default(),
         zone: process.zone.clone(),
         read: plugins.iter().filter_map(plugins::plugin).collect(),
     };
+    let mut rate_limits = limits::rate_limits(&limits, &names);
     let listeners = listeners::listeners(&listeners, &names);
     let routes = routes::routes(root, &names);
     let tenants = tenants::tenants(tenants, &names);
@@ -90,6 +100,9 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     warn::routes(&routes, &listeners);
     warn::tenants(&tenants, listeners.iter().any(|(listener, _)| listener.tls.is_some()));
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());
+    warn::unused("rate limit", &limits, &names.used_rate_limits.borrow());
+    rate_limits.extend(names.own_rate_limits.take());
+    limits::fit_connections(&listeners, &rate_limits);
     if !routes.iter().any(|(route, _)| has_plugins(route)) {
         warn::unused("cluster", &clusters, &names.used_clusters.borrow());
     }
@@ -99,6 +112,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         admin: admin.map(|(admin, _)| admin),
         access_log,
         listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
+        rate_limits,
         tenants: tenants.into_iter().map(|(tenant, _)| tenant).collect(),
         plugins: names.read,
         routes: routes.into_iter().map(|(route, _)| route).collect(),

@@ -8,6 +8,7 @@ mod attempts;
 mod balance;
 mod cluster;
 mod health;
+mod limits;
 mod outlier;
 mod scalar;
 mod tenant;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 
 use attempts::{Hedge, Retries};
 use cluster::Cluster;
+use limits::{LimitUse, RateLimit};
 use scalar::{Address, Duration, Network, Settings, Size};
 use tenant::Tenant;
 use tls::ListenerTls;
@@ -37,6 +39,8 @@ pub(crate) struct File {
     access_log: Option<AccessLog>,
     /// Addresses to accept on, by name.
     listeners: Option<BTreeMap<String, Listener>>,
+    /// What requests with the same key may take together, by name.
+    rate_limits: Option<BTreeMap<String, RateLimit>>,
     /// Customers of the operator by name; the first that matches a request has it.
     tenants: Option<BTreeMap<String, Tenant>>,
     /// Plugins by name.
@@ -111,6 +115,16 @@ struct Listener {
     tls: Option<ListenerTls>,
     /// What a client may take.
     limits: Option<Limits>,
+    /// Networks of clients that may come in; others may not.
+    #[schemars(length(min = 1))]
+    allow: Option<Vec<Network>>,
+    /// Networks of clients that may not come in.
+    #[schemars(length(min = 1))]
+    deny: Option<Vec<Network>>,
+    /// Limits that its requests must keep to, where the protocol is HTTP.
+    rate_limits: Option<OneOrMore<LimitUse>>,
+    /// Limits that its connections must keep to.
+    connection_limits: Option<OneOrMore<LimitUse>>,
     /// How the client's address is learnt from trusted proxies and told to endpoints.
     forwarded: Option<Forwarded>,
     /// Takes the client's address from a PROXY header.
@@ -282,6 +296,14 @@ struct Route {
     name: String,
     /// Which requests it takes; without it every one.
     r#match: Option<Match>,
+    /// Networks of clients that it serves; others get 403.
+    #[schemars(length(min = 1))]
+    allow: Option<Vec<Network>>,
+    /// Networks of clients that get 403.
+    #[schemars(length(min = 1))]
+    deny: Option<Vec<Network>>,
+    /// Limits that its requests must keep to.
+    rate_limits: Option<OneOrMore<LimitUse>>,
     /// Router plugins, in order.
     #[schemars(extend("default" = []))]
     plugins: Option<Vec<Binding>>,

@@ -4,6 +4,7 @@ mod document;
 mod example;
 mod faults;
 mod layer4;
+mod limits;
 mod places;
 mod robust;
 mod schema;

@@ -51,6 +51,16 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     (smallest < u64::MAX).then(|| Duration::from_nanos(total))
 }
 
+/// So many in a time: `100/s`, `5/10s`.
+pub(crate) fn rate(text: &str) -> Option<(u32, Duration)> {
+    let (count, per) = text.split_once('/')?;
+    let (count, "") = number(count.trim())? else { return None };
+    let count = u32::try_from(count).ok()?;
+    let per = per.trim();
+    let per = if per.starts_with(|c: char| c.is_ascii_digit()) { duration(per) } else { duration(&format!("1{per}")) };
+    Some((count, per?))
+}
+
 /// A whole number with a unit: `64k` and `64KiB` are 65,536 bytes, `64KB` is 64,000.
 pub(crate) fn size(text: &str) -> Option<ByteSize> {
     let (number, after) = number(text.trim())?;
@@ -110,6 +120,16 @@ mod tests {
         assert_eq!(duration("0s"), Some(Duration::ZERO));
         for wrong in ["", "30", "s", "1.5s", "-1s", "1m1h", "1s1s", "1 s", "3w", "99999999999d"] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("100/s"), Some((100, Duration::from_secs(1))));
+        assert_eq!(rate("5 / 10s"), Some((5, Duration::from_secs(10))));
+        assert_eq!(rate("1/500ms"), Some((1, Duration::from_millis(500))));
+        for wrong in ["", "100", "/s", "100/", "1.5/s", "-1/s", "+1/s", "100/second", "1/s/s", "99999999999/s"] {
+            assert_eq!(rate(wrong), None, "{wrong}");
         }
     }
 

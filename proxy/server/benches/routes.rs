@@ -33,6 +33,8 @@ fn router(hosts: usize) -> Router {
         let config = weir_config::Route {
             name,
             matcher,
+            access: weir_config::Access::default(),
+            rate_limits: vec![],
             plugins: vec![],
             action,
             edits: weir_config::Edits::default(),
@@ -43,7 +45,14 @@ fn router(hosts: usize) -> Router {
             hedge: None,
             tunnel_idle_timeout: None,
         };
-        Arc::new(Route { config, plugins: vec![], target: Target::Cluster(None), edits: None, mirror: None })
+        Arc::new(Route {
+            config,
+            plugins: vec![],
+            target: Target::Cluster(None),
+            edits: None,
+            mirror: None,
+            gate: None,
+        })
     };
     Router::new(matches.map(route).collect())
 }

@@ -299,7 +299,7 @@ impl App {
         self.listeners.store(Arc::new(next));
     }
 
-    /// Forget sessions that have ended, for as long as the process lives.
+    /// Forget sessions that have ended, and keys of limits that are at rest, for as long as the process lives.
     pub async fn sweep_sessions(&self) {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
@@ -309,6 +309,7 @@ impl App {
                     table.sweep(now);
                 }
             }
+            self.shared.snapshot.load_full().limits.iter().for_each(|limit| limit.sweep(now));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use weir_limits::{Refused, whole_seconds};
 use weir_upstream::connection::ConnectionError;
 
 /// Why an exchange failed.
@@ -34,6 +35,17 @@ pub enum ProxyError {
     /// The tenant has as many requests in flight as it may.
     #[error("tenant {0} is at its limit of requests")]
     TenantLimit(Arc<str>),
+    /// A limit of rates or of requests in flight is reached.
+    #[error("rate limit {limit} {}", why(*.refused))]
+    RateLimit {
+        /// Its name.
+        limit: Arc<str>,
+        /// What of it.
+        refused: Refused,
+    },
+    /// The client's network may not come in.
+    #[error("client's network is denied")]
+    Denied,
     /// The endpoint that a session may not leave cannot take it.
     #[error("session lost: {0}")]
     SessionLost(String),
@@ -85,7 +97,8 @@ impl ProxyError {
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::ClientSlow | Self::ClientStalled | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::TenantLimit(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TenantLimit(_) | Self::RateLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Denied => StatusCode::FORBIDDEN,
             Self::NoEndpoint | Self::SessionLost(_) | Self::QueueFull | Self::QueueTimeout | Self::Plugin { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -98,8 +111,27 @@ impl ProxyError {
         }
     }
 
+    /// After how many seconds it is worth a try to ask again, where that is known.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RateLimit { refused: Refused::Rate(wait), .. } => Some(whole_seconds(*wait).max(1)),
+            Self::RateLimit { .. } | Self::NoEndpoint | Self::QueueFull | Self::QueueTimeout | Self::TenantLimit(_) => {
+                Some(1)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether there is nobody left to answer.
     pub fn is_client_gone(&self) -> bool {
         matches!(self, Self::ClientGone | Self::ClientStalled)
+    }
+}
+
+fn why(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Rate(_) => "is used up",
+        Refused::Busy => "has as many in flight as may be",
+        Refused::Full => "has no room for another key",
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     error::ProxyError,
     forward, forwarded,
     grpc::{self, Call},
-    mirror,
+    mirror, permit,
     request::{Client, Request},
     snapshot::{Prepared, Target, Upstream},
     tenant::InFlight,
@@ -132,8 +132,10 @@ async fn lead(
     }
     request.tenant = pinned.snapshot.tenants.find(request, client).cloned();
     let counted = enter(worker, request, trace)?;
-    let route = pinned.snapshot.router.find(request, client).ok_or(ProxyError::NoRoute)?;
-    trace.route = Some(route.clone());
+    let route = pinned.snapshot.router.find(request, client);
+    trace.route = route.cloned();
+    let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(request), route, trace)?;
+    let route = route.ok_or(ProxyError::NoRoute)?;
     forwarded::set(request, client, &asker.listener.forwarded);
     let decision = Decision { worker, client, asking: Some(asker.asking), snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
@@ -142,7 +144,7 @@ async fn lead(
             let upstream = tenant.as_ref().map_or(&upstream, |tenant| tenant.place(&upstream));
             prepare(worker, &decision, upstream, request, down)?;
             let tunnel = forward::run(&decision, upstream, request, down, timer, trace).await?;
-            return Ok(tunnel.map(|tunnel| tunnel.counted(counted)));
+            return Ok(tunnel.map(|tunnel| tunnel.counted(counted, permit)));
         }
         Some(Destination::Answer(answer)) => respond(&decision, down, timer, &request.method, &answer, trace).await?,
         None => match &route.target {
@@ -232,6 +234,7 @@ async fn respond(
         down.close_after();
     }
     let mut headers = answer.headers.clone();
+    trace.announce(&mut headers);
     headers.entry(DATE).or_insert_with(|| decision.worker.date(trace.time));
     if let Some(edits) = &decision.route.edits
         && let Some(facts) = decision.facts(None, None)
@@ -313,6 +316,8 @@ async fn fail(
             | ProxyError::NoEndpoint
             | ProxyError::SessionLost(_)
             | ProxyError::TenantLimit(_)
+            | ProxyError::RateLimit { .. }
+            | ProxyError::Denied
             | ProxyError::Plugin { .. }
             | ProxyError::Upstream(_)
             | ProxyError::AttemptTimeout
@@ -335,12 +340,10 @@ async fn fail(
         }
     };
     headers.insert(DATE, worker.date(trace.time));
-    if matches!(
-        error,
-        ProxyError::NoEndpoint | ProxyError::QueueFull | ProxyError::QueueTimeout | ProxyError::TenantLimit(_)
-    ) {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    trace.announce(&mut headers);
     if let Some(route) = &trace.route
         && let Some(edits) = &route.edits
     {

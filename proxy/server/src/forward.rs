@@ -326,6 +326,7 @@ impl Attempt<'_> {
     ) -> Result<Done, ProxyError> {
         let mut headers = response.headers;
         self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
+        trace.announce(&mut headers);
         if let Some(edits) = &self.decision.route.edits
             && let Some(facts) = self.decision.facts(Some(&**self.upstream.cluster.name()), Some(self.endpoint.name()))
         {

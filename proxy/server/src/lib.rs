@@ -21,6 +21,7 @@ mod duplex;
 mod transport;
 
 // What runs.
+pub mod gate;
 pub mod listening;
 mod origin;
 mod proxy_protocol;
@@ -47,6 +48,7 @@ mod worker;
 mod trace;
 
 mod divide;
+mod permit;
 
 mod decide;
 mod mirror;

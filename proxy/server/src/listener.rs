@@ -17,10 +17,11 @@ use weir_http1::Connection;
 use weir_plugin::TlsFacts;
 
 use crate::{
+    gate::Permit,
     http1, http2,
     listening::{Listening, Settings},
     origin::Origin,
-    proxy_protocol,
+    permit, proxy_protocol,
     request::Client,
     tcp,
     tls::{self, ServerTls},
@@ -90,12 +91,27 @@ fn begin(
     stream: TcpStream,
     address: SocketAddr,
 ) {
+    let Some(permit) = arrived(worker, listening, address) else { return };
     let counted = (room, worker.connection(), listening.metrics.accept(worker.index()));
     let (worker, listening) = (Rc::clone(worker), Arc::clone(listening));
     spawn_local(async move {
-        serve(worker, listening, stream, address).await;
+        serve(worker, listening, stream, address, permit).await;
         drop(counted);
     });
+}
+
+/// What a connection that may come in holds of limits; none when it is to be closed. Where proxies tell of
+/// clients, their word is waited for.
+fn arrived(worker: &Worker, listening: &Listening, address: SocketAddr) -> Option<Option<Box<Permit>>> {
+    let pinned = worker.pin();
+    if !pinned.snapshot.has_entrances() {
+        return Some(None);
+    }
+    let settings = listening.settings();
+    match settings.config.proxy_protocol {
+        Some(_) => Some(None),
+        None => permit::of_arrival(worker, listening, &settings.config, address),
+    }
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {
@@ -105,16 +121,23 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 /// What only some connections need, or need for a moment, is made in a function of its own and kept
 /// in a box: an idle connection holds room for the largest part of this future.
-async fn serve(worker: Rc<Worker>, listening: Arc<Listening>, mut stream: TcpStream, address: SocketAddr) {
+async fn serve(
+    worker: Rc<Worker>,
+    listening: Arc<Listening>,
+    mut stream: TcpStream,
+    address: SocketAddr,
+    permit: Option<Box<Permit>>,
+) {
     let accepted = Instant::now();
     let settings = listening.settings();
     let limits = settings.config.limits;
     let mut client = Client::new(address, listening);
+    client.permit = permit;
     if worker.pin().snapshot.introduces && client.listener.address().ip().is_unspecified() {
         client.origin = stream.local_addr().ok().map(|address| Box::new(Origin::at(address)));
     }
     if let Some(config) = &settings.config.proxy_protocol
-        && !introduced(&worker, &mut client, &mut stream, config, limits, accepted).await
+        && !introduced(&worker, &mut client, &mut stream, (&settings, config), accepted).await
     {
         return;
     }
@@ -154,12 +177,12 @@ fn introduced<'a>(
     worker: &'a Worker,
     client: &'a mut Client,
     stream: &'a mut TcpStream,
-    config: &'a ProxyProtocol,
-    limits: Limits,
+    (settings, config): (&'a Settings, &'a ProxyProtocol),
     accepted: Instant,
 ) -> Pin<Box<impl Future<Output = bool> + use<'a>>> {
     Box::pin(async move {
-        let header = timeout(limits.header_timeout, proxy_protocol::header(stream, client.address, config));
+        let patience = settings.config.limits.header_timeout;
+        let header = timeout(patience, proxy_protocol::header(stream, client.address, config));
         let header = tokio::select! {
             header = header => header,
             () = worker.drained_since(accepted) => return false,
@@ -167,7 +190,9 @@ fn introduced<'a>(
         let why: &dyn std::fmt::Display = match &header {
             Ok(Ok(header)) => {
                 header.iter().for_each(|header| client.introduce(header));
-                return true;
+                let listening = Arc::clone(&client.listener);
+                let passed = permit::of_arrival(worker, &listening, &settings.config, client.address);
+                return passed.map(|permit| client.permit = permit).is_some();
             }
             Ok(Err(refused)) => refused,
             Err(_) => &"no PROXY header in time",

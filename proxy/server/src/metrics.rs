@@ -6,6 +6,7 @@
 
 mod histogram;
 mod judged;
+mod limits;
 mod process;
 mod series;
 mod text;
@@ -26,6 +27,7 @@ use std::{
 
 pub use self::{
     judged::ClusterSample,
+    limits::LimitSample,
     series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics, TenantMetrics, TunnelEnd},
     traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
@@ -100,6 +102,8 @@ pub trait Source {
     fn clusters(&self, each: &mut dyn FnMut(ClusterSample<'_>));
     /// Calls `each` for every cluster of the snapshot, with the requests that wait for room.
     fn queues(&self, each: &mut dyn FnMut(&str, usize));
+    /// Calls `each` for every limit of the snapshot.
+    fn limits(&self, _each: &mut dyn FnMut(LimitSample<'_>)) {}
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
     /// Calls `each` for every certificate of every listener.
@@ -254,6 +258,7 @@ impl Metrics {
         render_endpoints(&mut text, source);
         render_sessions(&mut text, source);
         judged::render(&mut text, source);
+        limits::render(&mut text, source);
         traffic::render_mirrors(&mut text, &source.mirrors());
         traffic::render_rollouts(&mut text, source);
         self.render_process(&mut text, source);
@@ -436,10 +441,14 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     text.family(
         "weir_connections_refused_total",
         "counter",
-        "Connections closed for want of a PROXY header that is believed.",
+        "Connections closed at once: no PROXY header that is believed, a network that is denied, or too many.",
     );
     for listener in listeners {
         text.sample("weir_connections_refused_total", &[("listener", listener.name())], listener.refused());
+    }
+    text.family("weir_denied_total", "counter", "Connections and requests of clients whose network is denied.");
+    for listener in listeners {
+        text.sample("weir_denied_total", &[("listener", listener.name())], listener.denied());
     }
 }
 

@@ -19,6 +19,7 @@ use weir_upstream::{
 };
 
 use crate::{
+    gate::Permit,
     listening::Listening,
     origin::{self, Origin, OwnPools},
     tenant::Tenant,
@@ -39,6 +40,8 @@ pub struct Client {
     pub hello: Option<Box<Hello>>,
     /// None on a plain connection.
     pub tls: Option<TlsFacts>,
+    /// What it holds of limits of connections.
+    pub permit: Option<Box<Permit>>,
     ip: OnceCell<Option<HeaderValue>>,
     own: OwnPools,
 }
@@ -47,7 +50,7 @@ impl Client {
     /// At the other end of a connection, as far as that is known when it is accepted.
     pub fn new(address: SocketAddr, listener: Arc<Listening>) -> Self {
         let (ip, own) = Default::default();
-        Self { address, peer: address, listener, origin: None, hello: None, tls: None, ip, own }
+        Self { address, peer: address, listener, origin: None, hello: None, tls: None, permit: None, ip, own }
     }
 
     /// Learn what the proxy before us says; about itself it says nothing of interest.

@@ -3,11 +3,16 @@
 //! A reload, a push and a rollback all build the next snapshot whole and put it in place of the
 //! present one, or fail and leave it.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind, RequestKey};
+use weir_limits::Limit;
 use weir_plugin::{Bound, Program, Role};
 use weir_upstream::{
     Affinity, Cluster,
@@ -16,7 +21,13 @@ use weir_upstream::{
 };
 
 use crate::{
-    edits::Edits, metrics::MirrorMetrics, redirect::Redirect, request::Client, rollout::Rollout, router::Router,
+    edits::Edits,
+    gate::{Entrance, Gate, Limits, limits},
+    metrics::MirrorMetrics,
+    redirect::Redirect,
+    request::Client,
+    rollout::Rollout,
+    router::Router,
     tenant::Tenants,
 };
 
@@ -33,6 +44,8 @@ pub struct Route {
     pub edits: Option<Box<Edits>>,
     /// Where copies of its requests go.
     pub mirror: Option<Mirror>,
+    /// What its requests have to pass.
+    pub gate: Option<Box<Gate>>,
 }
 
 /// Where a route ends.
@@ -126,6 +139,9 @@ pub struct Snapshot {
     pub tenants: Tenants,
     /// Clusters by name.
     pub clusters: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Limits in file order.
+    pub limits: Limits,
+    entrances: HashMap<Arc<str>, Entrance>,
     direct: HashMap<Arc<str>, Arc<Route>>,
     /// Some cluster is told where clients connected to.
     pub introduces: bool,
@@ -146,9 +162,10 @@ impl Snapshot {
                 Err(fault) => faults.push(format!("cluster {}: {fault}", cluster.name)),
             }
         }
+        let limits = limits(config, previous.map_or(&[], |previous| &previous.limits), Instant::now());
         let mut routes = Vec::new();
         for route in &config.routes {
-            match build_route(route, programs, &clusters, previous) {
+            match build_route(route, programs, &clusters, &limits, previous) {
                 Ok(route) => routes.push(Arc::new(route)),
                 Err(fault) => faults.push(format!("route {}: {fault}", route.name)),
             }
@@ -158,11 +175,16 @@ impl Snapshot {
             if let Some(cluster) = &listener.cluster {
                 let target = Target::Cluster(clusters.get(cluster).cloned());
                 let config = weir_config::Route::to(Arc::clone(cluster));
-                let route = Route { config, plugins: Vec::new(), target, edits: None, mirror: None };
+                let route = Route { config, plugins: Vec::new(), target, edits: None, mirror: None, gate: None };
                 direct.insert(Arc::clone(&listener.name), Arc::new(route));
             }
         }
-        let tenants = Tenants::build(config, programs, &clusters, previous.map(|previous| &previous.tenants));
+        let entrances = config.listeners.iter();
+        let entrances =
+            entrances.filter_map(|listener| Some((Arc::clone(&listener.name), Entrance::new(listener, &limits)?)));
+        let entrances = entrances.collect();
+        let before = previous.map(|previous| &previous.tenants);
+        let tenants = Tenants::build(config, programs, &clusters, &limits, before);
         let tenants = tenants.unwrap_or_else(|more| {
             faults.extend(more);
             Tenants::default()
@@ -178,9 +200,21 @@ impl Snapshot {
             router: Router::new(routes),
             tenants,
             clusters,
+            limits,
+            entrances,
             direct,
             introduces,
         })
+    }
+
+    /// Whether anything stands before any listener.
+    pub fn has_entrances(&self) -> bool {
+        !self.entrances.is_empty()
+    }
+
+    /// What stands before a listener.
+    pub fn entrance(&self, listener: &str) -> Option<&Entrance> {
+        if self.has_entrances() { self.entrances.get(listener) } else { None }
     }
 
     /// Where the connection of a client goes that is passed on as it is.
@@ -245,6 +279,7 @@ fn build_route(
     config: &weir_config::Route,
     programs: &Programs,
     clusters: &HashMap<Arc<str>, Arc<Upstream>>,
+    limits: &[Arc<Limit>],
     previous: Option<&Snapshot>,
 ) -> Result<Route, String> {
     let plugins: Result<_, _> = config.plugins.iter().map(|binding| bind(binding, Role::Router, programs)).collect();
@@ -255,6 +290,7 @@ fn build_route(
         target: target(config, clusters, previous)?,
         edits: Edits::build(&config.edits)?,
         mirror: mirror.transpose()?,
+        gate: Gate::new(&config.access, &config.rate_limits, limits),
     })
 }
 

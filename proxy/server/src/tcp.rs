@@ -29,6 +29,7 @@ use crate::{
     listening::Settings,
     metrics::ClusterMetrics,
     peek::{Peeked, peek},
+    permit,
     request::{Client, Request},
     snapshot::{Target, Upstream},
     tls,
@@ -84,6 +85,7 @@ impl Book {
         let pinned = worker.pin();
         let route = Arc::clone(pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?);
         trace.route = Some(Arc::clone(&route));
+        let _permit = permit::of_exchange(worker, &pinned.snapshot, client, None, Some(&route), trace)?;
         let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
         trace.upstream = Some(Arc::clone(upstream));
         let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route: &route };

@@ -13,11 +13,13 @@ use std::{
 };
 
 use http::HeaderName;
-use weir_config::{AffinityKind, Config, HostMatch, Network};
+use weir_config::{Access, AffinityKind, Config, HostMatch, Network};
+use weir_limits::Limit;
 use weir_plugin::{Bound, Role};
 use weir_upstream::{Affinity, affinity::Owner};
 
 use crate::{
+    gate::Gate,
     request::{Client, Request},
     router::{has_header, host_of, is_below, lower_case},
     snapshot::{Programs, Upstream, bind},
@@ -32,6 +34,8 @@ pub struct Tenant {
     pub config: weir_config::Tenant,
     /// What keeps its sessions, where that is its own.
     pub affinity: Option<OwnAffinity>,
+    /// What its requests have to pass.
+    pub gate: Option<Box<Gate>>,
     clusters: Upstreams,
     in_flight: Arc<AtomicU32>,
 }
@@ -63,6 +67,7 @@ impl Tenant {
         config: &weir_config::Tenant,
         programs: &Programs,
         clusters: &Upstreams,
+        limits: &[Arc<Limit>],
         before: Option<&Self>,
     ) -> Result<Self, String> {
         let own = config.affinity.as_ref();
@@ -71,6 +76,7 @@ impl Tenant {
         Ok(Self {
             config: config.clone(),
             affinity,
+            gate: Gate::new(&Access::default(), &config.rate_limits, limits),
             clusters: places.filter_map(|(of, own)| Some((Arc::clone(of), clusters.get(own)?.clone()))).collect(),
             in_flight: before.map_or_else(Arc::default, |before| Arc::clone(&before.in_flight)),
         })
@@ -157,12 +163,13 @@ impl Tenants {
         config: &Config,
         programs: &Programs,
         clusters: &Upstreams,
+        limits: &[Arc<Limit>],
         previous: Option<&Self>,
     ) -> Result<Self, Vec<String>> {
         let (mut tenants, mut faults) = (Self::default(), Vec::new());
         for tenant in &config.tenants {
             let before = previous.and_then(|previous| previous.named(&tenant.name));
-            match Tenant::build(tenant, programs, clusters, before) {
+            match Tenant::build(tenant, programs, clusters, limits, before) {
                 Ok(tenant) => tenants.add(tenant),
                 Err(fault) => faults.push(format!("tenant {}: {fault}", tenant.name)),
             }

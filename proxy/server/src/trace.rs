@@ -11,6 +11,7 @@ use weir_upstream::Endpoint;
 use crate::{
     access_log::{Affinity, PluginUse, Record, Retried, Split},
     edits::Facts,
+    gate::Announcement,
     grpc::Call,
     metrics::{RouteMetrics, TunnelEnd},
     request::Client,
@@ -55,6 +56,8 @@ pub struct Trace {
     pub status: u16,
     /// Why it failed.
     pub error: Option<String>,
+    /// What the client is to be told of limits.
+    pub announcement: Option<Box<Announcement>>,
     plugins: Vec<Asked>,
     settled: Option<Box<Settled>>,
 }
@@ -147,8 +150,16 @@ impl Trace {
             tunnel: None,
             status: 0,
             error: None,
+            announcement: None,
             plugins: Vec::new(),
             settled: None,
+        }
+    }
+
+    /// Tell the client of limits in a response's header.
+    pub fn announce(&self, headers: &mut http::HeaderMap) {
+        if let Some(announcement) = &self.announcement {
+            announcement.put(headers);
         }
     }
 

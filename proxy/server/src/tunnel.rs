@@ -11,6 +11,7 @@ use weir_upstream::{Lasting, connection::Stream};
 use crate::{
     downstream::Downstream,
     error::ProxyError,
+    gate::Permit,
     metrics::TunnelEnd,
     relay::Relay,
     tenant::InFlight,
@@ -26,17 +27,18 @@ pub struct Tunnel {
     idle: Duration,
     _at: Lasting,
     _tenant: Option<InFlight>,
+    _permit: Option<Box<Permit>>,
 }
 
 impl Tunnel {
     /// Over a stream whose response has switched, which may be silent for so long.
     pub fn new(stream: Stream, idle: Duration, at: Lasting) -> Self {
-        Self { stream, idle, _at: at, _tenant: None }
+        Self { stream, idle, _at: at, _tenant: None, _permit: None }
     }
 
-    /// The same as one of a tenant's requests.
-    pub fn counted(self, tenant: Option<InFlight>) -> Self {
-        Self { _tenant: tenant, ..self }
+    /// The same as one of a tenant's requests, with what it holds of limits.
+    pub fn counted(self, tenant: Option<InFlight>, permit: Option<Box<Permit>>) -> Self {
+        Self { _tenant: tenant, _permit: permit, ..self }
     }
 
     /// Pass on octets until both sides have closed it.

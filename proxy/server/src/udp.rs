@@ -30,8 +30,10 @@ use crate::{
     datagrams::{self, BATCH, Datagram, Run},
     decide::Decision,
     error::ProxyError,
+    gate::Permit,
     listening::Listening,
     metrics::ConnectionGuard,
+    permit,
     request::Client,
     snapshot::Target,
     tcp::{Book, request},
@@ -112,14 +114,18 @@ impl Hub {
             return Some(Rc::clone(session));
         }
         let room = Arc::clone(&self.listening.room).try_acquire_owned().ok()?;
+        let settings = self.listening.settings();
+        let permit = permit::of_arrival(&self.worker, &self.listening, &settings.config, client)?;
         let counted = (room, self.worker.connection(), self.listening.metrics.accept(self.worker.index()));
-        let book =
-            Book::open(Rc::clone(&self.worker), Client::new(client, Arc::clone(&self.listening)), Protocol::Udp, now);
+        let mut known = Client::new(client, Arc::clone(&self.listening));
+        known.permit = permit;
+        let book = Book::open(Rc::clone(&self.worker), known, Protocol::Udp, now);
         let session = Rc::new(Session {
             client,
             book: RefCell::new(book),
             leg: RefCell::default(),
             lost: RefCell::default(),
+            permit: RefCell::default(),
             led: Cell::default(),
             last: Cell::new(now),
             _counted: counted,
@@ -171,6 +177,8 @@ struct Session {
     leg: RefCell<Option<Leg>>,
     /// Endpoints that were found to be gone.
     lost: RefCell<Vec<u64>>,
+    /// What it holds of its route's limits, once it has passed them.
+    permit: RefCell<Option<Option<Box<Permit>>>>,
     /// When it was last tried to lead it somewhere.
     led: Cell<Option<Instant>>,
     last: Cell<Instant>,
@@ -245,6 +253,10 @@ impl Session {
         let pinned = worker.pin();
         let route = pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?;
         trace.route = Some(Arc::clone(route));
+        if self.permit.borrow().is_none() {
+            let permit = permit::of_exchange(worker, &pinned.snapshot, client, None, Some(route), trace)?;
+            *self.permit.borrow_mut() = Some(permit);
+        }
         let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
         trace.upstream = Some(Arc::clone(upstream));
         let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route };

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{ByteSize, ListenerTls, Network};
+use super::{Access, ByteSize, ListenerTls, Network};
 
 /// `[listeners.NAME]`
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,12 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// What a client may take.
     pub limits: Limits,
+    /// Networks of clients that may come in.
+    pub access: Access,
+    /// Names of limits that its requests must keep to, where the protocol is HTTP.
+    pub rate_limits: Vec<Arc<str>>,
+    /// Names of limits that its connections must keep to, or its sessions of datagrams.
+    pub connection_limits: Vec<Arc<str>>,
     /// How the client's address is told to endpoints.
     pub forwarded: Forwarded,
     /// Present when connections may begin with a PROXY header.

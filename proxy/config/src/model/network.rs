@@ -38,6 +38,11 @@ impl Network {
         }
     }
 
+    /// How many bits its addresses share.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Whether every address of the other is in it.
     pub fn covers(&self, other: &Self) -> bool {
         self.bits <= other.bits && self.contains(other.address)

@@ -15,6 +15,8 @@ pub struct Tenant {
     pub affinity: Option<Affinity>,
     /// What it may take.
     pub limits: TenantLimits,
+    /// Names of limits that its requests must keep to.
+    pub rate_limits: Vec<Arc<str>>,
     /// Clusters that its requests go to in place of others, by the names of those.
     pub clusters: BTreeMap<Arc<str>, Arc<str>>,
 }

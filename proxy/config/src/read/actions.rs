@@ -101,7 +101,7 @@ fn split_key(node: &Node<'_>) -> Option<RequestKey> {
     }
 }
 
-fn cookie_name(text: &str) -> Result<String, syntax::Wrong> {
+pub(super) fn cookie_name(text: &str) -> Result<String, syntax::Wrong> {
     match syntax::is_token(text) {
         true => Ok(text.to_owned()),
         false => Err((format!("`{text}` is not a cookie name"), "use letters, digits, `-` and `_`".to_owned())),

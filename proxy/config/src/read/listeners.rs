@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Names, WAIT, count, named, tls};
+use super::{
+    Names, WAIT, count,
+    limits::{access, used},
+    named, tls,
+};
 use crate::{
     model::{
         Admin, ByteSize, Cluster, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, Network, Protocol,
@@ -55,6 +59,8 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
     }
     let usual = usual_limits(protocol);
     let limits = table.read("limits", |node| limits(node, usual)).unwrap_or(usual);
+    let access = access(&table);
+    let [rate_limits, connection_limits] = rates(&table, protocol, node.name(), names);
     let forwarded = table.read("forwarded", forwarded).unwrap_or_else(default_forwarded);
     let proxy_node = table.get("proxy-protocol");
     let proxy_protocol = proxy_node.as_ref().and_then(proxy_protocol).flatten();
@@ -63,7 +69,19 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
     }
     table.done();
     let name = named(node);
-    let listener = Listener { name, address: address?, protocol, cluster, tls, limits, forwarded, proxy_protocol };
+    let listener = Listener {
+        name,
+        address: address?,
+        protocol,
+        cluster,
+        tls,
+        limits,
+        access,
+        rate_limits,
+        connection_limits,
+        forwarded,
+        proxy_protocol,
+    };
     Some((listener, address_node?))
 }
 
@@ -76,6 +94,16 @@ fn cluster<'a>(table: &Table<'a>, protocol: Protocol, names: &Names<'a>) -> Opti
     let name = node.reference("cluster", &names.clusters)?;
     names.used_clusters.borrow_mut().insert(name);
     Some(Arc::from(name))
+}
+
+/// Limits of requests, and limits of connections.
+fn rates<'a>(table: &Table<'a>, protocol: Protocol, name: &str, names: &Names<'a>) -> [Vec<Arc<str>>; 2] {
+    if let (false, Some(node)) = (protocol == Protocol::Http, table.get("rate-limits")) {
+        node.key_fault("there are no requests that could be counted", "write `connection-limits` in its place");
+    }
+    let requests = used(table, "rate-limits", &format!("listener:{name}"), names);
+    let connections = used(table, "connection-limits", &format!("connections:{name}"), names);
+    [requests, connections]
 }
 
 fn usual_limits(protocol: Protocol) -> Limits {

@@ -73,6 +73,20 @@ fn one_or_more<T>(node: &Node<'_>, key: &str, read: impl Fn(&Node<'_>) -> Option
     Some(values)
 }
 
+/// A list that must not be empty.
+pub(super) fn list<'a, T>(
+    table: &Table<'a>,
+    key: &'static str,
+    example: &str,
+    read: impl Fn(&Node<'a>) -> Option<T>,
+) -> Vec<T> {
+    let read = table.read(key, |node| match node.array(example)?.is_empty() {
+        true => node.fault(format!("an empty `{key}` fits nothing"), format!("write {example}, or leave it out")),
+        false => node.each(example, read),
+    });
+    read.unwrap_or_default()
+}
+
 /// A protocol's name as ALPN has it (RFC 7301).
 pub(super) fn alpn(node: &Node<'_>) -> Option<String> {
     let name = node.string("`\"h2\"`")?;

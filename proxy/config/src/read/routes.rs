@@ -11,6 +11,7 @@ use crate::{
         attempts::{hedge, retries},
         bindings::binding,
         edits::{edits, mirror},
+        limits::{access, used},
         matching::matcher,
     },
     syntax,
@@ -32,6 +33,9 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let name = table.require("name", "\"NAME\"");
     let checked = name.as_ref().and_then(|node| own_name(node, lines));
     let matcher = table.read("match", |node| matcher(node, names)).unwrap_or_default();
+    let access = access(&table);
+    let owner = format!("route:{}", name.as_ref().and_then(Node::as_string).unwrap_or_default());
+    let rate_limits = used(&table, "rate-limits", &owner, names);
     let plugins = table.read("plugins", |node| node.each("`[\"NAME\"]`", |node| binding(node, names)));
     let action = action(&table, matcher.path.as_ref(), names);
     let edits = edits(&table, matcher.path.as_ref());
@@ -50,22 +54,22 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     }
     let plugins = plugins.unwrap_or_default();
     let checked = checked?;
-    Some((
-        Route {
-            name: checked,
-            matcher,
-            plugins,
-            action,
-            edits,
-            mirror,
-            timeout,
-            attempt_timeout,
-            retries,
-            hedge,
-            tunnel_idle_timeout,
-        },
-        name,
-    ))
+    let route = Route {
+        name: checked,
+        matcher,
+        access,
+        rate_limits,
+        plugins,
+        action,
+        edits,
+        mirror,
+        timeout,
+        attempt_timeout,
+        retries,
+        hedge,
+        tunnel_idle_timeout,
+    };
+    Some((route, name))
 }
 
 /// Notes copies that are never made, or go where the request itself goes.

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Names, affinity::affinity, named};
+use super::{Names, affinity::affinity, limits::used, named};
 use crate::{
     model::{HostMatch, Tenant, TenantLimits, TenantMatch},
     node::{Node, Table},
-    read::matching::{header, host, pairs},
+    read::matching::{header, host, list, pairs},
 };
 
 const MATCH: &str = "{ hosts = [\"acme.example.com\"] }";
@@ -24,6 +24,7 @@ fn tenant<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Tenant> {
         matcher: matcher.unwrap_or_default(),
         affinity: table.read("affinity", |node| affinity(node, names)),
         limits: table.read("limits", limits).unwrap_or_default(),
+        rate_limits: used(&table, "rate-limits", &format!("tenant:{}", node.name()), names),
         clusters: table.read("clusters", |node| clusters(node, names)).unwrap_or_default(),
     };
     table.done();
@@ -49,15 +50,6 @@ fn matcher(node: &Node<'_>) -> Option<TenantMatch> {
 
 fn hosts(table: &Table<'_>, key: &'static str) -> Vec<HostMatch> {
     list(table, key, "`[\"acme.example.com\"]`", host)
-}
-
-/// A list that must not be empty.
-fn list<T>(table: &Table<'_>, key: &'static str, example: &str, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {
-    let read = table.read(key, |node| match node.array(example)?.is_empty() {
-        true => node.fault(format!("an empty `{key}` fits nothing"), format!("write {example}, or leave it out")),
-        false => node.each(example, read),
-    });
-    read.unwrap_or_default()
 }
 
 fn limits(node: &Node<'_>) -> Option<TenantLimits> {

@@ -97,6 +97,23 @@ impl JsonSchema for Network {
     }
 }
 
+/// `100/s`, `5/10s`
+pub(super) struct Rate;
+
+impl JsonSchema for Rate {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Rate".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+ */ *((d|h|m|s|ms)|([0-9]+(d|h|m|s|ms|us|ns))+)$" })
+    }
+}
+
 /// `302`, or `200-299`
 pub(super) struct Statuses;
 

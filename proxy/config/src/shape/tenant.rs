@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::{affinity::Affinity, scalar::Network};
+use super::{OneOrMore, affinity::Affinity, limits::LimitUse, scalar::Network};
 
 /// A customer of the operator.
 #[derive(JsonSchema)]
@@ -16,6 +16,8 @@ pub(super) struct Tenant {
     affinity: Option<Affinity>,
     /// What it may take.
     limits: Option<TenantLimits>,
+    /// Limits that its requests must keep to.
+    rate_limits: Option<OneOrMore<LimitUse>>,
     /// Clusters that its requests go to in place of others, by the names of those.
     #[schemars(extend("default" = {}))]
     clusters: Option<BTreeMap<String, String>>,

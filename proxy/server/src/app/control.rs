@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use weir_limits::Limit;
 use weir_upstream::{
     Affinity, AffinityTable, Cluster, Discovery, Endpoint, Hedging, LastCheck, Origin, rollout::Steer,
 };
@@ -18,7 +19,10 @@ use super::{App, advice, certificates, endpoints};
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
-    metrics::{CertificateSample, ClusterSample, EndpointSample, MirrorMetrics, RolloutSample, SessionsSample, Source},
+    metrics::{
+        CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample, SessionsSample,
+        Source,
+    },
     snapshot::Snapshot,
     tenant::Tenant,
     versions::Fault,
@@ -57,6 +61,7 @@ impl Control for Admin {
             })).collect::<Vec<_>>(),
             "routes": routes.collect::<Vec<_>>(),
             "rollouts": rollouts(&snapshot),
+            "rate_limits": snapshot.limits.iter().map(|one| limit(one)).collect::<Vec<_>>(),
             "tenants": snapshot.tenants.all().iter().map(|one| tenant(one)).collect::<Vec<_>>(),
             "clusters": clusters,
             "plugins": self.0.plugins.load().list().get("plugins"),
@@ -195,6 +200,12 @@ impl Source for Admin {
         }
     }
 
+    fn limits(&self, each: &mut dyn FnMut(LimitSample<'_>)) {
+        for limit in &self.0.shared.snapshot.load().limits {
+            each(LimitSample { limit: limit.name(), figures: limit.figures() });
+        }
+    }
+
     fn access_log_dropped(&self) -> u64 {
         self.0.shared.log.dropped()
     }
@@ -251,6 +262,20 @@ fn tenant(tenant: &Tenant) -> Value {
         "limits": { "requests": tenant.config.limits.requests },
         "clusters": tenant.config.clusters.iter().map(|(of, own)| (of.to_string(), json!(&**own))).collect::<Map<_, _>>(),
         "affinity": tenant.affinity.as_ref().map(|own| affinity(&own.affinity)),
+    })
+}
+
+fn limit(limit: &Limit) -> Value {
+    let (config, figures) = (limit.config(), limit.figures());
+    json!({
+        "name": &**limit.name(),
+        "rate": config.rate.map(|rate| json!({ "count": rate.count, "per_ms": rate.per.as_millis() as u64 })),
+        "max_in_flight": config.max_in_flight,
+        "keys": figures.keys,
+        "capacity": config.capacity,
+        "allowed": figures.allowed,
+        "refused": figures.limited + figures.busy + figures.full,
+        "evicted": figures.evicted,
     })
 }
 

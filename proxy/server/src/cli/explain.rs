@@ -1,6 +1,7 @@
 //! A configuration in sentences: what `weir check` prints.
 
 mod attempts;
+mod limits;
 mod traffic;
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
@@ -21,6 +22,8 @@ const ENDPOINTS_SHOWN: usize = 8;
 pub fn explain(config: &Config) -> String {
     let mut page = String::new();
     section(&mut page, "Listeners", config.listeners.iter().map(|listener| (&*listener.name, of_listener(listener))));
+    let limits = config.rate_limits.iter();
+    section(&mut page, "Rate limits", limits.map(|limit| (&*limit.name, limits::of_limit(limit))));
     let tenants: Vec<_> = config.tenants.iter().zip(1..).map(|(tenant, number)| of_tenant(tenant, number)).collect();
     section(
         &mut page,
@@ -77,6 +80,9 @@ fn of_listener(listener: &Listener) -> Vec<String> {
     };
     let leads = listener.cluster.as_ref().map(|cluster| format!(", to cluster {cluster}")).unwrap_or_default();
     let mut lines = vec![format!("{}  {shape}{leads}", listener.address)];
+    lines.extend(limits::of_access(&listener.access));
+    lines.extend(limits::uses("its connections keep to", &listener.connection_limits));
+    lines.extend(limits::uses("its requests keep to", &listener.rate_limits));
     lines.extend(listener.proxy_protocol.as_ref().map(of_proxy_protocol));
     if !listener.forwarded.trusted.is_empty() {
         lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
@@ -102,6 +108,8 @@ fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
     let asks = if asked.is_empty() { String::new() } else { format!("asks {}, then ", asked.join(", ")) };
     let within = route.timeout.map(|limit| format!(", within {}", time(limit))).unwrap_or_default();
     let does = traffic::action(&route.action);
+    lines.extend(limits::of_access(&route.access));
+    lines.extend(limits::uses("keeps to", &route.rate_limits));
     lines.push(format!("-> {asks}{does}{within}"));
     lines.extend(attempts::of_route(route));
     lines.extend(traffic::changes(route));
@@ -125,6 +133,7 @@ fn of_tenant(tenant: &Tenant, number: usize) -> (String, Vec<String>) {
     let mut lines = vec![parts.join(", ")];
     lines.extend(tenant.clusters.iter().map(|(of, own)| format!("-> cluster {own} in place of {of}")));
     lines.extend(tenant.affinity.as_ref().map(of_affinity));
+    lines.extend(limits::uses("keeps to", &tenant.rate_limits));
     lines.extend(tenant.limits.requests.map(|most| format!("at most {} in flight", count(most as usize, "request"))));
     (format!("{number}. {}", tenant.name), lines)
 }

@@ -431,6 +431,7 @@ pub struct ListenerMetrics {
 struct ListenerBlock {
     accepted: AtomicU64,
     refused: AtomicU64,
+    denied: AtomicU64,
     dropped: AtomicU64,
     open: AtomicI64,
 }
@@ -460,11 +461,19 @@ impl ListenerMetrics {
         &self.name
     }
 
-    /// Counts a connection that was closed for what it said first. To be called by the worker of this
-    /// number only.
+    /// Counts a connection that was closed at once, or for what it said first. To be called by the worker of
+    /// this number only.
     pub fn refuse(&self, worker: usize) {
         if let Some(block) = self.blocks.get(worker) {
             bump(&block.refused, 1);
+        }
+    }
+
+    /// Counts a connection or a request from where nobody may come. To be called by the worker of this number
+    /// only.
+    pub fn deny(&self, worker: usize) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(&block.denied, 1);
         }
     }
 
@@ -477,6 +486,10 @@ impl ListenerMetrics {
 
     pub(super) fn dropped(&self) -> u64 {
         sum(&self.blocks, |block| &block.dropped)
+    }
+
+    pub(super) fn denied(&self) -> u64 {
+        sum(&self.blocks, |block| &block.denied)
     }
 
     pub(super) fn accepted(&self) -> u64 {

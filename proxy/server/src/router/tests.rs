@@ -9,6 +9,8 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
     let config = weir_config::Route {
         name: name.into(),
         matcher,
+        access: weir_config::Access::default(),
+        rate_limits: vec![],
         plugins: vec![],
         action: Action::Respond(respond),
         edits: Edits::default(),
@@ -20,7 +22,7 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         tunnel_idle_timeout: None,
     };
     let target = crate::snapshot::Target::Cluster(None);
-    Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None })
+    Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None, gate: None })
 }
 
 fn get(host: &str, target: &str, fields: &[(&'static str, &str)]) -> Request {
@@ -77,7 +79,7 @@ fn found<'a>(router: &'a Router, request: &Request) -> Option<&'a str> {
 fn forwarding(name: &str, matcher: Match) -> Arc<Route> {
     let config = weir_config::Route { name: name.into(), matcher, ..weir_config::Route::to("c".into()) };
     let target = crate::snapshot::Target::Cluster(None);
-    Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None })
+    Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None, gate: None })
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    AccessLog, Action, Admin, Backoff, Certificate, Edits, Forwarded, ForwardedMode, Limits, LogFormat, Process,
-    Respond, Retries, RetryOn, TenantLimits, TenantMatch, UpstreamLimits,
+    Access, AccessLog, Action, Admin, Backoff, Certificate, Edits, Forwarded, ForwardedMode, Limits, LogFormat,
+    Process, Respond, Retries, RetryOn, TenantLimits, TenantMatch, UpstreamLimits,
 };
 
 use super::*;
@@ -27,6 +27,9 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
             body_timeout: long,
             h2_streams: 1,
         },
+        access: Access::default(),
+        rate_limits: vec![],
+        connection_limits: vec![],
         forwarded: Forwarded { mode: ForwardedMode::Off, headers: Vec::new(), trusted: Vec::new() },
         proxy_protocol: None,
     }
@@ -144,6 +147,7 @@ fn acme() -> Tenant {
         },
         affinity: None,
         limits: TenantLimits { requests: Some(100) },
+        rate_limits: vec!["per-client".into()],
         clusters: [("api".into(), "big".into())].into(),
     }
 }
@@ -166,6 +170,8 @@ fn config() -> Config {
     let route = |name: &str, matcher, plugins, action, timeout| Route {
         name: name.into(),
         matcher,
+        access: Access::default(),
+        rate_limits: vec![],
         plugins,
         action,
         edits: Edits::default(),
@@ -188,6 +194,7 @@ fn config() -> Config {
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
         access_log: AccessLog { format: LogFormat::Off, path: None },
         listeners: vec![listener("web", None), listener("secure", Some(tls))],
+        rate_limits: vec![],
         tenants: vec![acme()],
         plugins: vec![plugin()],
         routes: vec![
@@ -210,6 +217,7 @@ Listeners
 Tenants: the first that matches wins
   1. acme  host acme.test or *.acme.test, client in 10.0.0.0/8
            -> cluster big in place of api
+           keeps to per-client
            at most 100 requests in flight
 
 Routes: the first that matches wins

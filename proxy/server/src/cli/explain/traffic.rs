@@ -184,6 +184,8 @@ mod tests {
         let route = Route {
             name: "r".into(),
             matcher: Match::default(),
+            access: weir_config::Access::default(),
+            rate_limits: vec![],
             plugins: vec![],
             action: Action::Cluster("web".into()),
             edits: Edits {
