@@ -6,6 +6,7 @@
 mod body;
 mod client;
 mod endpoint;
+mod names;
 mod raw;
 mod tls;
 mod weir;
@@ -20,6 +21,7 @@ pub use self::{
     body::{Body, BodySender, channel, empty, full, octets, with_trailers},
     client::{Client, Reply, get, request},
     endpoint::{Endpoint, Reserved, Seen},
+    names::{NameServer, Zone},
     raw::{Raw, RawEndpoint},
     tls::{Ca, Certificate, TimeFromNow},
     weir::{Setup, Weir, run},

@@ -1,5 +1,6 @@
 //! Programs of other people as clients, as endpoints, and before Weir.
 
+mod acme;
 mod grpc;
 mod layer4;
 mod peer;

@@ -1,6 +1,7 @@
 //! The checked configuration: what the operator meant, with every reference resolved to a name that
 //! exists, every duration and size typed and every default filled in.
 
+mod acme;
 mod affinity;
 mod balance;
 mod health;
@@ -14,6 +15,7 @@ mod traffic;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+pub use acme::*;
 pub use affinity::*;
 pub use balance::*;
 pub use health::*;
@@ -38,6 +40,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// One line an exchange, and where it goes.
     pub access_log: AccessLog,
+    /// Authorities that issue certificates, by name, in file order.
+    pub acme: Vec<Acme>,
     /// Addresses we accept on, in file order.
     pub listeners: Vec<Listener>,
     /// Rate limits, those that stand where they are used among them.

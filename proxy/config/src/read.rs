@@ -3,6 +3,7 @@
 //! A reader goes on after a fault, with a default in the place of what it could not use, so that one
 //! run tells everything. What it gives then is thrown away.
 
+mod acme;
 mod actions;
 mod affinity;
 mod attempts;
@@ -44,6 +45,8 @@ struct Names<'a> {
     clusters: Vec<&'a str>,
     tenants: Vec<&'a str>,
     rate_limits: Vec<&'a str>,
+    acme: Vec<&'a str>,
+    used_acme: RefCell<BTreeSet<&'a str>>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
     used_rate_limits: RefCell<BTreeSet<&'a str>>,
@@ -75,12 +78,15 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let clusters = section(root, "clusters", "[clusters.NAME]");
     let tenants = section(root, "tenants", "[tenants.NAME]");
     let limits = section(root, "rate-limits", "[rate-limits.NAME]");
+    let acme = section(root, "acme", "[acme.NAME]");
     let names = Names {
         listeners: listeners.iter().map(Node::name).collect(),
         plugins: plugins.iter().map(Node::name).collect(),
         clusters: clusters.iter().map(Node::name).collect(),
         tenants: tenants.iter().map(Node::name).collect(),
         rate_limits: limits.iter().map(Node::name).collect(),
+        acme: acme.iter().map(Node::name).collect(),
+        used_acme: RefCell::default(),
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),
         used_rate_limits: RefCell::default(),
@@ -90,6 +96,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         read: plugins.iter().filter_map(plugins::plugin).collect(),
     };
     let mut rate_limits = limits::rate_limits(&limits, &names);
+    let authorities = acme::authorities(&acme);
     let listeners = listeners::listeners(&listeners, &names);
     let routes = routes::routes(root, &names);
     let tenants = tenants::tenants(tenants, &names);
@@ -99,6 +106,8 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     listeners::introductions_fit(&listeners, &read);
     warn::routes(&routes, &listeners);
     warn::tenants(&tenants, listeners.iter().any(|(listener, _)| listener.tls.is_some()));
+    acme::challenges_are_met(&authorities, &listeners, &names.used_acme.borrow());
+    warn::unused("authority", &acme, &names.used_acme.borrow());
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());
     warn::unused("rate limit", &limits, &names.used_rate_limits.borrow());
     rate_limits.extend(names.own_rate_limits.take());
@@ -111,6 +120,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         process,
         admin: admin.map(|(admin, _)| admin),
         access_log,
+        acme: authorities.into_iter().map(|(acme, _)| acme).collect(),
         listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
         rate_limits,
         tenants: tenants.into_iter().map(|(tenant, _)| tenant).collect(),

@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
+mod acme;
 mod affinity;
 mod attempts;
 mod balance;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use acme::Acme;
 use attempts::{Hedge, Retries};
 use cluster::Cluster;
 use limits::{LimitUse, RateLimit};
@@ -37,6 +39,8 @@ pub(crate) struct File {
     admin: Option<Admin>,
     /// One line an exchange.
     access_log: Option<AccessLog>,
+    /// Authorities that issue certificates, by name.
+    acme: Option<BTreeMap<String, Acme>>,
     /// Addresses to accept on, by name.
     listeners: Option<BTreeMap<String, Listener>>,
     /// What requests with the same key may take together, by name.

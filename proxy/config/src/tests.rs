@@ -1,5 +1,6 @@
 //! Whole files in, configurations or faults out.
 
+mod acme;
 mod document;
 mod example;
 mod faults;

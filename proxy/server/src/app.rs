@@ -4,6 +4,7 @@
 //! cannot fail.
 
 mod advice;
+mod authorities;
 mod certificates;
 mod control;
 mod discovery;
@@ -16,7 +17,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -28,14 +29,15 @@ use weir_config::Config;
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
-use self::{discovery::Discoveries, health::HealthChecks};
+use self::{authorities::Authorities, discovery::Discoveries, health::HealthChecks};
 use crate::{
     access_log::{AccessLog, Writer},
+    acme::{self, Challenges, Managed},
     cli::Found,
     listening::{Listening, Settings},
     metrics::{Metrics, Present},
     snapshot::Snapshot,
-    tls::{ServerTls, Terms},
+    tls::{Issued, ServerTls, Terms},
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
 };
@@ -54,6 +56,8 @@ pub struct App {
     workers: OnceLock<Vec<Handle>>,
     running: Mutex<Running>,
     listeners: ArcSwap<Vec<Arc<Listening>>>,
+    managed: ArcSwap<Vec<Arc<Managed>>>,
+    authorities: std::sync::Mutex<Authorities>,
     plugins: ArcSwap<Plugins>,
     grace: ArcSwap<Duration>,
     draining: AtomicBool,
@@ -81,10 +85,12 @@ impl App {
         let (log, writer) =
             AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
         let metrics = Metrics::new(workers(&config));
-        let terms = Terms::at_start();
+        let managed = managed(&config, &[])?;
+        let terms = Terms { issued: issued(&managed), ..Terms::at_start() };
         let listeners = bind(&config, &[], &metrics, &terms)?.into_iter().map(|change| change.listening).collect();
-        let shared =
-            Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), host, metrics, log, recall: Arc::default() });
+        let (recall, challenges) = (Arc::default(), Arc::new(Challenges::default()));
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        let shared = Arc::new(Shared { snapshot, host, metrics, log, recall, challenges });
         let grace = config.process.shutdown_grace;
         let app = Arc::new(Self {
             path,
@@ -97,6 +103,8 @@ impl App {
                 discoveries: Discoveries::default(),
             }),
             listeners: ArcSwap::from_pointee(listeners),
+            managed: ArcSwap::from_pointee(managed),
+            authorities: std::sync::Mutex::default(),
             plugins: ArcSwap::from_pointee(plugins),
             grace: ArcSwap::from_pointee(grace),
             draining: AtomicBool::new(false),
@@ -120,6 +128,7 @@ impl App {
                 Err(fault) => found.faults.push(fault),
             }
         }
+        found.faults.extend(authority_faults(config));
         found.faults.extend(tried().err().unwrap_or_default());
         found
     }
@@ -139,7 +148,14 @@ impl App {
             self.tell(|| Command::Listen(Arc::clone(listening)));
         }
         self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
+        self.order();
         Ok(())
+    }
+
+    /// Have the certificates renewed that are wanted now.
+    fn order(&self) {
+        let mut authorities = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        authorities.follow(&self.managed.load(), &self.shared.challenges);
     }
 
     /// Look for endpoints, and give the first answers a moment to come before requests do.
@@ -205,6 +221,8 @@ impl App {
         }
         warn_of_restart(&running.config, &prepared.config);
         self.take_up_listeners(prepared.listeners);
+        self.managed.store(Arc::new(prepared.managed));
+        self.order();
         self.grace.store(Arc::new(prepared.config.process.shutdown_grace));
         running.config = Arc::clone(&prepared.config);
         Ok(self.take_up(running, prepared.plugins, prepared.snapshot))
@@ -217,9 +235,11 @@ impl App {
         let plugins = plugins.load(&self.shared.host, &config)?;
         let previous = self.shared.snapshot.load_full();
         let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
+        let managed = managed(&config, &self.managed.load())?;
         let present = self.listeners.load();
-        let listeners = bind(&config, &present, &self.shared.metrics, &certificates::terms(&present))?;
-        Ok(Prepared { config, plugins, snapshot, listeners })
+        let terms = Terms { issued: issued(&managed), ..certificates::terms(&present) };
+        let listeners = bind(&config, &present, &self.shared.metrics, &terms)?;
+        Ok(Prepared { config, plugins, snapshot, listeners, managed })
     }
 
     /// Put another version of a plugin in force.
@@ -334,6 +354,7 @@ impl App {
         let grace = **self.grace.load();
         self.draining.store(true, Relaxed);
         tracing::info!(grace = ?grace, "draining");
+        self.authorities.lock().unwrap_or_else(PoisonError::into_inner).stop();
         for listening in self.listeners.load().iter() {
             listening.close();
         }
@@ -357,6 +378,7 @@ struct Prepared {
     plugins: Plugins,
     snapshot: Snapshot,
     listeners: Vec<Change>,
+    managed: Vec<Arc<Managed>>,
 }
 
 /// A listener of the next configuration: one that goes on with other settings, or a new one.
@@ -368,6 +390,20 @@ struct Change {
 fn workers(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     config.process.workers.unwrap_or_else(cores)
+}
+
+/// The certificates that are wanted of authorities.
+fn managed(config: &Config, before: &[Arc<Managed>]) -> Result<Vec<Arc<Managed>>, Vec<String>> {
+    let faults = authority_faults(config);
+    if faults.is_empty() { Ok(acme::managed(config, before)) } else { Err(faults) }
+}
+
+fn authority_faults(config: &Config) -> Vec<String> {
+    config.acme.iter().filter_map(|authority| acme::check(authority).err()).collect()
+}
+
+fn issued(managed: &[Arc<Managed>]) -> Vec<Arc<Issued>> {
+    managed.iter().map(|certificate| Arc::clone(certificate.issued())).collect()
 }
 
 fn settings(config: &weir_config::Listener, terms: &Terms) -> Result<Settings, String> {

@@ -105,6 +105,9 @@ async fn answer(
     timer: &mut Timer,
     trace: &mut Trace,
 ) -> Result<(), ProxyError> {
+    if let Some(ours) = challenge(worker, request, trace) {
+        return whole(down, timer, asker.client, ours).await;
+    }
     let Some(tunnel) = lead(worker, asker, request, down, timer, trace).await? else { return Ok(()) };
     // What runs is held no longer: a tunnel may last for days.
     request.tenant = None;
@@ -177,6 +180,20 @@ fn prepare(
         down.copy_to(copy);
     }
     Ok(())
+}
+
+/// What an authority is told that asks whether a host is ours (RFC 8555 section 8.3).
+fn challenge(worker: &Worker, request: &Request, trace: &mut Trace) -> Option<Ours> {
+    let body = worker.challenges().http(request.uri.path())?;
+    let head = request.method == Method::HEAD;
+    if !head && request.method != Method::GET {
+        return None;
+    }
+    let mut headers = HeaderMap::with_capacity(3);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(DATE, worker.date(trace.time));
+    (trace.status, trace.head_at) = (StatusCode::OK.as_u16(), Some(Instant::now()));
+    Some(Ours { status: StatusCode::OK, headers, body, head })
 }
 
 /// Count a request of a tenant, if it may have one more.

@@ -15,6 +15,8 @@ mod splice;
 mod timer;
 pub mod tls;
 
+pub mod acme;
+
 mod datagrams;
 mod duplex;
 

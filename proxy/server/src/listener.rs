@@ -146,7 +146,7 @@ async fn serve(
     }
     let spoken = match &settings.tls {
         None => plain(Rc::clone(&worker), stream, limits, accepted),
-        Some(tls) => encrypted(tls.clone(), stream, limits),
+        Some(tls) => encrypted(Rc::clone(&worker), tls.clone(), stream, limits),
     };
     drop(settings);
     match spoken.await {
@@ -217,10 +217,11 @@ fn http2(worker: Rc<Worker>, client: Client, transport: Transport, limits: Limit
     Box::pin(http2::serve(worker, client, transport, limits))
 }
 
-fn encrypted(tls: ServerTls, stream: TcpStream, limits: Limits) -> Later<Option<Spoken>> {
+fn encrypted(worker: Rc<Worker>, tls: ServerTls, stream: TcpStream, limits: Limits) -> Later<Option<Spoken>> {
     Box::pin(async move {
-        match timeout(limits.header_timeout, tls.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
+        match timeout(limits.header_timeout, worker.challenges().accept(&tls, stream)).await {
+            Ok(Ok(None)) => tracing::debug!("TLS handshake of an authority"),
+            Ok(Ok(Some(stream))) => {
                 let facts = tls::facts(stream.get_ref().1);
                 let http2 = facts.alpn.as_deref() == Some("h2");
                 let connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));

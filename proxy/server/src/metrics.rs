@@ -4,6 +4,7 @@
 //! up when somebody asks. The handles ([`RouteMetrics`], [`ClusterMetrics`], [`ListenerMetrics`]) are
 //! made when a snapshot is built; the same names give the same handle, so counts survive reloads.
 
+mod acme;
 mod histogram;
 mod judged;
 mod limits;
@@ -26,6 +27,7 @@ use std::{
 };
 
 pub use self::{
+    acme::AcmeSample,
     judged::ClusterSample,
     limits::LimitSample,
     series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics, TenantMetrics, TunnelEnd},
@@ -112,6 +114,8 @@ pub trait Source {
     fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {
         Vec::new()
     }
+    /// Calls `each` for every certificate that is ordered of an authority.
+    fn acme(&self, _each: &mut dyn FnMut(AcmeSample<'_>)) {}
     /// Calls `each` for every rollout of the snapshot.
     fn rollouts(&self, _each: &mut dyn FnMut(RolloutSample<'_>)) {}
 }
@@ -255,6 +259,7 @@ impl Metrics {
             text.sample("weir_queue_waiting", &[("cluster", cluster)], waiting);
         });
         render_certificates(&mut text, source);
+        acme::render(&mut text, source);
         render_endpoints(&mut text, source);
         render_sessions(&mut text, source);
         judged::render(&mut text, source);

@@ -76,8 +76,9 @@ impl Book {
 
     async fn run(&mut self, stream: TcpStream, settings: &Settings, accepted: Instant) -> Result<(), ProxyError> {
         let Self { worker, client, protocol, trace, moved } = self;
+        let limit = settings.config.limits.header_timeout;
         let opened = tokio::select! {
-            opened = timeout(settings.config.limits.header_timeout, open(client, *protocol, stream, settings)) => opened,
+            opened = timeout(limit, open(worker, client, *protocol, stream, settings)) => opened,
             () = worker.drained_since(accepted) => return Err(ProxyError::ClientSlow),
         };
         let mut stream = opened.map_err(|_| ProxyError::ClientSlow)??;
@@ -119,6 +120,7 @@ impl Drop for Book {
 
 /// Whatever has to be known or agreed on before the connection can be led anywhere.
 async fn open(
+    worker: &Worker,
     client: &mut Client,
     protocol: Protocol,
     stream: TcpStream,
@@ -140,8 +142,9 @@ async fn open(
             client.hello = Some(Box::new(hello));
             Ok(Transport::from(stream))
         }
-        (Protocol::Tls, Some(tls)) => match tls.acceptor.accept(stream).await {
-            Ok(stream) => {
+        (Protocol::Tls, Some(tls)) => match worker.challenges().accept(tls, stream).await {
+            Ok(None) => Err(ProxyError::ClientGone),
+            Ok(Some(stream)) => {
                 client.tls = Some(tls::facts(stream.get_ref().1));
                 Ok(Transport::from(stream))
             }

@@ -14,7 +14,7 @@ use weir_plugin::TlsFacts;
 pub use self::{
     certificate::{Certificate, Validity, second},
     expiry::Expiry,
-    resolver::{Certificates, Resolver},
+    resolver::{Certificates, Issued, Resolver},
 };
 
 /// TLS of one listener.
@@ -40,12 +40,14 @@ pub struct Terms {
     /// Fingerprints of those that are served already, which go on though they expire. None at the start: one
     /// that has expired is better than no listener.
     pub served: Option<HashSet<Arc<str>>>,
+    /// What authorities issue.
+    pub issued: Vec<Arc<Issued>>,
 }
 
 impl Terms {
     /// Those of a start.
     pub fn at_start() -> Self {
-        Self { now: SystemTime::now(), served: None }
+        Self { now: SystemTime::now(), served: None, issued: Vec::new() }
     }
 
     /// # Errors
@@ -73,7 +75,11 @@ impl ServerTls {
             terms.accept(&certificate)?;
             certificates.push(Arc::new(certificate));
         }
-        let resolver = Arc::new(Resolver::new(Certificates::new(certificates)));
+        let wanted = |issued: &&Arc<Issued>| {
+            config.acme.iter().any(|wanted| wanted.authority == issued.authority && wanted.names == issued.names)
+        };
+        let issued = terms.issued.iter().filter(wanted).cloned().collect();
+        let resolver = Arc::new(Resolver::new(Certificates::new(certificates), issued));
         let versions: &[&SupportedProtocolVersion] = match config.min_version {
             TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
             TlsVersion::V1_3 => &[&version::TLS13],

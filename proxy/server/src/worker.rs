@@ -20,6 +20,7 @@ use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Recall, Rn
 
 use crate::{
     access_log::{AccessLog, WorkerLog},
+    acme::Challenges,
     draining::Draining,
     figures::Figures,
     http_date, listener,
@@ -47,6 +48,8 @@ pub struct Shared {
     pub log: AccessLog,
     /// Calls workers to close idle connections whose places are waited for.
     pub recall: Arc<Recall>,
+    /// What authorities that issue certificates want to see.
+    pub challenges: Arc<Challenges>,
 }
 
 /// What a worker is told.
@@ -152,6 +155,11 @@ impl Worker {
         let make = || (Arc::downgrade(cluster), cluster.balancer());
         let (_, native) = balancers.entry(place).or_insert_with(make);
         native.pick(candidates, Occasion { key, now, rng: &mut self.rng.borrow_mut() })
+    }
+
+    /// What authorities that issue certificates want to see.
+    pub fn challenges(&self) -> &Challenges {
+        &self.shared.challenges
     }
 
     /// Something that depends on chance.

@@ -67,4 +67,4 @@ pub use rng::Rng;
 pub use room::{Place, Room};
 pub use slots::{Recall, Slot};
 pub use standing::{Moment, Order, Report, Standing, State, Status, Verdict, Word};
-pub use tls::client_tls;
+pub use tls::{authorities, client_tls};

@@ -27,7 +27,11 @@ pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>
     Ok(Arc::new(tls))
 }
 
-fn authorities(ca: Option<&Path>) -> Result<RootCertStore, String> {
+/// The authorities in this file, or those of the system. Blocking: reads them.
+///
+/// # Errors
+/// There are none to be had; names the file.
+pub fn authorities(ca: Option<&Path>) -> Result<RootCertStore, String> {
     match ca {
         Some(path) => read_authorities(path),
         None => system_authorities(),

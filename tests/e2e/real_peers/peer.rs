@@ -99,6 +99,7 @@ impl Drop for Peer {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// An address that was free a moment ago.
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::Wanted;
+
 /// `tls` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// At least one; the first is given to a client whose server name fits none.
+    /// The first is given to a client whose server name fits none. At least one, unless there is `acme`.
     pub certificates: Vec<Certificate>,
+    /// Certificates to be had of authorities.
+    pub acme: Vec<Wanted>,
     /// Offer HTTP/2 by ALPN, where the protocol is HTTP. Default true.
     pub http2: bool,
     /// Protocols to agree on by ALPN, where it is not HTTP. Default none.

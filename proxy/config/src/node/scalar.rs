@@ -146,6 +146,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// A path as it would be meant here.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.report.source().resolve(path)
+    }
+
     /// A path to a file that is there.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         let path = self.path()?;

@@ -53,7 +53,7 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
     let protocol = protocol_node.as_ref().and_then(|node| node.choice(&PROTOCOLS)).unwrap_or(Protocol::Http);
     let cluster = cluster(&table, protocol, names);
     let tls_node = table.get("tls");
-    let tls = tls_node.as_ref().and_then(|node| tls::listener(node, protocol));
+    let tls = tls_node.as_ref().and_then(|node| tls::listener(node, protocol, names));
     if let Some(node) = &protocol_node {
         tls::fits(node, protocol, tls_node.as_ref());
     }

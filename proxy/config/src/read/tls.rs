@@ -1,6 +1,6 @@
 //! `tls` of listeners and clusters.
 
-use super::{checked, matching::alpn};
+use super::{Names, acme::wanted, checked, matching::alpn};
 use crate::{
     model::{Certificate, ListenerTls, Protocol, TlsVersion, UpstreamTls},
     node::Node,
@@ -29,9 +29,13 @@ pub(super) fn fits(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) 
 }
 
 /// `tls` of a listener of this protocol.
-pub(super) fn listener(node: &Node<'_>, protocol: Protocol) -> Option<ListenerTls> {
+pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a>) -> Option<ListenerTls> {
     let table = node.table("`{ certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }`")?;
-    let certificates = table.require("certificates", CERTIFICATES.trim_matches('`'));
+    let acme = table.get("acme");
+    let certificates = match acme {
+        Some(_) => table.get("certificates"),
+        None => table.require("certificates", CERTIFICATES.trim_matches('`')),
+    };
     let http2_node = table.get("http2");
     let http2 = http2_node.as_ref().and_then(Node::boolean).unwrap_or(true);
     let alpn_node = table.get("alpn");
@@ -45,11 +49,19 @@ pub(super) fn listener(node: &Node<'_>, protocol: Protocol) -> Option<ListenerTl
         (Protocol::Tls, Some(node), _) => node.key_fault("this is not HTTP", "list the protocols in `alpn`"),
         _ => {}
     }
-    let node = certificates?;
-    if node.array(CERTIFICATES)?.is_empty() {
-        return node.fault("there is no certificate", format!("write {CERTIFICATES}"));
-    }
-    Some(ListenerTls { certificates: node.each(CERTIFICATES, certificate)?, http2, alpn, min_version })
+    let acme = match &acme {
+        Some(node) => wanted(node, names)?,
+        None => Vec::new(),
+    };
+    let certificates = match certificates {
+        Some(node) if acme.is_empty() && node.array(CERTIFICATES)?.is_empty() => {
+            return node.fault("there is no certificate", format!("write {CERTIFICATES}"));
+        }
+        Some(node) => node.each(CERTIFICATES, certificate)?,
+        None if acme.is_empty() => return None,
+        None => Vec::new(),
+    };
+    Some(ListenerTls { certificates, acme, http2, alpn, min_version })
 }
 
 fn certificate(node: &Node<'_>) -> Option<Certificate> {

@@ -2,13 +2,17 @@
 
 use schemars::JsonSchema;
 
+use super::{OneOrMore, acme::Wanted};
+
 /// TLS of a listener.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct ListenerTls {
-    /// The first is for clients whose server name fits none.
-    #[schemars(length(min = 1))]
-    certificates: Vec<Certificate>,
+    /// The first is for clients whose server name fits none. At least one, unless there is `acme`.
+    #[schemars(extend("default" = []))]
+    certificates: Option<Vec<Certificate>>,
+    /// Certificates to be had of authorities.
+    acme: Option<OneOrMore<Wanted>>,
     /// Offer HTTP/2 by ALPN, where the protocol is HTTP.
     #[schemars(extend("default" = true))]
     http2: Option<bool>,

@@ -65,6 +65,9 @@ fn readers_and_schema_know_the_same_keys() {
         ("Listener", format!("[listeners.l]\n{odd}")),
         ("ListenerTls", format!("[listeners.l]\ntls = {{ {odd} }}")),
         ("Certificate", format!("[listeners.l]\ntls = {{ certificates = [{{ {odd} }}] }}")),
+        ("Acme", format!("[acme.a]\n{odd}")),
+        ("Eab", format!("[acme.a.eab]\n{odd}")),
+        ("Wanted", format!("[listeners.l]\ntls = {{ acme = {{ {odd} }} }}")),
         ("Limits", format!("[listeners.l.limits]\n{odd}")),
         ("Forwarded", format!("[listeners.l.forwarded]\n{odd}")),
         ("ProxyProtocol", format!("[listeners.l.proxy-protocol]\n{odd}")),
@@ -127,9 +130,13 @@ fn readers_and_schema_know_the_same_keys() {
 fn terse() -> Value {
     json!({
         "process": {}, "access-log": {},
+        "acme": { "a": { "directory": "letsencrypt", "terms-agreed": true } },
         "listeners": { "l": {
             "address": "127.0.0.1:0", "limits": {}, "forwarded": {}, "proxy-protocol": {},
-            "tls": { "certificates": [{ "cert": "cert.pem", "key": "key.pem" }] },
+            "tls": {
+                "certificates": [{ "cert": "cert.pem", "key": "key.pem" }],
+                "acme": { "use": "a", "names": ["a.example.com"] },
+            },
         } },
         "rate-limits": { "r": { "rate": "1/s" }, "n": { "rate": "1/s", "key": { "client": {} } } },
         "plugins": { "p": { "path": "canary.wasm" } },
@@ -168,6 +175,7 @@ fn terse() -> Value {
 const PLACES: &[(&str, &str)] = &[
     ("/process", "Process"),
     ("/access-log", "AccessLog"),
+    ("/acme/a", "Acme"),
     ("/listeners/l/limits", "Limits"),
     ("/listeners/l/forwarded", "Forwarded"),
     ("/listeners/l/proxy-protocol", "ProxyProtocol"),

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(60);
 pub(super) fn terms(listeners: &[Arc<Listening>]) -> Terms {
     let served = listeners.iter().flat_map(|listening| certificates(&listening.settings()));
     let served = served.map(|certificate| Arc::clone(&certificate.fingerprint)).collect();
-    Terms { now: SystemTime::now(), served: Some(served) }
+    Terms { served: Some(served), ..Terms::at_start() }
 }
 
 /// What `weir check` says of a listener's certificates.
@@ -33,10 +33,15 @@ pub(super) fn warnings(settings: &Settings, now: SystemTime) -> Vec<String> {
         let refused = one.validity.fault(now).map_or("", |_| ": a start serves it, a reload would refuse it");
         Some(format!("listener {listener}: {} {warning}{refused}", one.name))
     };
-    certificates(settings).into_iter().filter_map(of).collect()
+    renewed_by_people(settings).into_iter().filter_map(of).collect()
 }
 
 fn certificates(settings: &Settings) -> Vec<Arc<Certificate>> {
+    settings.tls.as_ref().map(|tls| tls.resolver.all()).unwrap_or_default()
+}
+
+/// Those that no authority renews.
+fn renewed_by_people(settings: &Settings) -> Vec<Arc<Certificate>> {
     let tls = settings.tls.as_ref();
     tls.map(|tls| tls.resolver.certificates().all().to_vec()).unwrap_or_default()
 }
@@ -80,7 +85,7 @@ impl App {
             tick.tick().await;
             let now = SystemTime::now();
             for listening in self.listeners.load().iter() {
-                for certificate in certificates(&listening.settings()) {
+                for certificate in renewed_by_people(&listening.settings()) {
                     if let Some(why) = expiry.due(now, &certificate) {
                         let (listener, certificate) = (listening.name(), &*certificate.name);
                         tracing::warn!(listener, certificate, why, "certificate to be renewed");

@@ -15,13 +15,13 @@ use weir_upstream::{
     Affinity, AffinityTable, Cluster, Discovery, Endpoint, Hedging, LastCheck, Origin, rollout::Steer,
 };
 
-use super::{App, advice, certificates, endpoints};
+use super::{App, advice, authorities, certificates, endpoints};
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
     metrics::{
-        CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample, SessionsSample,
-        Source,
+        AcmeSample, CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample,
+        SessionsSample, Source,
     },
     snapshot::Snapshot,
     tenant::Tenant,
@@ -59,6 +59,7 @@ impl Control for Admin {
                 "certificates": certificates::status(&listening.settings()),
                 "connections": listening.metrics.open(),
             })).collect::<Vec<_>>(),
+            "acme": authorities::status(&self.0.managed.load()),
             "routes": routes.collect::<Vec<_>>(),
             "rollouts": rollouts(&snapshot),
             "rate_limits": snapshot.limits.iter().map(|one| limit(one)).collect::<Vec<_>>(),
@@ -212,6 +213,10 @@ impl Source for Admin {
 
     fn certificates(&self, each: &mut dyn FnMut(CertificateSample<'_>)) {
         certificates::samples(&self.0.listeners.load(), each);
+    }
+
+    fn acme(&self, each: &mut dyn FnMut(AcmeSample<'_>)) {
+        authorities::samples(&self.0.managed.load(), each);
     }
 
     fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {

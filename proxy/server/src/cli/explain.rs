@@ -1,5 +1,6 @@
 //! A configuration in sentences: what `weir check` prints.
 
+mod acme;
 mod attempts;
 mod limits;
 mod traffic;
@@ -22,6 +23,7 @@ const ENDPOINTS_SHOWN: usize = 8;
 pub fn explain(config: &Config) -> String {
     let mut page = String::new();
     section(&mut page, "Listeners", config.listeners.iter().map(|listener| (&*listener.name, of_listener(listener))));
+    section(&mut page, "Authorities", config.acme.iter().map(|acme| (&*acme.name, acme::of_authority(acme))));
     let limits = config.rate_limits.iter();
     section(&mut page, "Rate limits", limits.map(|limit| (&*limit.name, limits::of_limit(limit))));
     let tenants: Vec<_> = config.tenants.iter().zip(1..).map(|(tenant, number)| of_tenant(tenant, number)).collect();
@@ -67,7 +69,7 @@ fn section<'a>(page: &mut String, heading: &str, entries: impl Iterator<Item = (
 fn of_listener(listener: &Listener) -> Vec<String> {
     let certificates = |tls: &ListenerTls| {
         let oldest = if tls.min_version == TlsVersion::V1_3 { ", version 1.3 alone" } else { "" };
-        count(tls.certificates.len(), "certificate") + oldest
+        count(tls.certificates.len() + tls.acme.len(), "certificate") + oldest
     };
     let shape = match (listener.protocol, &listener.tls) {
         (Protocol::Http, Some(tls)) if tls.http2 => format!("TLS: h2 and http/1.1, {}", certificates(tls)),
@@ -80,6 +82,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
     };
     let leads = listener.cluster.as_ref().map(|cluster| format!(", to cluster {cluster}")).unwrap_or_default();
     let mut lines = vec![format!("{}  {shape}{leads}", listener.address)];
+    lines.extend(listener.tls.iter().flat_map(acme::of_listener));
     lines.extend(limits::of_access(&listener.access));
     lines.extend(limits::uses("its connections keep to", &listener.connection_limits));
     lines.extend(limits::uses("its requests keep to", &listener.rate_limits));

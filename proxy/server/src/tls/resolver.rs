@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::{
     SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
@@ -11,19 +11,59 @@ use rustls::{
 
 use super::Certificate;
 
+/// A certificate that an authority issues, as the listeners share it that want it.
+#[derive(Debug)]
+pub struct Issued {
+    /// The authority's name.
+    pub authority: Arc<str>,
+    /// The hosts it is for, in lower case.
+    pub names: Vec<String>,
+    /// The one there is now.
+    pub current: ArcSwapOption<Certificate>,
+}
+
 /// The certificates of a listener. They may be replaced at any time; handshakes see the former ones or the next.
 #[derive(Debug)]
 pub struct Resolver {
     current: ArcSwap<Certificates>,
+    issued: Vec<Arc<Issued>>,
+    issued_by_name: HashMap<String, Vec<Arc<Issued>>>,
 }
 
 impl Resolver {
-    /// Of these.
-    pub fn new(certificates: Certificates) -> Self {
-        Self { current: ArcSwap::from_pointee(certificates) }
+    /// Of these, and those that authorities issue.
+    pub fn new(certificates: Certificates, issued: Vec<Arc<Issued>>) -> Self {
+        let mut issued_by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for one in &issued {
+            for name in &one.names {
+                issued_by_name.entry(name.clone()).or_default().push(Arc::clone(one));
+            }
+        }
+        Self { current: ArcSwap::from_pointee(certificates), issued, issued_by_name }
     }
 
-    /// As they are now.
+    /// The one for this name. A name that an authority certifies gets no other that is not made out to it.
+    pub fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<Certificate>> {
+        let certificates = self.current.load();
+        if self.issued.is_empty() {
+            return certificates.choose(name, schemes).cloned();
+        }
+        let name = name.map(str::to_ascii_lowercase);
+        let Some(issued) = name.as_ref().and_then(|name| self.issued_by_name.get(name)) else {
+            let chosen = certificates.choose(name.as_deref(), schemes).cloned();
+            return chosen.or_else(|| self.issued.iter().find_map(|one| one.current.load_full()));
+        };
+        let present: Vec<_> = issued.iter().filter_map(|one| one.current.load_full()).collect();
+        best(present.iter(), schemes).or_else(|| best(certificates.fitting(name.as_deref()), schemes)).cloned()
+    }
+
+    /// All there are now.
+    pub fn all(&self) -> Vec<Arc<Certificate>> {
+        let issued = self.issued.iter().filter_map(|one| one.current.load_full());
+        self.current.load().all().iter().cloned().chain(issued).collect()
+    }
+
+    /// Those that no authority renews, as they are now.
     pub fn certificates(&self) -> Arc<Certificates> {
         self.current.load_full()
     }
@@ -36,8 +76,7 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let certificates = self.current.load();
-        let chosen = certificates.choose(hello.server_name(), hello.signature_schemes())?;
+        let chosen = self.choose(hello.server_name(), hello.signature_schemes())?;
         Some(Arc::clone(&chosen.key))
     }
 }
@@ -84,20 +123,33 @@ impl Certificates {
     /// The first that is for this name and that the client can verify. One that it cannot is given where there is no
     /// other, so that the handshake fails for this reason.
     pub fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<Certificate>> {
-        let verifiable = |one: &&Arc<Certificate>| one.key.key.choose_scheme(schemes).is_some();
-        self.named(name).find(verifiable).or_else(|| self.named(name).next())
+        best(self.named(name), schemes)
     }
 
     /// Those for a name, the best first.
-    pub fn named(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<Certificate>> {
+    pub fn named(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<Certificate>> + Clone {
+        let fitting = self.fitting(name);
+        let default = fitting.clone().next().is_none().then_some(&self.default);
+        fitting.chain(default.into_iter().flatten())
+    }
+
+    /// Those that are made out to a name, the best first.
+    fn fitting(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<Certificate>> + Clone {
         let name = name.map(str::to_ascii_lowercase);
         let exact = name.as_ref().and_then(|name| self.exact.get(name));
         let parent = name.as_ref().and_then(|name| name.split_once('.'));
         let wildcard = parent.and_then(|(_, parent)| self.wildcard.get(parent));
-        let any = exact.is_some() || wildcard.is_some();
-        let default = (!any).then_some(&self.default);
-        exact.into_iter().chain(wildcard).chain(default).flatten()
+        exact.into_iter().chain(wildcard).flatten()
     }
+}
+
+/// The first that a client can verify, else the first.
+fn best<'a>(
+    mut certificates: impl Iterator<Item = &'a Arc<Certificate>> + Clone,
+    schemes: &[SignatureScheme],
+) -> Option<&'a Arc<Certificate>> {
+    let verifiable = |one: &&Arc<Certificate>| one.key.key.choose_scheme(schemes).is_some();
+    certificates.clone().find(verifiable).or_else(|| certificates.next())
 }
 
 #[cfg(test)]
@@ -141,6 +193,40 @@ pub(super) mod tests {
             assert_eq!(&*certificates.choose(name, EC).unwrap().name, expected, "{name:?}");
         }
         assert!(Certificates::default().choose(Some("a"), EC).is_none());
+    }
+
+    fn issued(names: &[&str]) -> Arc<Issued> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Arc::new(Issued { authority: "le".into(), names, current: ArcSwapOption::empty() })
+    }
+
+    #[test]
+    fn a_name_of_an_authority_waits_for_its_certificate() {
+        let (one, other) = (issued(&["a.test", "b.test"]), issued(&["x.c.test"]));
+        let files = Certificates::new(vec![ec("first", &["first.test"]), ec("wild", &["*.c.test"])]);
+        let resolver = Resolver::new(files, vec![Arc::clone(&one), Arc::clone(&other)]);
+        let chosen = |name| resolver.choose(name, EC).map(|one| one.name.to_string());
+        assert_eq!((chosen(Some("a.test")), chosen(Some("A.test"))), (None, None), "no other is made out to it");
+        assert_eq!(chosen(Some("x.c.test")).as_deref(), Some("wild"), "that is made out to it");
+        assert_eq!((chosen(Some("d.test")).as_deref(), chosen(None).as_deref()), (Some("first"), Some("first")));
+        one.current.store(Some(ec("issued", &["a.test", "b.test"])));
+        other.current.store(Some(ec("nearer", &["x.c.test"])));
+        assert_eq!(
+            (chosen(Some("A.test")).as_deref(), chosen(Some("b.test")).as_deref()),
+            (Some("issued"), Some("issued"))
+        );
+        assert_eq!((chosen(Some("x.c.test")).as_deref(), chosen(None).as_deref()), (Some("nearer"), Some("first")));
+        assert_eq!(resolver.all().len(), 4);
+    }
+
+    #[test]
+    fn without_files_the_first_that_is_issued_is_for_names_that_fit_none() {
+        let (one, other) = (issued(&["a.test"]), issued(&["b.test"]));
+        let resolver = Resolver::new(Certificates::default(), vec![Arc::clone(&one), Arc::clone(&other)]);
+        assert!(resolver.choose(None, EC).is_none() && resolver.choose(Some("c.test"), EC).is_none());
+        other.current.store(Some(ec("b", &["b.test"])));
+        assert_eq!(&*resolver.choose(Some("c.test"), EC).unwrap().name, "b");
+        assert!(resolver.choose(Some("a.test"), EC).is_none(), "that is somebody else's");
     }
 
     #[test]

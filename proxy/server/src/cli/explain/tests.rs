@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    Access, AccessLog, Action, Admin, Backoff, Certificate, Edits, Forwarded, ForwardedMode, Limits, LogFormat,
-    Process, Respond, Retries, RetryOn, TenantLimits, TenantMatch, UpstreamLimits,
+    Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, Edits, Forwarded, ForwardedMode, KeyType,
+    Limits, LogFormat, Process, Respond, Retries, RetryOn, TenantLimits, TenantMatch, UpstreamLimits, Wanted,
 };
 
 use super::*;
@@ -155,6 +155,7 @@ fn acme() -> Tenant {
 fn config() -> Config {
     let tls = ListenerTls {
         certificates: vec![Certificate { cert: "a".into(), key: "b".into() }],
+        acme: vec![Wanted { authority: "le".into(), names: vec!["a.test".into(), "b.test".into()] }],
         http2: true,
         alpn: Vec::new(),
         min_version: TlsVersion::V1_2,
@@ -193,6 +194,17 @@ fn config() -> Config {
         },
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
         access_log: AccessLog { format: LogFormat::Off, path: None },
+        acme: vec![Acme {
+            name: "le".into(),
+            directory: "https://ca.test/dir".into(),
+            contact: Vec::new(),
+            storage: "/keep".into(),
+            challenge: Challenge::Http,
+            ca: None,
+            key_type: KeyType::Rsa2048,
+            renew_before: None,
+            eab: None,
+        }],
         listeners: vec![listener("web", None), listener("secure", Some(tls))],
         rate_limits: vec![],
         tenants: vec![acme()],
@@ -212,7 +224,13 @@ fn a_file_reads_as_sentences() {
         "\
 Listeners
   web     127.0.0.1:8080  http/1.1 and h2c
-  secure  127.0.0.1:8080  TLS: h2 and http/1.1, 1 certificate
+  secure  127.0.0.1:8080  TLS: h2 and http/1.1, 2 certificates
+          a certificate of le for a.test, b.test
+
+Authorities
+  le  https://ca.test/dir
+      http-01: names are proven by a request to port 80 of each; keys are RSA 2048
+      renewed a third of their lifetime before their end; kept in /keep
 
 Tenants: the first that matches wins
   1. acme  host acme.test or *.acme.test, client in 10.0.0.0/8
