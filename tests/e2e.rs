@@ -14,6 +14,7 @@ mod e2e {
     mod discovery;
     mod edits;
     mod examples;
+    mod extended_connect;
     mod failover;
     mod failures;
     mod forwarded;

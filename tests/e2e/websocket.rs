@@ -1,7 +1,10 @@
 //! Upgraded connections, seen by an independent WebSocket library.
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async, tungstenite::Message};
 
 use super::harness::{Endpoint, Raw, RawEndpoint, Weir, soon};
@@ -28,7 +31,10 @@ pub(super) async fn connect(weir: &Weir) -> WebSocketStream<TcpStream> {
 }
 
 /// Sends a message and waits for its echo.
-pub(super) async fn said_back(socket: &mut WebSocketStream<TcpStream>, message: Message) {
+pub(super) async fn said_back<S>(socket: &mut WebSocketStream<S>, message: Message)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     socket.send(message.clone()).await.unwrap();
     assert_eq!(soon("an echo", socket.next()).await.unwrap().unwrap(), message);
 }

@@ -195,16 +195,29 @@ impl<'a> Downstream<'a> {
         Ok(())
     }
 
-    /// Switch protocols: what follows in either direction is passed on as it is.
-    pub fn switch(&mut self, mut headers: HeaderMap, upgrade: HeaderValue) {
+    /// Switch protocols: what follows in either direction is passed on as it is. Gives the status that says so.
+    ///
+    /// # Errors
+    /// The client left.
+    pub fn switch(&mut self, mut headers: HeaderMap, upgrade: HeaderValue) -> Result<StatusCode, ProxyError> {
         self.started = true;
-        if let Side::Http1 { connection, keep, .. } = &mut self.side {
-            *keep = false;
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, upgrade);
-            let status = StatusCode::SWITCHING_PROTOCOLS;
-            connection.start(Framing::Empty, |out| ResponseHead::write(out, status, &headers, Framing::Empty, None));
-            connection.switch();
+        match &mut self.side {
+            Side::Http1 { connection, keep, .. } => {
+                *keep = false;
+                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(UPGRADE, upgrade);
+                let status = StatusCode::SWITCHING_PROTOCOLS;
+                connection
+                    .start(Framing::Empty, |out| ResponseHead::write(out, status, &headers, Framing::Empty, None));
+                connection.switch();
+                Ok(status)
+            }
+            Side::Http2 { respond, send, .. } => {
+                let mut response = Response::new(());
+                *response.headers_mut() = headers;
+                *send = Some(Sender::new(respond.send_response(response, false).map_err(stream_error)?, false));
+                Ok(StatusCode::OK)
+            }
         }
     }
 

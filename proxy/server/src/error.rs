@@ -84,6 +84,9 @@ pub enum ProxyError {
     /// Nothing passed either way for too long.
     #[error("idle for too long")]
     Idle,
+    /// The endpoint did not switch protocols, and its answer would say that it did.
+    #[error("endpoint did not switch protocols")]
+    NotSwitched,
     /// A switch of protocols nobody asked for.
     #[error("unexpected switch of protocols")]
     Switch,
@@ -107,7 +110,7 @@ impl ProxyError {
             | Self::AttemptTimeout
             | Self::RouteTimeout
             | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch => StatusCode::BAD_GATEWAY,
+            Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch | Self::NotSwitched => StatusCode::BAD_GATEWAY,
         }
     }
 

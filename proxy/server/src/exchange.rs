@@ -52,7 +52,7 @@ pub async fn run(
     let named = forwarded::client(client, &request.headers, &settings.config.forwarded);
     let client = named.as_ref().unwrap_or(client);
     let asking = Asking {
-        method: request.method.clone(),
+        method: if request.is_extended_connect() { Method::CONNECT } else { request.method.clone() },
         host: request.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
         uri: request.uri.clone(),
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },

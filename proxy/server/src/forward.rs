@@ -4,6 +4,7 @@
 mod hedge;
 pub mod place;
 pub mod retry;
+mod upgrade;
 
 use std::{
     future::poll_fn,
@@ -13,17 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONNECTION, DATE, UPGRADE},
-};
+use http::{StatusCode, header::DATE};
 use weir_http1::Frame;
 use weir_upstream::{
     Endpoint, Met, Unusable,
     connection::{ConnectionError, Lease, Outcome, Stream, Target},
 };
 
-use self::{hedge::Hedged, place::Placed, retry::Retry};
+use self::{hedge::Hedged, place::Placed, retry::Retry, upgrade::Ask};
 use crate::{
     access_log::{Affinity, Retried},
     decide::Decision,
@@ -193,12 +191,12 @@ impl Attempt<'_> {
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
         let sent = Instant::now();
-        let upgrade = request.upgrade.as_ref().filter(|_| !self.upstream.connector.is_http2());
-        if let Err(error) = start(&mut lease, request, self.decision.client.scheme(), upgrade) {
+        let ask = self.ask_for(request, &lease).await.map_err(Failed::Finally)?;
+        if let Err(error) = start(&mut lease, request, self.decision.client.scheme(), ask.as_ref()) {
             return Err(retry.judge(ProxyError::Upstream(error), lease.reused, true, trace));
         }
         let patience = self.patience(answer_by.map(|by| by.saturating_duration_since(sent)), trace);
-        let mut relay = Relay::new(down, &mut lease.stream, timer, patience, sent, replay);
+        let mut relay = Relay::new(down, &mut lease.stream, timer, patience, sent, replay, ask.is_some());
         let mut response = loop {
             match relay.response().await {
                 Ok(head) if is_interim(&head) => relay.inform(&head),
@@ -215,8 +213,17 @@ impl Attempt<'_> {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
         }
-        let done = self.relay_response(relay, response, request, trace).await;
+        let done = self.relay_response(relay, response, request, ask.as_ref(), trace).await;
         self.release(lease, done)
+    }
+
+    /// How the endpoint is asked to switch protocols, where the client wants that.
+    async fn ask_for(&self, request: &Request, lease: &Lease) -> Result<Option<Ask>, ProxyError> {
+        if request.upgrade.is_none() {
+            return Ok(None);
+        }
+        let (http2, patience) = (self.upstream.connector.is_http2(), self.upstream.cluster.config().connect_timeout);
+        Box::pin(Ask::prepare(request, lease, http2, patience, self.decision.worker)).await
     }
 
     /// The response's head has come.
@@ -320,10 +327,15 @@ impl Attempt<'_> {
     async fn relay_response(
         &self,
         mut relay: Relay<'_, '_>,
-        response: Outcome,
+        mut response: Outcome,
         request: &Request,
+        ask: Option<&Ask>,
         trace: &mut Trace,
     ) -> Result<Done, ProxyError> {
+        let switched = ask.map_or(Ok(None), |ask| ask.switched(request, &mut response))?;
+        if switched.is_none() && response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::Switch);
+        }
         let mut headers = response.headers;
         self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
         trace.announce(&mut headers);
@@ -333,9 +345,8 @@ impl Attempt<'_> {
             edits.response(&mut headers, &facts);
         }
         trace.status = response.status.as_u16();
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let upgrade = response.upgrade.filter(|_| request.upgrade.is_some()).ok_or(ProxyError::Switch)?;
-            relay.switch(headers, upgrade);
+        if let Some(protocol) = switched {
+            trace.status = relay.switch(headers, protocol)?.as_u16();
             return Ok(Done::Switched);
         }
         headers.entry(DATE).or_insert_with(|| self.decision.worker.date(trace.time));
@@ -375,18 +386,10 @@ fn give_up(stream: &mut Stream, error: &ProxyError) {
     }
 }
 
-fn start(
-    lease: &mut Lease,
-    request: &Request,
-    scheme: &str,
-    upgrade: Option<&HeaderValue>,
-) -> Result<(), ConnectionError> {
+fn start(lease: &mut Lease, request: &Request, scheme: &str, ask: Option<&Ask>) -> Result<(), ConnectionError> {
     let target = Target { method: &request.method, scheme, authority: request.authority(), path: request.target() };
-    let Some(upgrade) = upgrade else {
-        return lease.stream.start(target, &request.headers, request.length);
-    };
-    let mut headers: HeaderMap = request.headers.clone();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, upgrade.clone());
-    lease.stream.start(target, &headers, request.length)
+    match ask {
+        None => lease.stream.start(target, &request.headers, request.length),
+        Some(ask) => ask.start(lease, target, request),
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, server::Connection, server::SendResponse};
+use h2::{Reason, RecvStream, ext::Protocol, server::Connection, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_LENGTH, header::COOKIE, header::HOST};
 use tokio::{task::spawn_local, time::timeout};
 use weir_http1::Length;
@@ -59,6 +59,7 @@ pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, lim
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(PENDING_RESETS))
+        .enable_connect_protocol()
         .handshake(transport);
     let Ok(Ok(connection)) = timeout(limits.header_timeout, handshake).await else { return };
     let shared = Rc::new(Shared { worker, client, active: Cell::new(0), given_up: Cell::new(0) });
@@ -154,31 +155,34 @@ async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut resp
 
 /// The request in the words both protocols share (RFC 9113 section 8.3).
 fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'static str> {
-    let http::request::Parts { method, uri, version, mut headers, .. } = head;
+    let http::request::Parts { method, uri, version, mut headers, extensions, .. } = head;
+    let upgrade = extensions.get::<Protocol>().map(|protocol| HeaderValue::from_str(protocol.as_str()));
+    let upgrade = upgrade.transpose().map_err(|_| "malformed :protocol")?;
     if !headers.values().all(is_trimmed) {
         return Err("white space around a field value");
     }
     let target = uri.path_and_query().map_or("", |target| target.as_str());
     let asterisk = target == "*" && method == Method::OPTIONS;
-    if !(target.starts_with('/') || asterisk || method == Method::CONNECT) {
+    if !(target.starts_with('/') || asterisk || (method == Method::CONNECT && upgrade.is_none())) {
         return Err("malformed :path");
     }
     put_host(&uri, &mut headers)?;
     join_cookies(&mut headers);
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let length = match announced {
-        _ if received => Length::Empty,
+        _ if received || upgrade.is_some() => Length::Empty,
         Some(length) => Length::Known(length),
         None => Length::Chunked,
     };
     weir_http1::strip_hop_by_hop(&mut headers);
     Ok(Request {
-        method,
+        // Routes and plugins see an extended CONNECT as the GET that it is in HTTP/1.1.
+        method: if upgrade.is_some() { Method::GET } else { method },
         uri: origin(uri)?,
         version,
         headers,
         length,
-        upgrade: None,
+        upgrade,
         hash_key: None,
         labels: Vec::new(),
         tenant: None,

@@ -60,7 +60,8 @@ enum Party {
 type Step = Poll<Result<(), ProxyError>>;
 
 impl<'a, 'c> Relay<'a, 'c> {
-    /// For a request whose head was handed to `up`. What `replay` has of its body goes up first.
+    /// For a request whose head was handed to `up`. What `replay` has of its body goes up first; where a tunnel
+    /// is asked for, what the client sends belongs to that.
     pub fn new(
         down: &'a mut Downstream<'c>,
         up: &'a mut Stream,
@@ -68,10 +69,11 @@ impl<'a, 'c> Relay<'a, 'c> {
         patience: Patience,
         now: Instant,
         replay: Option<&'a mut Replay>,
+        tunnel: bool,
     ) -> Self {
         let again = replay.as_ref().map_or_else(Vec::new, |replay| replay.frames());
-        let uploaded = again.is_empty() && down.is_received();
-        if uploaded {
+        let uploaded = tunnel || (again.is_empty() && down.is_received());
+        if uploaded && !tunnel {
             // A body that was empty after all is to be ended all the same; whatever is wrong with the
             // endpoint shows when its response is waited for.
             let _ = up.finish();
@@ -174,10 +176,13 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.down.start(status, headers, length)
     }
 
-    /// Tell the client that protocols are switched.
-    pub fn switch(&mut self, headers: HeaderMap, upgrade: HeaderValue) {
-        self.down.switch(headers, upgrade);
+    /// Tell the client that protocols are switched, by the status that is given.
+    ///
+    /// # Errors
+    /// The client left.
+    pub fn switch(&mut self, headers: HeaderMap, upgrade: HeaderValue) -> Result<StatusCode, ProxyError> {
         self.up.switch();
+        self.down.switch(headers, upgrade)
     }
 
     /// The response's body to its end.

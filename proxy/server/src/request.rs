@@ -171,6 +171,11 @@ impl Request {
         self.tenant.as_ref().map(|tenant| tenant.name())
     }
 
+    /// Whether it came as extended CONNECT, which is the GET with `Upgrade` of HTTP/2 (RFC 8441).
+    pub fn is_extended_connect(&self) -> bool {
+        self.upgrade.is_some() && self.version == Version::HTTP_2
+    }
+
     /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
         self.method.is_idempotent()

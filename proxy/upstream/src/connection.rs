@@ -1,6 +1,7 @@
 //! Connections to endpoints: dialled, spoken over, kept and used again, each by one worker alone.
 
 mod connector;
+mod link;
 mod pool;
 mod stream;
 mod transport;

@@ -19,6 +19,7 @@ mod tls;
 mod slots;
 
 pub mod retry;
+pub mod websocket;
 
 mod hedging;
 

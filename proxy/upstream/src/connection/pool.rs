@@ -4,7 +4,7 @@
 //! are closed. HTTP/2 connections are shared by streams up to the endpoint's limit.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     ops::{Deref, DerefMut},
     rc::Rc,
@@ -18,7 +18,10 @@ use h2::client::SendRequest;
 use tokio::sync::Notify;
 use weir_http1::Connection;
 
-use super::{ConnectionError, Connector, Stream, Transport};
+use super::{
+    ConnectionError, Connector, Stream, Transport,
+    link::{Awaited, Link},
+};
 use crate::{
     endpoint::{Endpoint, Load},
     slots::{Recall, Slot},
@@ -79,23 +82,23 @@ impl DerefMut for Kept {
 /// An HTTP/2 connection with its streams under way.
 struct Shared {
     sender: SendRequest<Bytes>,
-    /// As many references as streams, and one; false once the connection is not to be trusted.
-    active: Rc<Cell<bool>>,
+    /// As many references as streams, and one.
+    link: Rc<Link>,
     used: Instant,
 }
 
 impl Shared {
     fn active(&self) -> usize {
-        Rc::strong_count(&self.active) - 1
+        Rc::strong_count(&self.link) - 1
     }
 
     fn is_usable(&mut self) -> bool {
         let context = &mut Context::from_waker(Waker::noop());
-        self.active.get() && !matches!(self.sender.poll_ready(context), Poll::Ready(Err(_)))
+        self.link.is_trusted() && !matches!(self.sender.poll_ready(context), Poll::Ready(Err(_)))
     }
 
     fn stream(&self) -> Stream {
-        Stream::http2(self.sender.clone(), Rc::clone(&self.active))
+        Stream::http2(self.sender.clone(), Rc::clone(&self.link))
     }
 }
 
@@ -220,11 +223,12 @@ impl Pools {
         transport: Transport,
         slot: Slot,
     ) -> Result<Stream, ConnectionError> {
+        let link = Link::new();
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .enable_push(false)
-            .handshake(transport)
+            .handshake(Awaited::new(transport, &link))
             .await?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
@@ -232,7 +236,7 @@ impl Pools {
             }
             drop(slot);
         });
-        let shared = Shared { sender, active: Rc::new(Cell::new(true)), used: Instant::now() };
+        let shared = Shared { sender, link, used: Instant::now() };
         let stream = shared.stream();
         of(&mut self.idle.borrow_mut(), connector, endpoint).http2.push(shared);
         Ok(stream)

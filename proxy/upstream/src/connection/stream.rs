@@ -1,7 +1,6 @@
 //! One exchange with an endpoint, over HTTP/1.1 or HTTP/2.
 
 use std::{
-    cell::Cell,
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -12,11 +11,12 @@ use bytes::Bytes;
 use h2::{
     Reason,
     client::{ResponseFuture, SendRequest},
+    ext::Protocol,
 };
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header::HOST};
 use weir_http1::{Frame, Framing, Length, Limits, RequestHead};
 
-use super::{ConnectionError, pool::Kept};
+use super::{ConnectionError, link::Link, pool::Kept};
 use crate::h2_body::{Receiver, Sender};
 
 /// Head of a response, without what belongs to the connection it came by.
@@ -39,8 +39,8 @@ pub struct Stream(Kind);
 #[derive(Debug)]
 enum Kind {
     Http1 { connection: Kept, method: Method, reusable: bool },
-    Ready { sender: SendRequest<Bytes>, active: Rc<Cell<bool>> },
-    Http2 { active: Rc<Cell<bool>>, send: Sender, response: ResponseFuture, receive: Option<Receiver> },
+    Ready { sender: SendRequest<Bytes>, link: Rc<Link> },
+    Http2 { link: Rc<Link>, send: Sender, response: ResponseFuture, receive: Option<Receiver> },
 }
 
 /// Where a request goes, in the words of either protocol.
@@ -61,8 +61,8 @@ impl Stream {
         Self(Kind::Http1 { connection, method: Method::GET, reusable: false })
     }
 
-    pub(super) fn http2(sender: SendRequest<Bytes>, active: Rc<Cell<bool>>) -> Self {
-        Self(Kind::Ready { sender, active })
+    pub(super) fn http2(sender: SendRequest<Bytes>, link: Rc<Link>) -> Self {
+        Self(Kind::Ready { sender, link })
     }
 
     /// Send the request's head. `headers` has `host` for HTTP/1.1; HTTP/2 takes it from the target.
@@ -80,14 +80,40 @@ impl Stream {
                 *method = target.method.clone();
                 connection.start(framing, |out| RequestHead::write(out, target.method, target.path, headers, framing));
             }
-            Kind::Ready { sender, active } => {
+            Kind::Ready { sender, link } => {
                 let request = http2_request(target, headers)?;
                 let ended = length == Length::Empty;
                 let (response, send) = sender.send_request(request, ended)?;
-                self.0 =
-                    Kind::Http2 { active: Rc::clone(active), send: Sender::new(send, ended), response, receive: None };
+                self.0 = Kind::Http2 { link: Rc::clone(link), send: Sender::new(send, ended), response, receive: None };
             }
             Kind::Http2 { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the endpoint takes tunnels over this HTTP/2 connection, once it has said so or not.
+    pub async fn takes_tunnels(&self) -> bool {
+        let Kind::Ready { sender, link } = &self.0 else { return false };
+        link.greeted().await;
+        sender.is_extended_connect_protocol_enabled()
+    }
+
+    /// Ask for a tunnel in which this protocol is spoken, over an HTTP/2 connection that takes them
+    /// (RFC 8441 section 4).
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_tunnel(
+        &mut self,
+        target: Target<'_>,
+        headers: &HeaderMap,
+        protocol: &str,
+    ) -> Result<(), ConnectionError> {
+        if let Kind::Ready { sender, link } = &mut self.0 {
+            let mut request = http2_request(Target { method: &Method::CONNECT, ..target }, headers)?;
+            request.extensions_mut().insert(Protocol::from(protocol));
+            let (response, send) = sender.send_request(request, false)?;
+            self.0 = Kind::Http2 { link: Rc::clone(link), send: Sender::new(send, false), response, receive: None };
         }
         Ok(())
     }
@@ -218,8 +244,8 @@ impl Stream {
 
     /// The endpoint is silent: no more streams on a connection that may be dead.
     pub fn distrust(&mut self) {
-        if let Kind::Http2 { active, .. } | Kind::Ready { active, .. } = &self.0 {
-            active.set(false);
+        if let Kind::Http2 { link, .. } | Kind::Ready { link, .. } = &self.0 {
+            link.distrust();
         }
         self.abort();
     }
