@@ -78,7 +78,7 @@ impl Permit {
     ///
     /// # Errors
     /// The limit refuses.
-    pub fn take(&mut self, limit: &Arc<Limit>, key: weir_limits::Key, now: Instant) -> Result<Option<Taken>, Refused> {
+    pub fn take(&self, limit: &Arc<Limit>, key: weir_limits::Key, now: Instant) -> Result<Option<Taken>, Refused> {
         if self.0.iter().any(|held| Arc::ptr_eq(held.limit(), limit)) {
             return Ok(None);
         }
@@ -86,8 +86,8 @@ impl Permit {
     }
 
     /// Hold what was taken.
-    pub fn hold(&mut self, held: Held) {
-        self.0.push(held);
+    pub fn hold(&mut self, taken: Taken) {
+        self.0.push(taken.held);
     }
 
     /// As if nothing had been taken.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use weir_config::{KeyPart, Listener, WithoutKey};
-use weir_limits::{Digest, Key, Limit, Refused};
+use weir_limits::{Digest, Key, Limit, Refused, Taken};
 
 use crate::{
     error::ProxyError,
@@ -65,9 +65,8 @@ fn of_connection(snapshot: &Snapshot, listener: &Listener, ip: IpAddr) -> Result
     let (mut permit, now) = (Permit::default(), Instant::now());
     let shown = Shown { ip: ip.to_canonical(), request: None, route: None };
     for limit in &entrance.connections {
-        let Some(key) = key(limit, shown) else { continue };
-        match permit.take(limit, key, now) {
-            Ok(taken) => taken.into_iter().for_each(|taken| permit.hold(taken.held)),
+        match take(&permit, limit, shown, now) {
+            Ok(taken) => taken.into_iter().for_each(|taken| permit.hold(taken)),
             Err(refused) => {
                 permit.give_back();
                 return Err(limited(limit, refused));
@@ -112,11 +111,10 @@ fn pass(gates: &[Option<&Gate>], shown: Shown<'_>, trace: &mut Trace) -> Result<
     }
     let (mut permit, mut told, now) = (Permit::default(), Announcement::default(), Instant::now());
     for limit in gates.flat_map(|gate| gate.limits()) {
-        let Some(key) = key(limit, shown) else { continue };
-        match permit.take(limit, key, now) {
+        match take(&permit, limit, shown, now) {
             Ok(Some(taken)) => {
                 told.add(limit, &taken);
-                permit.hold(taken.held);
+                permit.hold(taken);
             }
             Ok(None) => {}
             Err(refused) => {
@@ -130,6 +128,19 @@ fn pass(gates: &[Option<&Gate>], shown: Shown<'_>, trace: &mut Trace) -> Result<
     Ok(permit.lasting())
 }
 
+/// What a limit lets somebody take; nothing where it does not apply, was passed already, or would refuse and only
+/// says so.
+fn take(permit: &Permit, limit: &Arc<Limit>, shown: Shown<'_>, now: Instant) -> Result<Option<Taken>, Refused> {
+    let Some(key) = key(limit, shown) else { return Ok(None) };
+    match permit.take(limit, key, now) {
+        Err(_) if limit.config().dry_run => {
+            tracing::debug!(limit = &**limit.name(), client = %shown.ip, "rate limit would refuse");
+            Ok(None)
+        }
+        taken => taken,
+    }
+}
+
 fn limited(limit: &Limit, refused: Refused) -> ProxyError {
     ProxyError::RateLimit { limit: Arc::clone(limit.name()), refused }
 }
@@ -137,6 +148,9 @@ fn limited(limit: &Limit, refused: Refused) -> ProxyError {
 /// The key for a limit; none where it does not apply.
 fn key(limit: &Limit, shown: Shown<'_>) -> Option<Key> {
     let (mut digest, config) = (limit.digest(), limit.config());
+    if config.except.iter().any(|network| network.contains(shown.ip)) {
+        return None;
+    }
     for part in &config.key {
         if add(part, shown, &mut digest).is_none() {
             match config.without_key {

@@ -90,6 +90,19 @@ async fn every_response_may_tell_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_limit_may_be_tried_out() {
+    let endpoint = Endpoint::start("a").await;
+    let limit = "rate-limits = { rate = \"1/1d\", max-in-flight = 5, dry-run = true, headers = \"always\" }";
+    let weir = Weir::start(&to(&endpoint, "", limit)).await;
+    let mut client = Client::http1(weir.web()).await;
+    assert_eq!(statuses(&mut client, "/", &[], 3).await, passed(3, 0));
+    for (result, number) in [("allowed", 1.0), ("limited", 2.0)] {
+        let series = format!("weir_rate_limit_requests_total{{limit=\"route:all\",result=\"{result}\"}}");
+        assert_eq!(weir.metric(&series).await, number, "{result}");
+    }
+}
+
+#[tokio::test]
 async fn http2_is_told_the_same() {
     let endpoint = Endpoint::start("a").await;
     let weir = Weir::start(&to(&endpoint, "rate-limits = { rate = \"2/1d\" }", "")).await;

@@ -3,7 +3,10 @@
 use http::Method;
 
 use super::{another, to};
-use crate::e2e::harness::{Client, Endpoint, Weir, empty, eventually, request};
+use crate::e2e::{
+    harness::{Client, Endpoint, Weir, empty, eventually, request},
+    websocket,
+};
 
 /// Waits until so many requests are at the endpoint.
 async fn arrived(endpoint: &Endpoint, number: usize) {
@@ -58,5 +61,23 @@ async fn a_client_that_leaves_counts_no_more() {
     arrived(&endpoint, 1).await;
     assert_eq!(Client::http1(weir.web()).await.get("/").await.status, 429);
     asked.abort();
+    eventually("room", || async { (Client::http1(weir.web()).await.get("/").await.status == 200).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_as_long_as_it_is_open() {
+    let endpoint = websocket::echo().await;
+    let weir = Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"chat\"\nmatch = {{ path = \"/chat\" }}\ncluster = \"a\"\nrate-limits = \"busy\"\n\
+         [[routes]]\nname = \"rest\"\nrespond = {{}}\nrate-limits = \"busy\"\n\
+         [rate-limits.busy]\nmax-in-flight = 1\n\
+         [clusters.a]\nendpoints = [\"{}\"]\n",
+        endpoint.address
+    ))
+    .await;
+    let socket = websocket::connect(&weir).await;
+    assert_eq!(Client::http1(weir.web()).await.get("/").await.status, 429);
+    drop(socket);
     eventually("room", || async { (Client::http1(weir.web()).await.get("/").await.status == 200).then_some(()) }).await;
 }

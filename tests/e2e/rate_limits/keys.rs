@@ -91,6 +91,16 @@ async fn the_client_that_a_proxy_header_names() {
 }
 
 #[tokio::test]
+async fn some_networks_may_be_excepted() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = limited_by(&endpoint, "except = [\"203.0.113.0/24\", \"2001:db8::/32\"]").await;
+    let asked = ["203.0.113.1", "203.0.113.1", "2001:db8::1", "2001:db8::1", "198.51.100.1", "198.51.100.1"];
+    let asked = asked.map(|ip| [("x-forwarded-for", ip)]);
+    let asked: Vec<&[_]> = asked.iter().map(|fields| &fields[..]).collect();
+    assert_eq!(each(&weir, &asked).await, [200, 200, 200, 200, 200, 429]);
+}
+
+#[tokio::test]
 async fn the_tenant_the_route_and_everything_together() {
     let endpoint = Endpoint::start("a").await;
     let route = |name: &str, limit: &str| {

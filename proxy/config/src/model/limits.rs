@@ -19,6 +19,10 @@ pub struct RateLimit {
     pub without_key: WithoutKey,
     /// Most keys remembered. Default 100,000.
     pub capacity: usize,
+    /// Networks of clients that it does not limit.
+    pub except: Vec<Network>,
+    /// What it would refuse passes, and is counted. Default false.
+    pub dry_run: bool,
     /// Which responses tell of it. Default those that refuse.
     pub tell: Tell,
 }

@@ -56,6 +56,8 @@ fn rate_limit(node: &Node<'_>, name: Arc<str>, names: &Names<'_>) -> Option<Rate
         key,
         without_key: table.read("without-key", |node| node.choice(&without_key)).unwrap_or(WithoutKey::Pass),
         capacity: table.read("capacity", |node| count(node, 1..=MOST)).unwrap_or(KEYS),
+        except: list(&table, "except", "`[\"10.0.0.0/8\"]`", Node::network),
+        dry_run: table.read("dry-run", Node::boolean).unwrap_or(false),
         tell: table.read("headers", |node| node.choice(&tell)).unwrap_or(Tell::Refused),
     };
     table.done();

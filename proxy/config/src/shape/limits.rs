@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::scalar::Rate;
+use super::scalar::{Network, Rate};
 
 /// What requests with the same key may take together.
 #[derive(JsonSchema)]
@@ -29,6 +29,12 @@ pub(super) struct RateLimit {
     /// Most keys remembered.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
     capacity: Option<u32>,
+    /// Networks of clients that it does not limit.
+    #[schemars(length(min = 1))]
+    except: Option<Vec<Network>>,
+    /// What it would refuse passes, and is counted.
+    #[schemars(extend("default" = false))]
+    dry_run: Option<bool>,
     /// Which responses tell of it.
     #[schemars(extend("default" = "refused"))]
     headers: Option<Headers>,

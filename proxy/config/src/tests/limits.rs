@@ -45,6 +45,8 @@ fn a_limit_has_defaults() {
         key: vec![KeyPart::Client { ipv4: 32, ipv6: 64 }],
         without_key: WithoutKey::Pass,
         capacity: 100_000,
+        except: vec![],
+        dry_run: false,
         tell: Tell::Refused,
     };
     assert_eq!(limit("rate = \"100/s\""), meant);
@@ -52,6 +54,8 @@ fn a_limit_has_defaults() {
     assert_eq!(limit("rate = \"5/10s\"").rate, rate(5, 10, 5));
     let window = limit("rate = \"9/h\", algorithm = \"sliding-window\"").rate.unwrap();
     assert_eq!((window.count, window.algorithm), (9, Algorithm::SlidingWindow));
+    let lenient = limit("rate = \"1/s\", dry-run = true, except = [\"10.0.0.0/8\"]");
+    assert_eq!((lenient.dry_run, lenient.except), (true, vec!["10.0.0.0/8".parse().unwrap()]));
     let busy = limit("max-in-flight = 3");
     assert_eq!((busy.rate, busy.max_in_flight), (None, Some(3)));
 }
@@ -107,6 +111,7 @@ fn limits_that_cannot_be_meant_are_faults() {
             "give one",
         ),
         ("{ rate = \"1/s\", key = { client = { ipv4 = 33 } } }", "rate-limits.key.client.ipv4", "out of range", "32"),
+        ("{ rate = \"1/s\", except = [] }", "rate-limits.except", "fits nothing", "leave it out"),
         ("\"other\"", "rate-limits", "no rate limit `other`", "rate limits in this file"),
         ("[\"a\", 5]", "rate-limits[1]", "expected a table", "`\"NAME\"`"),
     ] {

@@ -13,6 +13,8 @@ fn config(rate: Option<Rate>, max_in_flight: Option<u32>, capacity: usize) -> Ra
         key: vec![KeyPart::Route],
         without_key: WithoutKey::Pass,
         capacity,
+        except: Vec::new(),
+        dry_run: false,
         tell: Tell::Refused,
     }
 }

@@ -276,6 +276,7 @@ fn limit(limit: &Limit) -> Value {
         "name": &**limit.name(),
         "rate": config.rate.map(|rate| json!({ "count": rate.count, "per_ms": rate.per.as_millis() as u64 })),
         "max_in_flight": config.max_in_flight,
+        "dry_run": config.dry_run,
         "keys": figures.keys,
         "capacity": config.capacity,
         "allowed": figures.allowed,

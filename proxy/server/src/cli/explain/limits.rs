@@ -26,6 +26,8 @@ pub(super) fn of_limit(limit: &RateLimit) -> Vec<String> {
     if !keys.is_empty() {
         lines.push(format!("remembers {keys}"));
     }
+    lines.extend((!limit.except.is_empty()).then(|| format!("not for {}", networks(&limit.except))));
+    lines.extend(limit.dry_run.then(|| "refuses nothing, and counts what it would refuse".to_owned()));
     lines.extend(match limit.tell {
         Tell::Refused => None,
         Tell::Always => Some("every response tells of it".to_owned()),
@@ -84,6 +86,8 @@ mod tests {
             key: vec![KeyPart::Client { ipv4: 32, ipv6: 64 }, KeyPart::Header("x-key".into())],
             without_key: WithoutKey::Share,
             capacity: 1_000,
+            except: vec!["10.0.0.0/8".parse().unwrap()],
+            dry_run: true,
             tell: Tell::Always,
         };
         assert_eq!(
@@ -92,10 +96,12 @@ mod tests {
                 "100 in 1s, 20 at once, 7 in flight for each client (IPv4 /32, IPv6 /64) and value of header x-key; \
                  those without share one allowance",
                 "remembers 1000 keys",
+                "not for 10.0.0.0/8",
+                "refuses nothing, and counts what it would refuse",
                 "every response tells of it",
             ]
         );
-        let all = RateLimit { rate: None, key: vec![], tell: Tell::Refused, ..limit };
+        let all = RateLimit { rate: None, key: vec![], except: vec![], dry_run: false, tell: Tell::Refused, ..limit };
         assert_eq!(of_limit(&all), ["7 in flight for all together"]);
     }
 
