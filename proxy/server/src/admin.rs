@@ -63,6 +63,10 @@ pub trait Control: Send + Sync + 'static {
     fn rollout_list(&self) -> Value;
     /// Steers the rollout of a route.
     fn rollout_order(&self, route: &str, order: Steer) -> Answer;
+    /// Certificates of authorities with what has become of them: `{"acme": [..]}`.
+    fn acme_list(&self) -> Value;
+    /// Orders a certificate now, by its name.
+    fn acme_renew(&self, certificate: &str) -> Answer;
     /// Reads the configuration again.
     fn reload(&self) -> BoxFuture<'_, Answer>;
 }

@@ -2,6 +2,7 @@
 //!
 //! `run` belongs to `main`; `check` and `plugin` are whole here.
 
+mod acme;
 mod check;
 mod client;
 mod endpoint;
@@ -19,6 +20,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 pub use self::{
+    acme::acme,
     check::{Found, check},
     endpoint::endpoint,
     explain::explain,
@@ -57,6 +59,9 @@ pub enum Command {
     /// Show and steer rollouts of a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = ROLLOUT)]
     Rollout(RolloutCommand),
+    /// Show and renew certificates that authorities issue to a running Weir
+    #[command(subcommand, arg_required_else_help = true, after_help = ACME)]
+    Acme(AcmeCommand),
 }
 
 /// A command on a configuration file.
@@ -238,6 +243,31 @@ pub struct Steered {
     pub admin: AdminAddress,
 }
 
+/// `weir acme ...`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AcmeCommand {
+    /// Show every certificate that is ordered: whether there is one, until when, and what went wrong
+    #[command(after_help = ACME_LIST)]
+    List {
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the running Weir is asked
+        #[command(flatten)]
+        admin: AdminAddress,
+    },
+    /// Order a certificate now, without waiting for its time
+    #[command(after_help = ACME_RENEW)]
+    Renew {
+        /// The certificate, as `weir acme list` names it
+        #[arg(value_parser = name)]
+        certificate: String,
+        /// Where the running Weir is asked
+        #[command(flatten)]
+        admin: AdminAddress,
+    },
+}
+
 /// The admin address of a running Weir.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AdminAddress {
@@ -286,6 +316,7 @@ Examples:
   weir endpoint list                       endpoints, their state and why
   weir endpoint drain web 10.0.0.7:8080    let one finish
   weir rollout list                        how far each rollout is, and why
+  weir acme list                           certificates of authorities, until when
 
 Exit codes: 0 done, 1 refused or failed, 2 usage or configuration fault";
 
@@ -431,6 +462,23 @@ const RESTART: &str = "\
 Examples:
   weir rollout restart api                 after a rollback, with the fault mended";
 
+const ACME: &str = "\
+Examples:
+  weir acme list
+  weir acme renew www.example.com          the name leads here now: try again at once";
+
+const ACME_LIST: &str = "\
+Examples:
+  weir acme list
+  weir acme list --json | jq '.acme[] | select(.failures > 0)'";
+
+const ACME_RENEW: &str = "\
+Examples:
+  weir acme renew www.example.com
+
+The present certificate is shown until another one is there. Authorities limit how many they issue for a
+name. One that has asked to be left alone is.";
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -496,6 +544,14 @@ mod tests {
         let wanted = Command::Rollout(RolloutCommand::Advance(steered));
         assert_eq!(read("weir rollout advance api --admin a:1").unwrap(), wanted);
         assert!(read("weir rollout advance").is_err() && read("weir rollout advance a/b").is_err());
+    }
+
+    #[test]
+    fn certificates_are_renewed_by_name() {
+        let admin = AdminAddress { address: "a:1".to_owned() };
+        let wanted = AcmeCommand::Renew { certificate: "a.test_1_0f".to_owned(), admin };
+        assert_eq!(read("weir acme renew a.test_1_0f --admin a:1").unwrap(), Command::Acme(wanted));
+        assert!(read("weir acme renew").is_err() && read("weir acme renew a/b").is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Plugin(command) => cli::plugin(&command),
         Command::Endpoint(command) => cli::endpoint(&command),
         Command::Rollout(command) => cli::rollout(&command),
+        Command::Acme(command) => cli::acme(&command),
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::peer::{Peer, command, free_address};
-use crate::e2e::harness::{Ca, Client, NameServer, Setup, Weir, eventually_within, get};
+use crate::e2e::harness::{Ca, Client, Endpoint, NameServer, Setup, Weir, eventually_within, get, run};
 
 /// An order is a dozen exchanges, and the authority looks at every name.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -207,6 +207,27 @@ async fn a_certificate_is_had_by_a_handshake_beside_one_of_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_ends_tls_with_certificates_of_authorities_too() {
+    let (ca, endpoint) = (Ca::new(), Endpoint::start("here").await);
+    let plain = |sections: &str, tls: &str| {
+        format!(
+            "{sections}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n[listeners.secure]\naddress = \"127.0.0.1:0\"\n\
+             protocol = \"tls\"\ncluster = \"web\"\ntls = {{ {tls} }}\n\
+             [[routes]]\nname = \"all\"\nrespond = {{}}\n[clusters.web]\nendpoints = [\"{}\"]\n",
+            endpoint.address
+        )
+    };
+    let setup = Setup::new(&plain("", FILES)).certificate("files", &ca.issue(&["files.test"]));
+    let mut weir = setup.start().await;
+    let pebble = Pebble::start(weir.web().port(), weir.listener("secure").port(), json!({})).await;
+    weir.write("pebble.pem", pebble.ca.pem());
+    weir.reload(&plain(&pebble.section(""), &wanted(&["a.test"]))).await.unwrap();
+    until_valid(&weir).await;
+    shown(&weir, &pebble.client().await, "a.test").await.unwrap();
+    assert_eq!(endpoint.requests(), 0, "what authorities want to see is none of the endpoints' business");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_shown_a_makeshift_while_there_is_no_certificate() {
     let ca = Ca::new();
     let (mut weir, pebble) = beside_pebble(&ca, json!({})).await;
@@ -260,16 +281,26 @@ async fn an_old_certificate_is_renewed_and_shown_until_it_is() {
     assert_eq!(status["state"], "valid");
     assert_eq!(shown(&weir, &trusting(&der), "old.test").await.unwrap(), der);
     pebble.knows(&["old.test"]);
-    weir.reload(&text(&pebble.section("contact = [\"ops@a.test\"]"), &wanted(&["old.test"]))).await.unwrap();
+    let admin = weir.admin.to_string();
+    let said = run(&["acme", "renew", "old.test", "--admin", &admin]);
+    assert!(said.status.success(), "{said:?}");
     until(&weir, "a renewal", |one| one["not_after"] != status["not_after"]).await;
     let client = pebble.client().await;
     let renewed = shown(&weir, &client, "old.test").await.unwrap();
     assert_ne!(renewed, der);
-    // What does not change is not ordered again.
-    weir.reload(&text(&pebble.section("contact = [\"ops@a.test\"]"), &wanted(&["old.test"]))).await.unwrap();
-    assert_eq!(shown(&weir, &client, "old.test").await.unwrap(), renewed);
+    // What does not change is not ordered again, and what does when it is due.
+    weir.reload(&text(&pebble.section(""), &wanted(&["old.test"]))).await.unwrap();
     let ok = r#"weir_acme_orders_total{acme="pebble",certificate="old.test",result="ok"}"#;
     assert_eq!(weir.metric(ok).await, 1.0);
+    weir.reload(&text(&pebble.section("contact = [\"ops@a.test\"]"), &wanted(&["old.test"]))).await.unwrap();
+    assert_eq!(shown(&weir, &client, "old.test").await.unwrap(), renewed);
+    run(&["acme", "renew", "old.test", "--admin", &admin]);
+    eventually_within(PATIENCE, "another", || async { (weir.metric(ok).await == 1.0).then_some(()) }).await;
+    assert_ne!(shown(&weir, &client, "old.test").await.unwrap(), renewed);
+    let listed = String::from_utf8(run(&["acme", "list", "--admin", &admin]).stdout).unwrap();
+    assert!(listed.contains("old.test     pebble     valid"), "{listed}");
+    let refused = run(&["acme", "renew", "other.test", "--admin", &admin]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("there is: old.test"), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,6 +358,9 @@ async fn an_authority_that_wants_to_be_left_alone_is() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!(weir.metric(next).await > now + 30_000.0, "{status}");
     busy.logged("/dir").await;
+    let refused = run(&["acme", "renew", "a.test", "--admin", &weir.admin.to_string()]);
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains("pebble wants to be left alone until"), "{why}");
     weir.reload(&text(&section, &wanted(&["a.test"]))).await.unwrap();
     assert_eq!(ordered(&weir).await["failures"], 1, "a reload that changes nothing is no reason to ask again");
 }

@@ -99,6 +99,14 @@ impl Managed {
         self.lock().clone()
     }
 
+    /// Have it ordered now.
+    ///
+    /// # Errors
+    /// Until when its authority has asked to be left alone.
+    pub fn hurry(&self, now: SystemTime) -> Result<(), SystemTime> {
+        self.lock().hurry(now)
+    }
+
     /// Show another one from now on.
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub struct Progress {
     pub obtained: Option<SystemTime>,
     /// When it is ordered next.
     pub next: SystemTime,
+    /// Until when the authority has asked to be left alone.
+    pub quiet: Option<SystemTime>,
     /// Attempts that failed since one succeeded.
     pub failures: u32,
     /// Why the last of them did.
@@ -54,13 +56,13 @@ pub struct Progress {
 impl Progress {
     /// Of one that there is not: it is ordered at once.
     pub fn none(now: SystemTime) -> Self {
-        Self { validity: None, obtained: None, next: now, failures: 0, why: None, orders: [0, 0] }
+        Self { validity: None, obtained: None, next: now, quiet: None, failures: 0, why: None, orders: [0, 0] }
     }
 
     /// Of one that was obtained earlier.
     pub fn kept(validity: Validity, obtained: SystemTime, before: Option<Duration>, chance: f64) -> Self {
-        let next = renewal(validity, before, chance);
-        Self { validity: Some(validity), obtained: Some(obtained), next, failures: 0, why: None, orders: [0, 0] }
+        let (validity, next) = (Some(validity), renewal(validity, before, chance));
+        Self { validity, obtained: Some(obtained), ..Self::none(next) }
     }
 
     /// Another one is there. `chance` is a number in `0.0..1.0`.
@@ -79,10 +81,26 @@ impl Progress {
         self.failures = self.failures.saturating_add(1);
         let doubled = FIRST_RETRY.saturating_mul(1_u32 << (self.failures - 1).min(16));
         let pause = spread(doubled.min(MOST_RETRY), chance);
-        self.next = now + pause.max(asked.unwrap_or_default().min(MOST_ASKED));
+        let asked = asked.map(|asked| asked.min(MOST_ASKED));
+        self.next = now + pause.max(asked.unwrap_or_default());
+        self.quiet = asked.map(|asked| now + asked);
         self.why = Some(why);
         let [_, failed] = &mut self.orders;
         *failed += 1;
+    }
+
+    /// Be due now.
+    ///
+    /// # Errors
+    /// Until when the authority has asked to be left alone.
+    pub fn hurry(&mut self, now: SystemTime) -> Result<(), SystemTime> {
+        match self.quiet.filter(|until| *until > now) {
+            Some(until) => Err(until),
+            None => {
+                self.next = now;
+                Ok(())
+            }
+        }
     }
 
     /// What there is now.
@@ -160,10 +178,20 @@ mod tests {
         let mut progress = Progress::none(at(0));
         progress.fail("rate limited".to_owned(), Some(DAY * 2), at(0), 0.5);
         assert_eq!(progress.next, at(2));
+        assert_eq!((progress.hurry(at(1)), progress.next), (Err(at(2)), at(2)), "from operators, too");
         progress.fail("rate limited".to_owned(), Some(DAY * 1_000), at(2), 0.5);
         assert_eq!(progress.next, at(9), "within reason");
         progress.fail("rate limited".to_owned(), Some(Duration::from_secs(1)), at(9), 0.5);
         assert_eq!(progress.next, at(9) + FIRST_RETRY * 4);
+    }
+
+    #[test]
+    fn an_operator_has_it_ordered_at_once() {
+        let mut progress = Progress::kept(validity(90), at(1_000), None, 0.5);
+        assert_eq!((progress.hurry(at(1_010)), progress.next), (Ok(()), at(1_010)));
+        progress.fail("no".to_owned(), None, at(1_010), 0.5);
+        assert_eq!(progress.next, at(1_010) + FIRST_RETRY);
+        assert_eq!((progress.hurry(at(1_010)), progress.next), (Ok(()), at(1_010)));
     }
 
     #[test]

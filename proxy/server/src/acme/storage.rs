@@ -95,7 +95,7 @@ pub(super) fn name_of(names: &[String]) -> String {
     sorted.sort_unstable();
     match more.len() {
         0 => first.clone(),
-        more => format!("{first}+{more}-{:08x}", hash(sorted.join(",").as_bytes()) >> 32),
+        more => format!("{first}_{more}_{:08x}", hash(sorted.join(",").as_bytes()) >> 32),
     }
 }
 

@@ -36,6 +36,8 @@ enum Place<'a> {
     Order(&'a str, &'a str, Option<Order>),
     Rollouts,
     Rollout(&'a str, Steer),
+    Acme,
+    Renew(&'a str),
     Reload,
 }
 
@@ -57,11 +59,13 @@ impl Place<'_> {
             "/v1/status" => Place::Status,
             "/v1/plugins" => Place::Plugins,
             "/v1/rollouts" => Place::Rollouts,
+            "/v1/acme" => Place::Acme,
             "/v1/reload" => Place::Reload,
             _ => {
                 return Place::find_plugin(path)
                     .or_else(|| Place::find_endpoint(path))
-                    .or_else(|| Place::find_rollout(path));
+                    .or_else(|| Place::find_rollout(path))
+                    .or_else(|| Place::find_certificate(path));
             }
         })
     }
@@ -97,11 +101,16 @@ impl Place<'_> {
         is_name(name).then_some(Place::Rollout(name, order))
     }
 
+    fn find_certificate(path: &str) -> Option<Place<'_>> {
+        let name = path.strip_prefix("/v1/acme/")?.strip_suffix("/renew")?;
+        is_name(name).then_some(Place::Renew(name))
+    }
+
     fn method(&self) -> &'static str {
         match self {
             Place::Plugin(_) => "PUT",
             Place::Endpoint(..) => "PUT, DELETE",
-            Place::Rollback(_) | Place::Order(..) | Place::Rollout(..) | Place::Reload => "POST",
+            Place::Rollback(_) | Place::Order(..) | Place::Rollout(..) | Place::Renew(_) | Place::Reload => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -135,6 +144,7 @@ pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>
             outcome(finish(control, |control| control.endpoint(cluster, address, change)).await)
         }
         Place::Rollout(route, order) => outcome(control.rollout_order(route, order)),
+        Place::Renew(certificate) => outcome(control.acme_renew(certificate)),
         Place::Reload => outcome(finish(control, |control| control.reload()).await),
         shown => show(&shown, &*control),
     }
@@ -151,6 +161,7 @@ fn show(place: &Place<'_>, control: &dyn Control) -> AdminResponse {
         Place::Status => json(StatusCode::OK, &control.status()),
         Place::Plugins => json(StatusCode::OK, &control.plugin_list()),
         Place::Rollouts => json(StatusCode::OK, &control.rollout_list()),
+        Place::Acme => json(StatusCode::OK, &control.acme_list()),
         _ => text(StatusCode::OK, "ok\n".to_owned()),
     }
 }
@@ -252,7 +263,8 @@ fn nothing_here(path: &str) -> ApiError {
     let known = "/healthz, /readyz, /metrics, /v1/status, /v1/plugins, /v1/plugins/NAME, \
                  /v1/plugins/NAME/rollback, /v1/clusters/NAME/endpoints/ADDRESS, \
                  /v1/clusters/NAME/endpoints/ADDRESS/drain (or maintenance, ready), /v1/rollouts, \
-                 /v1/rollouts/ROUTE/advance (or pause, resume, rollback, restart), /v1/reload";
+                 /v1/rollouts/ROUTE/advance (or pause, resume, rollback, restart), /v1/acme, \
+                 /v1/acme/CERTIFICATE/renew, /v1/reload";
     ApiError::new(StatusCode::NOT_FOUND, format!("nothing at {path}; there is {known}"))
 }
 
@@ -287,6 +299,14 @@ mod place_tests {
         assert_eq!(Place::find("/v1/rollouts/api/advance"), Some(Place::Rollout("api", Steer::Advance)));
         assert_eq!(Place::find("/v1/rollouts/a.b/rollback"), Some(Place::Rollout("a.b", Steer::RollBack)));
         for path in ["/v1/rollouts/", "/v1/rollouts/api", "/v1/rollouts//pause", "/v1/rollouts/api/stop"] {
+            assert_eq!(Place::find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn certificate_paths_hold_a_name() {
+        assert_eq!(Place::find("/v1/acme/a.test_1_0f/renew"), Some(Place::Renew("a.test_1_0f")));
+        for path in ["/v1/acme/", "/v1/acme/a.test", "/v1/acme//renew", "/v1/acme/a/b/renew"] {
             assert_eq!(Place::find(path), None, "{path}");
         }
     }

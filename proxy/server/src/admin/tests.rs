@@ -66,6 +66,12 @@ impl Control for Fake {
     fn rollout_order(&self, route: &str, order: Steer) -> Answer {
         Ok(json!({ "route": route, "order": format!("{order:?}") }))
     }
+    fn acme_list(&self) -> Value {
+        json!({ "acme": [] })
+    }
+    fn acme_renew(&self, certificate: &str) -> Answer {
+        Ok(json!({ "certificate": certificate }))
+    }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { panic!("a bug of ours") })
     }
@@ -174,6 +180,16 @@ async fn rollouts_are_shown_and_steered() {
     let answer: Value = serde_json::from_str(&steered.body).unwrap();
     assert_eq!((steered.status, answer), (200, json!({ "route": "api", "order": "Pause" })));
     assert_eq!(admin.ask(Method::GET, "/v1/rollouts/api/pause", "").await.status, 405);
+}
+
+#[tokio::test]
+async fn certificates_are_shown_and_renewed() {
+    let mut admin = Served::start().await;
+    assert_eq!(admin.ask(Method::GET, "/v1/acme", "").await.body, "{\n  \"acme\": []\n}\n");
+    let renewed = admin.ask(Method::POST, "/v1/acme/a.test/renew", "").await;
+    let answer: Value = serde_json::from_str(&renewed.body).unwrap();
+    assert_eq!((renewed.status, answer), (200, json!({ "certificate": "a.test" })));
+    assert_eq!(admin.ask(Method::GET, "/v1/acme/a.test/renew", "").await.status, 405);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +11,7 @@ use super::Named;
 use crate::{
     access_log::rfc3339,
     acme::{self, Challenges, Managed},
+    admin::{Answer, ApiError},
     metrics::AcmeSample,
 };
 
@@ -72,21 +74,42 @@ fn start(certificates: Vec<Arc<Managed>>, challenges: &Arc<Challenges>) -> Task 
 /// As the status page shows them.
 pub(super) fn status(certificates: &[Arc<Managed>]) -> Value {
     let now = SystemTime::now();
-    let one = |certificate: &Arc<Managed>| {
-        let progress = certificate.progress();
-        json!({
-            "acme": certificate.authority(),
-            "certificate": certificate.name(),
-            "names": certificate.names(),
-            "state": progress.state(now).as_str(),
-            "not_after": progress.validity.map(|validity| rfc3339(validity.until)),
-            "last_success": progress.obtained.map(rfc3339),
-            "next_attempt": rfc3339(progress.next),
-            "failures": progress.failures,
-            "why": progress.why,
-        })
-    };
-    certificates.iter().map(one).collect()
+    certificates.iter().map(|certificate| shown(certificate, now)).collect()
+}
+
+fn shown(certificate: &Managed, now: SystemTime) -> Value {
+    let progress = certificate.progress();
+    json!({
+        "acme": certificate.authority(),
+        "certificate": certificate.name(),
+        "names": certificate.names(),
+        "state": progress.state(now).as_str(),
+        "not_after": progress.validity.map(|validity| rfc3339(validity.until)),
+        "last_success": progress.obtained.map(rfc3339),
+        "next_attempt": rfc3339(progress.next),
+        "failures": progress.failures,
+        "why": progress.why,
+    })
+}
+
+/// Order a certificate now. Of two authorities that issue one of the same name, both do.
+pub(super) fn renew(certificates: &[Arc<Managed>], name: &str) -> Answer {
+    let now = SystemTime::now();
+    let named: Vec<_> = certificates.iter().filter(|certificate| certificate.name() == name).collect();
+    if named.is_empty() {
+        let known: Vec<String> = certificates.iter().map(|certificate| certificate.name()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let why = format!("there is no certificate {name} of an authority; there is: {known}");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, why));
+    }
+    for certificate in &named {
+        certificate.hurry(now).map_err(|until| {
+            let why = format!("{} wants to be left alone until {}", certificate.authority(), rfc3339(until));
+            ApiError::new(StatusCode::CONFLICT, why)
+        })?;
+        tracing::info!(acme = certificate.authority(), certificate = name, "certificate is to be renewed now");
+    }
+    Ok(json!({ "acme": named.iter().map(|certificate| shown(certificate, now)).collect::<Vec<_>>() }))
 }
 
 /// For the metrics page.

@@ -107,6 +107,14 @@ impl Control for Admin {
         }
     }
 
+    fn acme_list(&self) -> Value {
+        json!({ "acme": authorities::status(&self.0.managed.load()) })
+    }
+
+    fn acme_renew(&self, certificate: &str) -> Answer {
+        authorities::renew(&self.0.managed.load(), certificate)
+    }
+
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             match self.0.reload().await {

@@ -52,6 +52,12 @@ impl Control for Fake {
     fn rollout_order(&self, route: &str, order: Steer) -> Answer {
         Ok(json!({ "route": route, "order": format!("{order:?}") }))
     }
+    fn acme_list(&self) -> Value {
+        json!({})
+    }
+    fn acme_renew(&self, _: &str) -> Answer {
+        Ok(json!({}))
+    }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { Ok(json!({})) })
     }
