@@ -47,11 +47,13 @@ mod e2e {
     mod smoke;
     mod split;
     mod streaming;
+    mod systemd;
     mod tcp;
     mod tenants;
     mod tls;
     mod tls_passthrough;
     mod tunnels;
     mod udp;
+    mod upgrade;
     mod websocket;
 }

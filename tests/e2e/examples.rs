@@ -38,6 +38,7 @@ fn portable(file: &Path) -> String {
     let lines = text.lines().map(|line| match line.split_once(" = \"") {
         Some(("address", value)) => format!("address = \"{}:0\"", value.rsplit_once(':').unwrap().0),
         Some(("path", value)) => format!("path = \"{}\"", folder.join(value.trim_end_matches('"')).display()),
+        Some(("upgrade-socket", _)) => "upgrade-socket = \"upgrade.sock\"".to_owned(),
         _ => line.to_owned(),
     });
     lines.collect::<Vec<_>>().join("\n")

@@ -24,7 +24,7 @@ pub use self::{
     names::{NameServer, Zone},
     raw::{Raw, RawEndpoint},
     tls::{Ca, Certificate, TimeFromNow},
-    weir::{Setup, Weir, run},
+    weir::{Setup, Weir, run, weir},
 };
 
 /// Longest wait for anything that ought to happen.

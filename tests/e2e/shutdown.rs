@@ -1,10 +1,12 @@
 //! The end of the process: what is in flight finishes, nothing else begins.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
 use nix::sys::signal::Signal::{SIGINT, SIGTERM};
 use tokio::net::TcpStream;
 
-use super::harness::{Client, Endpoint, Raw, Reply, Weir, empty, eventually, request, until};
+use super::harness::{Client, Endpoint, Raw, Reply, Weir, empty, eventually, get, request, until};
 
 fn text(endpoint: &Endpoint, grace: &str) -> String {
     format!(
@@ -65,7 +67,7 @@ async fn an_exchange_without_a_response_yet_is_finished_and_says_close() {
 }
 
 #[tokio::test]
-async fn idle_connections_end_at_once() {
+async fn idle_connections_end_soon() {
     let endpoint = Endpoint::start("a").await;
     let mut weir = Weir::start(&text(&endpoint, "30s")).await;
     let (mut one, mut two) = (Client::http1(weir.web()).await, Client::http2(weir.web()).await);
@@ -90,4 +92,33 @@ async fn what_outlasts_the_grace_is_cut() {
         let line = weir.logged("/half").await;
         assert_eq!((&line["status"], &line["error"]), (&200.into(), &"cut at shutdown".into()));
     }
+}
+
+#[tokio::test]
+async fn readiness_fails_first_and_clients_are_served_for_the_delay() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::start(&text(&endpoint, "30s\"\ndrain-delay = \"1h")).await;
+    let mut kept = Client::http1(weir.web()).await;
+    kept.get("/").await;
+    weir.signal(SIGTERM);
+    eventually("readiness to fail", || async {
+        (weir.command(Method::GET, "/readyz", "").await.status == 503).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(get(weir.web(), "/").await.text(), "a");
+        let reply = kept.get("/").await;
+        assert_eq!((reply.text(), reply.header("connection")), ("a", ""));
+    }
+}
+
+#[tokio::test]
+async fn the_drain_begins_after_the_delay() {
+    let endpoint = Endpoint::start("a").await;
+    let mut weir = Weir::start(&text(&endpoint, "30s\"\ndrain-delay = \"200ms")).await;
+    let begun = Instant::now();
+    weir.signal(SIGTERM);
+    is_draining(&weir).await;
+    assert!(weir.ended().await.success());
+    assert!(begun.elapsed() >= Duration::from_millis(200));
 }

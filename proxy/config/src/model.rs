@@ -63,6 +63,12 @@ pub struct Process {
     pub workers: Option<usize>,
     /// How long a drain may take before what is left is cut. Default 30 s.
     pub shutdown_grace: Duration,
+    /// How long clients are still served as ever at a shutdown after readiness has failed. Default 0.
+    pub drain_delay: Duration,
+    /// Where `weir upgrade` is heard.
+    pub upgrade_socket: Option<PathBuf>,
+    /// How long the process of an upgrade may take until it is ready. Default 1 min.
+    pub upgrade_timeout: Duration,
     /// Reload when the configuration file, a plugin or a certificate changes on disk. Default true.
     pub watch: bool,
     /// Where compiled plugins are kept; none is `weir` below the system's cache folder.

@@ -65,6 +65,14 @@ struct Process {
     /// How long a drain may take before what is left is cut.
     #[schemars(extend("default" = "30s"))]
     shutdown_grace: Option<Duration>,
+    /// How long clients are still served as ever at a shutdown after readiness has failed.
+    #[schemars(extend("default" = "0s"))]
+    drain_delay: Option<Duration>,
+    /// Unix socket on which `weir upgrade` is heard; without it there is none.
+    upgrade_socket: Option<String>,
+    /// How long the process of an upgrade may take until it is ready.
+    #[schemars(extend("default" = "1m"))]
+    upgrade_timeout: Option<Duration>,
     /// Reload when the file, a plugin or a certificate changes on disk.
     #[schemars(extend("default" = true))]
     watch: Option<bool>,

@@ -9,9 +9,12 @@ mod certificates;
 mod control;
 mod discovery;
 mod endpoints;
+mod estate;
 mod health;
+mod requests;
+mod upgrade;
 
-pub use self::control::Admin;
+pub use self::{control::Admin, upgrade::Doors};
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,19 +28,24 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use weir_config::Config;
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
-use self::{authorities::Authorities, discovery::Discoveries, health::HealthChecks};
+use self::{authorities::Authorities, discovery::Discoveries, health::HealthChecks, upgrade::Ending};
 use crate::{
     access_log::{AccessLog, Writer},
     acme::{self, Challenges, Managed},
+    admin,
     cli::Found,
+    inherited::Inherited,
     listening::{Listening, Settings},
     metrics::{Metrics, Present},
+    notify,
     snapshot::Snapshot,
     tls::{Issued, ServerTls, Terms},
+    upgrade::Estate,
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
 };
@@ -59,8 +67,24 @@ pub struct App {
     managed: ArcSwap<Vec<Arc<Managed>>>,
     authorities: std::sync::Mutex<Authorities>,
     plugins: ArcSwap<Plugins>,
-    grace: ArcSwap<Duration>,
+    ending_as: ArcSwap<Ending>,
+    doors: OnceLock<Doors>,
     draining: AtomicBool,
+    /// Held during an upgrade.
+    upgrading: Mutex<()>,
+    /// Cancelled when the process is told to end.
+    ending: CancellationToken,
+    /// Cancelled when another process has taken the place of this one.
+    relieved: CancellationToken,
+}
+
+/// Why a process drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// It was told to end: who sends traffic is to look elsewhere first.
+    Shutdown,
+    /// Another process accepts in its place.
+    Relieved,
 }
 
 /// What a change may touch; held for as long as it takes.
@@ -72,11 +96,12 @@ struct Running {
 }
 
 impl App {
-    /// Everything a configuration needs, with its listeners bound, and nothing accepted yet.
+    /// Everything a configuration needs, with its listeners bound, and nothing accepted yet. Sockets that
+    /// are there already are taken out of `inherited`.
     ///
     /// # Errors
     /// Every reason why it cannot run, for people.
-    pub fn build(path: PathBuf, config: Config) -> Result<(Arc<Self>, Writer), Vec<String>> {
+    pub fn build(path: PathBuf, config: Config, inherited: &mut Inherited) -> Result<(Arc<Self>, Writer), Vec<String>> {
         let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
             .map_err(|error| vec![error.to_string()])?;
         let config = Arc::new(config);
@@ -87,11 +112,12 @@ impl App {
         let metrics = Metrics::new(workers(&config));
         let managed = managed(&config, &[])?;
         let terms = Terms { issued: issued(&managed), ..Terms::at_start() };
-        let listeners = bind(&config, &[], &metrics, &terms)?.into_iter().map(|change| change.listening).collect();
+        let listeners = bind(&config, &[], inherited, &metrics, &terms)?;
+        let listeners = listeners.into_iter().map(|change| change.listening).collect();
         let (recall, challenges) = (Arc::default(), Arc::new(Challenges::default()));
         let snapshot = ArcSwap::from_pointee(snapshot);
         let shared = Arc::new(Shared { snapshot, host, metrics, log, recall, challenges });
-        let grace = config.process.shutdown_grace;
+        let ending_as = Ending::of(&config);
         let app = Arc::new(Self {
             path,
             shared,
@@ -106,8 +132,12 @@ impl App {
             managed: ArcSwap::from_pointee(managed),
             authorities: std::sync::Mutex::default(),
             plugins: ArcSwap::from_pointee(plugins),
-            grace: ArcSwap::from_pointee(grace),
+            ending_as: ArcSwap::from_pointee(ending_as),
+            doors: OnceLock::new(),
             draining: AtomicBool::new(false),
+            upgrading: Mutex::default(),
+            ending: CancellationToken::new(),
+            relieved: CancellationToken::new(),
         });
         Ok((app, writer))
     }
@@ -133,23 +163,46 @@ impl App {
         found
     }
 
-    /// Start the workers and the health checks. Call it once, inside the control runtime.
+    /// Start the workers and the health checks, going on with what another process has left. Nothing is
+    /// accepted yet. Call it once, inside the control runtime.
     ///
     /// # Errors
     /// Of the system: no thread.
-    pub async fn start(&self) -> std::io::Result<()> {
+    pub async fn start(&self, left: Estate) -> std::io::Result<()> {
         let number = workers(&self.running.lock().await.config);
         self.discover().await;
+        estate::take_up(left, &self.shared.snapshot.load());
         let handles: std::io::Result<Vec<Handle>> =
             (0..number).map(|index| worker::start(index, Arc::clone(&self.shared))).collect();
         let _ = self.workers.set(handles?);
+        self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
+        Ok(())
+    }
+
+    /// Accept from now on, at the listeners and at the other doors.
+    pub fn open(self: &Arc<Self>, doors: Doors) {
         for listening in self.listeners.load().iter() {
             tracing::info!(listener = listening.name(), address = %listening.address(), "listening");
             self.tell(|| Command::Listen(Arc::clone(listening)));
         }
-        self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
         self.order();
-        Ok(())
+        let doors = self.doors.get_or_init(|| doors);
+        if let Some(socket) = doors.admin.as_ref().map(std::net::TcpListener::try_clone) {
+            match socket.and_then(tokio::net::TcpListener::from_std) {
+                Ok(listener) => {
+                    let control = Arc::new(Admin(Arc::clone(self)));
+                    tokio::spawn(admin::serve(listener, control, self.relieved.clone().cancelled_owned()));
+                }
+                Err(error) => tracing::error!(%error, "the admin address cannot be used"),
+            }
+        }
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Some(requests) = app.doors.get().and_then(|doors| doors.requests.as_ref()) {
+                requests::serve(Arc::clone(&app), requests).await;
+            }
+        });
+        notify::ready(self.shared.snapshot.load().number);
     }
 
     /// Have the certificates renewed that are wanted now.
@@ -182,6 +235,11 @@ impl App {
         self.running.lock().await.config.admin.as_ref().map(|admin| admin.address)
     }
 
+    /// Where `[process]` wants `weir upgrade` to be heard.
+    pub async fn upgrade_socket(&self) -> Option<PathBuf> {
+        self.running.lock().await.config.process.upgrade_socket.clone()
+    }
+
     /// Whether files are to be watched, and which.
     pub async fn watched(&self) -> Option<Vec<PathBuf>> {
         let running = self.running.lock().await;
@@ -202,7 +260,12 @@ impl App {
     /// Every fault, for people.
     pub async fn reload(self: &Arc<Self>) -> Result<u64, Vec<String>> {
         let mut running = self.running.lock().await;
+        if self.draining.load(Relaxed) {
+            return Err(vec!["this process drains".to_owned()]);
+        }
+        notify::reloading();
         let result = self.reload_into(&mut running).await;
+        notify::ready(self.shared.snapshot.load().number);
         self.shared.metrics.reloaded(result.is_ok());
         match &result {
             Ok(number) => tracing::info!(snapshot = number, "configuration reloaded"),
@@ -223,7 +286,7 @@ impl App {
         self.take_up_listeners(prepared.listeners);
         self.managed.store(Arc::new(prepared.managed));
         self.order();
-        self.grace.store(Arc::new(prepared.config.process.shutdown_grace));
+        self.ending_as.store(Arc::new(Ending::of(&prepared.config)));
         running.config = Arc::clone(&prepared.config);
         Ok(self.take_up(running, prepared.plugins, prepared.snapshot))
     }
@@ -238,7 +301,7 @@ impl App {
         let managed = managed(&config, &self.managed.load())?;
         let present = self.listeners.load();
         let terms = Terms { issued: issued(&managed), ..certificates::terms(&present) };
-        let listeners = bind(&config, &present, &self.shared.metrics, &terms)?;
+        let listeners = bind(&config, &present, &mut Inherited::default(), &self.shared.metrics, &terms)?;
         Ok(Prepared { config, plugins, snapshot, listeners, managed })
     }
 
@@ -349,12 +412,19 @@ impl App {
     }
 
     /// Stop accepting, let what is in flight finish, and cut the rest after the grace; true when
-    /// nothing had to be cut.
-    pub async fn drain(&self) -> bool {
-        let grace = **self.grace.load();
+    /// nothing had to be cut. At a shutdown clients are served as ever for the delay, while readiness fails.
+    pub async fn drain(&self, leaving: Leaving) -> bool {
+        let Ending { delay, grace } = **self.ending_as.load();
         self.draining.store(true, Relaxed);
-        tracing::info!(grace = ?grace, "draining");
         self.authorities.lock().unwrap_or_else(PoisonError::into_inner).stop();
+        if leaving == Leaving::Shutdown {
+            self.ending.cancel();
+            notify::stopping();
+            tracing::info!(delay = ?delay, grace = ?grace, "draining");
+            tokio::time::sleep(delay).await;
+        } else {
+            tracing::info!(grace = ?grace, "draining");
+        }
         for listening in self.listeners.load().iter() {
             listening.close();
         }
@@ -368,6 +438,11 @@ impl App {
         self.tell(|| Command::Stop);
         while !ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if let Some(requests) = self.doors.get().and_then(|doors| doors.requests.as_ref())
+            && leaving == Leaving::Shutdown
+        {
+            requests.remove();
         }
         clean
     }
@@ -415,13 +490,14 @@ fn settings(config: &weir_config::Listener, terms: &Terms) -> Result<Settings, S
 fn bind(
     config: &Config,
     present: &[Arc<Listening>],
+    inherited: &mut Inherited,
     metrics: &Arc<Metrics>,
     terms: &Terms,
 ) -> Result<Vec<Change>, Vec<String>> {
     let mut faults = Vec::new();
     let mut changes = Vec::new();
     for listener in &config.listeners {
-        match bind_one(listener, present, metrics, terms) {
+        match bind_one(listener, present, inherited, metrics, terms) {
             Ok(change) => changes.push(change),
             Err(fault) => faults.push(fault),
         }
@@ -432,6 +508,7 @@ fn bind(
 fn bind_one(
     config: &weir_config::Listener,
     present: &[Arc<Listening>],
+    inherited: &mut Inherited,
     metrics: &Metrics,
     terms: &Terms,
 ) -> Result<Change, String> {
@@ -447,9 +524,10 @@ fn bind_one(
     let fits = |open: &&Arc<Listening>| open.address() == config.address && open.is_of_datagrams() == datagrams;
     let renamed = present.iter().filter(|open| config.address.port() != 0 && fits(open));
     let socket = renamed.filter_map(|open| open.bound().ok().flatten()).next();
+    let passed = inherited.take(config).map_err(|fault| format!("listener {}: {fault}", config.name))?;
     let figures = metrics.listener(&config.name);
-    let listening = match socket {
-        Some(socket) => Listening::over(socket, settings, figures),
+    let listening = match socket.or(passed) {
+        Some(socket) => socket.spread(metrics.workers()).and_then(|socket| Listening::over(socket, settings, figures)),
         None => Listening::bind(settings, figures, metrics.workers()),
     };
     let listening = listening.map_err(|error| format!("listener {}: {}: {error}", config.name, config.address))?;
@@ -460,6 +538,7 @@ fn warn_of_restart(before: &Config, after: &Config) {
     let changed = [
         (before.process.workers != after.process.workers, "process.workers"),
         (before.process.plugin_cache != after.process.plugin_cache, "process.plugin-cache"),
+        (before.process.upgrade_socket != after.process.upgrade_socket, "process.upgrade-socket"),
         (before.admin != after.admin, "admin.address"),
     ];
     for (_, key) in changed.iter().filter(|(changed, _)| *changed) {

@@ -10,6 +10,7 @@ mod explain;
 mod plugin;
 mod rollout;
 mod table;
+mod upgrade;
 
 use std::{
     io::{self, Write},
@@ -26,6 +27,7 @@ pub use self::{
     explain::explain,
     plugin::plugin,
     rollout::rollout,
+    upgrade::upgrade,
 };
 
 /// What was asked for was refused, or failed.
@@ -46,10 +48,13 @@ struct Line {
 pub enum Command {
     /// Serve until told to stop
     #[command(after_help = RUN)]
-    Run(Configured),
+    Run(Run),
     /// Validate a configuration and explain what it does; binds nothing
     #[command(after_help = CHECK)]
     Check(Configured),
+    /// Put another process in the place of the running one, without losing a request
+    #[command(after_help = UPGRADE)]
+    Upgrade(Upgrade),
     /// Show, replace and bring back plugins of a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = PLUGIN)]
     Plugin(PluginCommand),
@@ -70,6 +75,31 @@ pub struct Configured {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "weir.toml")]
     pub config: PathBuf,
+}
+
+/// `weir run`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Run {
+    /// What it serves
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Take the place of the process at standard input
+    #[arg(long, hide = true)]
+    pub take_over: bool,
+}
+
+/// `weir upgrade`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Upgrade {
+    /// What names the socket of the running Weir
+    #[command(flatten)]
+    pub configured: Configured,
+    /// Its socket [default: `upgrade-socket` of the configuration]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The program to start [default: the one that the running Weir was started as]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
 }
 
 /// `weir plugin ...`
@@ -311,6 +341,7 @@ const TOP: &str = "\
 Examples:
   weir check --config weir.toml            what the file does, and what is wrong with it
   weir run --config weir.toml              serve
+  weir upgrade --config weir.toml          another process serves, and no request is lost
   weir plugin list                         plugins of the running Weir
   weir plugin push canary canary.wasm      swap one under traffic
   weir endpoint list                       endpoints, their state and why
@@ -328,6 +359,7 @@ Examples:
 While it runs:
   kill -HUP PID       read the configuration again; a faulty one changes nothing
   kill -TERM PID      drain: finish what is in flight, then end
+  kill -USR2 PID      upgrade: another process takes its place; see `weir upgrade --help`
   WEIR_LOG            info, debug, or by module: info,weir_plugin=debug";
 
 const CHECK: &str = "\
@@ -336,6 +368,19 @@ Examples:
   weir check -c weir.toml && kill -HUP PID reload only what is valid
 
 Every fault is reported at once, with its line. Exit codes: 0 valid, 2 not";
+
+const UPGRADE: &str = "\
+Examples:
+  weir upgrade --config /etc/weir/weir.toml
+  weir upgrade -c weir.toml --binary /opt/weir-2/weir     another program than it was started as
+  weir upgrade --socket /run/weir/upgrade.sock            without reading a configuration
+
+The running Weir starts the program with its own configuration file and hands over its sockets. When that
+process is ready, it serves, and the former one drains. Otherwise everything stays as it is, and the reason is
+told here and in the log.
+
+Needs `upgrade-socket` in `[process]`. `kill -USR2 PID` does the same without it.
+Exit codes: 0 the other process serves, 1 it does not, 2 usage or configuration fault";
 
 const PLUGIN: &str = "\
 Examples:
@@ -369,8 +414,8 @@ Examples:
   weir endpoint drain web 10.0.0.7:8080    no new sessions; watch IN FLIGHT go to 0 in the list
   weir endpoint remove web 10.0.0.7:8080
 
-What is said here holds over reloads, until the process ends or the configuration says something else of
-the address than it did before. To keep it, write it there.";
+What is said here holds over reloads and upgrades, until the process ends or the configuration says
+something else of the address than it did before. To keep it, write it there.";
 
 const ENDPOINT_LIST: &str = "\
 Examples:
@@ -501,7 +546,10 @@ mod tests {
     #[test]
     fn commands_are_read() {
         let config = |path: &str| Configured { config: path.into() };
-        assert_eq!(read("weir run --config a.toml").unwrap(), Command::Run(config("a.toml")));
+        let run = Run { configured: config("a.toml"), take_over: false };
+        assert_eq!(read("weir run --config a.toml").unwrap(), Command::Run(run));
+        let upgrade = Upgrade { configured: config("weir.toml"), socket: Some("s".into()), binary: Some("b".into()) };
+        assert_eq!(read("weir upgrade --socket s --binary b").unwrap(), Command::Upgrade(upgrade));
         assert_eq!(read("weir check").unwrap(), Command::Check(config("weir.toml")));
         assert_eq!(
             read("weir plugin push canary c.wasm --admin [::1]:1").unwrap(),

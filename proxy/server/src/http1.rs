@@ -48,7 +48,6 @@ pub async fn serve(
         limits: wire(&limits),
         since: accepted,
         first: None,
-        served: false,
     };
     loop {
         let head = poll_fn(|cx| waiting.poll(&mut connection, &mut timer, &mut draining, cx)).await;
@@ -67,7 +66,7 @@ pub async fn serve(
             After::Close => return,
         }
         connection.release();
-        waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, served: true, ..waiting };
+        waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, ..waiting };
     }
 }
 
@@ -82,7 +81,6 @@ struct Waiting {
     limits: Limits,
     since: Instant,
     first: Option<Instant>,
-    served: bool,
 }
 
 const TOO_SLOW: Fault = Fault { status: StatusCode::REQUEST_TIMEOUT, reason: "request head took too long" };
@@ -110,8 +108,8 @@ impl Waiting {
             return timer.poll(cx, first + self.header).map(|()| Err(TOO_SLOW));
         }
         if draining.poll(cx).is_ready() {
-            let grace = if self.served { Duration::ZERO } else { FIRST_WORD };
-            return timer.poll(cx, self.since + grace).map(|()| Ok(None));
+            // What its client sends may be under way: only who has been silent for a while asks nothing.
+            return timer.poll(cx, self.since + FIRST_WORD).map(|()| Ok(None));
         }
         timer.poll(cx, self.since + self.idle).map(|()| Ok(None))
     }

@@ -10,6 +10,7 @@ pub mod error;
 mod http_date;
 pub mod logging;
 pub mod metrics;
+mod notify;
 mod peek;
 mod splice;
 mod timer;
@@ -25,12 +26,16 @@ mod transport;
 // What runs.
 pub mod gate;
 pub mod listening;
+
+pub mod inherited;
 mod origin;
 mod proxy_protocol;
 pub mod request;
 
 mod grpc;
 mod path;
+
+pub mod upgrade;
 
 pub mod edits;
 pub mod redirect;

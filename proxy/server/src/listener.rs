@@ -40,7 +40,7 @@ pub fn start(worker: Rc<Worker>, listening: Arc<Listening>) {
     spawn_local(async move {
         let name = listening.name().to_owned();
         let served = match listening.is_of_datagrams() {
-            true => udp::serve(worker, listening).await,
+            true => udp::serve(worker, listening),
             false => accept(worker, listening).await,
         };
         if let Err(error) = served {

@@ -1,12 +1,14 @@
 //! A listener as all workers share it: its socket, its room for connections, its settings.
 
 use std::{
+    fmt,
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -50,16 +52,100 @@ pub enum Bound {
     Datagrams(Vec<UdpSocket>),
 }
 
+/// What comes in at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Connections to be accepted.
+    Connections,
+    /// Datagrams.
+    Datagrams,
+}
+
+impl Kind {
+    /// What a protocol needs.
+    pub fn of(protocol: weir_config::Protocol) -> Self {
+        match protocol {
+            weir_config::Protocol::Udp => Self::Datagrams,
+            _ => Self::Connections,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connections => "connections",
+            Self::Datagrams => "datagrams",
+        })
+    }
+}
+
 impl Bound {
+    /// A socket that somebody else has bound, and for connections has let listen.
+    ///
+    /// # Errors
+    /// It cannot be set up as our own are.
+    pub fn of(kind: Kind, socket: OwnedFd) -> std::io::Result<Self> {
+        let view = SockRef::from(&socket);
+        view.set_nonblocking(true)?;
+        match kind {
+            Kind::Connections => {
+                view.set_tcp_nodelay(true)?;
+                Ok(Self::Stream(socket.into()))
+            }
+            Kind::Datagrams => Ok(Self::Datagrams(vec![socket.into()])),
+        }
+    }
+
+    /// What comes in.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Stream(_) => Kind::Connections,
+            Self::Datagrams(_) => Kind::Datagrams,
+        }
+    }
+
+    /// The descriptors, to be passed on.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Stream(socket) => vec![socket.as_fd()],
+            Self::Datagrams(sockets) => sockets.iter().map(AsFd::as_fd).collect(),
+        }
+    }
+
+    /// With a socket for each worker where datagrams come in, as far as the address can be shared.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn spread(mut self, workers: usize) -> std::io::Result<Self> {
+        if let Self::Datagrams(sockets) = &mut self
+            && let Some(first) = sockets.first()
+            && SockRef::from(first).reuse_port()?
+        {
+            let address = first.local_addr()?;
+            for _ in sockets.len()..workers {
+                sockets.push(datagram_socket(address, true)?);
+            }
+        }
+        Ok(self)
+    }
+
     /// For so many workers.
-    fn to(address: SocketAddr, protocol: weir_config::Protocol, workers: usize) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// Of the system: the address is taken, or not ours.
+    pub fn to(address: SocketAddr, protocol: weir_config::Protocol, workers: usize) -> std::io::Result<Self> {
         match protocol {
             weir_config::Protocol::Udp => bind_datagrams(address, workers).map(Self::Datagrams),
             _ => bind(address).map(Self::Stream),
         }
     }
 
-    fn address(&self) -> std::io::Result<SocketAddr> {
+    /// Where it is, with the port it got.
+    ///
+    /// # Errors
+    /// It is no socket.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
         match self {
             Self::Stream(socket) => socket.local_addr(),
             Self::Datagrams(sockets) => sockets.first().ok_or(std::io::ErrorKind::InvalidInput)?.local_addr(),
@@ -134,21 +220,24 @@ impl Listening {
         })
     }
 
-    /// A handle of one worker's socket for datagrams; none once the listener is closed.
+    /// Handles of one worker's sockets for datagrams: one, or every so-manieth where there are more than
+    /// workers, or none. None at all once the listener is closed.
     ///
     /// # Errors
     /// Out of file descriptors.
-    pub fn datagrams(&self, worker: usize) -> std::io::Result<Option<UdpSocket>> {
+    pub fn datagrams(&self, worker: usize, workers: usize) -> std::io::Result<Vec<UdpSocket>> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         match &*socket {
-            Some(Bound::Datagrams(sockets)) => sockets.get(worker).map(UdpSocket::try_clone).transpose(),
-            _ => Ok(None),
+            Some(Bound::Datagrams(sockets)) => {
+                sockets.iter().skip(worker).step_by(workers.max(1)).map(UdpSocket::try_clone).collect()
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
     /// Whether it takes datagrams rather than connections.
     pub fn is_of_datagrams(&self) -> bool {
-        self.settings.load().config.protocol == weir_config::Protocol::Udp
+        Kind::of(self.settings.load().config.protocol) == Kind::Datagrams
     }
 
     /// Accept nothing more. What the system has accepted for us already is still served.
@@ -198,21 +287,22 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// A socket a worker. Others of the same user could share the address, so that it is first seen whether
 /// anybody has it.
 fn bind_datagrams(address: SocketAddr, workers: usize) -> std::io::Result<Vec<UdpSocket>> {
-    let open = |address: SocketAddr, shared: bool| -> std::io::Result<UdpSocket> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_port(shared)?;
-        socket.set_nonblocking(true)?;
-        // Bursts of many clients; the system may grant less.
-        let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
-        socket.bind(&address.into())?;
-        Ok(socket.into())
-    };
-    drop(open(address, false)?);
-    let first = open(address, true)?;
+    drop(datagram_socket(address, false)?);
+    let first = datagram_socket(address, true)?;
     let address = first.local_addr()?;
-    let rest = (1..workers).map(|_| open(address, true));
+    let rest = (1..workers).map(|_| datagram_socket(address, true));
     std::iter::once(Ok(first)).chain(rest).collect()
+}
+
+fn datagram_socket(address: SocketAddr, shared: bool) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    // Bursts of many clients; the system may grant less.
+    let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }

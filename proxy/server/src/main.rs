@@ -3,13 +3,15 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir::{
     access_log::Writer,
-    admin,
-    app::{Admin, App},
+    app::{App, Doors, Leaving},
     cli::{self, Command},
-    logging, watch,
+    inherited::Inherited,
+    logging,
+    upgrade::{Predecessor, Requests},
+    watch,
 };
 
 /// Exchanges allocate and free many small things on one thread: what this allocator is made for.
@@ -18,8 +20,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Command::Run(configured) => run(configured.config),
+        Command::Run(run) => serve(run.configured.config, run.take_over),
         Command::Check(configured) => cli::check(&configured.config, App::check),
+        Command::Upgrade(command) => cli::upgrade(&command),
         Command::Plugin(command) => cli::plugin(&command),
         Command::Endpoint(command) => cli::endpoint(&command),
         Command::Rollout(command) => cli::rollout(&command),
@@ -27,86 +30,154 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(path: PathBuf) -> ExitCode {
+fn serve(path: PathBuf, take_over: bool) -> ExitCode {
     logging::start();
-    let loaded = match weir_config::load(&path) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            eprintln!("{faults}");
+    let met = if take_over { Predecessor::meet().map(|(before, given)| (Some(before), given)) } else { passed() };
+    let (mut predecessor, inherited) = match met {
+        Ok(met) => met,
+        Err(error) => {
+            eprintln!("error: {error:#}");
             return ExitCode::from(cli::FAULT);
         }
     };
+    let (why, code) = match begin(path, inherited) {
+        Ok(begun) => match run(begun, &mut predecessor) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (format!("error: {error:#}"), cli::FAILED),
+        },
+        Err(faults) => (faults, cli::FAULT),
+    };
+    eprintln!("{why}");
+    if let Some(predecessor) = predecessor {
+        predecessor.give_up(&why);
+    }
+    ExitCode::from(code)
+}
+
+/// What the service manager passes.
+fn passed() -> anyhow::Result<(Option<Predecessor>, Inherited)> {
+    Ok((None, Inherited::from_service_manager().map_err(anyhow::Error::msg)?))
+}
+
+/// What is there before anything runs.
+struct Begun {
+    app: Arc<App>,
+    writer: Writer,
+    inherited: Inherited,
+}
+
+/// Everything that the configuration needs; otherwise every fault, for people.
+fn begin(path: PathBuf, mut inherited: Inherited) -> Result<Begun, String> {
+    let loaded = weir_config::load(&path).map_err(|faults| faults.to_string())?;
     for warning in &loaded.warnings {
         tracing::warn!(key = warning.key, line = warning.line, "{}", warning.problem);
     }
-    let (app, writer) = match App::build(path, loaded.config) {
-        Ok(built) => built,
-        Err(faults) => {
-            faults.iter().for_each(|fault| eprintln!("error: {fault}"));
-            return ExitCode::from(cli::FAULT);
-        }
-    };
-    match serve(app, writer) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(cli::FAILED)
-        }
-    }
+    let lines =
+        |faults: Vec<String>| faults.iter().map(|fault| format!("error: {fault}")).collect::<Vec<_>>().join("\n");
+    let (app, writer) = App::build(path, loaded.config, &mut inherited).map_err(lines)?;
+    Ok(Begun { app, writer, inherited })
 }
 
-fn serve(app: Arc<App>, writer: Writer) -> anyhow::Result<()> {
+fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()> {
     let control =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("weir-control").enable_all().build();
-    let control = control.context("control runtime")?;
-    control.block_on(live(app, &writer))?;
+    let Begun { app, writer, mut inherited } = begun;
+    control.context("control runtime")?.block_on(async {
+        let watching = watch::start(&app).await;
+        let signals = Signals::new().context("signals")?;
+        let doors = doors(&app, &mut inherited, predecessor.as_mut()).await?;
+        for (name, address) in inherited.left() {
+            tracing::warn!(name, %address, "a socket that was passed is not used");
+        }
+        drop(inherited);
+        app.start(predecessor.as_mut().map(Predecessor::estate).unwrap_or_default()).await.context("workers")?;
+        if let Some(predecessor) = predecessor.as_mut() {
+            predecessor.relieve().await?;
+        }
+        app.open(doors);
+        if let Some(predecessor) = predecessor.take() {
+            predecessor.succeed();
+        }
+        if let Some(watching) = watching {
+            tokio::spawn(watching.run(Arc::clone(&app)));
+        }
+        live(app, signals, &writer).await
+    })?;
     writer.close(Duration::from_secs(5));
     Ok(())
 }
 
+/// What is open besides the listeners.
+async fn doors(app: &App, inherited: &mut Inherited, predecessor: Option<&mut Predecessor>) -> anyhow::Result<Doors> {
+    let mut doors = Doors::default();
+    if let Some(address) = app.admin_address().await {
+        let passed = inherited.take_admin(address).map_or_else(|| std::net::TcpListener::bind(address), Ok);
+        let listener = passed.with_context(|| format!("admin: {address}"))?;
+        listener.set_nonblocking(true)?;
+        tracing::info!(address = %listener.local_addr()?, "admin listening");
+        doors.admin = Some(listener);
+    }
+    if let Some(path) = app.upgrade_socket().await {
+        let requests = match predecessor.and_then(|predecessor| predecessor.requests(&path)) {
+            Some(passed) => Requests::over(&path, passed),
+            None => Requests::bind(&path),
+        };
+        doors.requests = Some(requests.with_context(|| format!("upgrade socket: {}", path.display()))?);
+    }
+    Ok(doors)
+}
+
+/// What the process is told.
+struct Signals {
+    hangup: Signal,
+    upgrade: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// From the first accept to the last response.
-async fn live(app: Arc<App>, writer: &Writer) -> anyhow::Result<()> {
-    let watching = watch::start(&app).await;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let admin = match app.admin_address().await {
-        Some(address) => {
-            let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("admin: {address}"))?;
-            tracing::info!(address = %listener.local_addr()?, "admin listening");
-            Some(listener)
-        }
-        None => None,
-    };
-    app.start().await.context("workers")?;
-    if let Some(listener) = admin {
-        tokio::spawn(admin::serve(listener, Arc::new(Admin(Arc::clone(&app))), std::future::pending()));
-    }
-    if let Some(watching) = watching {
-        tokio::spawn(watching.run(Arc::clone(&app)));
-    }
-    let sweeping = Arc::clone(&app);
+async fn live(app: Arc<App>, mut signals: Signals, writer: &Writer) -> anyhow::Result<()> {
+    let (sweeping, timing) = (Arc::clone(&app), Arc::clone(&app));
     tokio::spawn(async move { sweeping.sweep_sessions().await });
     let expiring = Arc::clone(&app);
     tokio::spawn(async move { expiring.watch_expiry().await });
-    let timing = Arc::clone(&app);
     tokio::spawn(async move { timing.keep_time().await });
     tracing::info!(pid = std::process::id(), "ready");
     let mut pulse = tokio::time::interval(Duration::from_secs(1));
-    loop {
+    let leaving = loop {
         tokio::select! {
             _ = pulse.tick() => anyhow::ensure!(app.is_alive(), "a worker has ended by itself"),
-            _ = hangup.recv() => {
+            // Beside this loop: what takes a while must not hold up the signal to end.
+            _ = signals.hangup.recv() => {
                 writer.reopen();
-                // Beside this loop: a plugin that compiles must not hold up the signal to end.
                 let app = Arc::clone(&app);
                 tokio::spawn(async move { app.reload().await });
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.upgrade.recv() => {
+                let app = Arc::clone(&app);
+                tokio::spawn(async move {
+                    if app.upgrade(None).await.is_ok() {
+                        app.relieve();
+                    }
+                });
+            }
+            _ = signals.terminate.recv() => break Leaving::Shutdown,
+            _ = signals.interrupt.recv() => break Leaving::Shutdown,
+            () = app.relieved() => break Leaving::Relieved,
         }
-    }
-    let clean = app.drain().await;
+    };
+    let clean = app.drain(leaving).await;
     tracing::info!(clean, "ended");
     Ok(())
 }

@@ -127,6 +127,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     reloads: AtomicU64,
     refused_reloads: AtomicU64,
+    failed_upgrades: AtomicU64,
 }
 
 type RouteKey = (Arc<str>, Arc<str>, Arc<str>);
@@ -176,6 +177,7 @@ impl Metrics {
             registry: Mutex::default(),
             reloads: AtomicU64::new(0),
             refused_reloads: AtomicU64::new(0),
+            failed_upgrades: AtomicU64::new(0),
         })
     }
 
@@ -231,6 +233,11 @@ impl Metrics {
     pub fn reloaded(&self, taken_up: bool) {
         let counter = if taken_up { &self.reloads } else { &self.refused_reloads };
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an upgrade that failed. One that succeeds ends this process.
+    pub fn failed_upgrade(&self) {
+        self.failed_upgrades.fetch_add(1, Relaxed);
     }
 
     /// Forgets the series of names that are configured no more. A handle that is still held counts on
@@ -302,6 +309,8 @@ impl Metrics {
         text.family("weir_reloads_total", "counter", "Configurations taken up or refused while running.");
         text.sample("weir_reloads_total", &[("result", "ok")], self.reloads.load(Relaxed));
         text.sample("weir_reloads_total", &[("result", "refused")], self.refused_reloads.load(Relaxed));
+        text.family("weir_upgrades_failed_total", "counter", "Upgrades after which this process went on.");
+        text.sample("weir_upgrades_failed_total", &[], self.failed_upgrades.load(Relaxed));
         text.family(
             "weir_access_log_dropped_total",
             "counter",

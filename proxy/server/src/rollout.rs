@@ -15,7 +15,7 @@ use weir_upstream::{
     split::{Arm, hash},
 };
 
-use crate::access_log::rfc3339;
+use crate::{access_log::rfc3339, upgrade::RolloutEstate};
 
 /// A route's rollout. It goes on over reloads that leave its configuration as it is.
 #[derive(Debug)]
@@ -159,6 +159,32 @@ impl Rollout {
         Ok(())
     }
 
+    /// Where it is, for the process that takes the place of this one.
+    pub fn estate(&self) -> RolloutEstate {
+        let judge = self.judge();
+        RolloutEstate {
+            clusters: self.clusters(),
+            steps: self.config.steps.clone(),
+            step: judge.rollout.step(),
+            phase: judge.rollout.phase(),
+            why: judge.rollout.why().to_owned(),
+        }
+    }
+
+    /// Go on from where it was in another process, if it was the same.
+    pub fn inherit(&self, left: &RolloutEstate) {
+        if left.clusters == self.clusters() && left.steps == self.config.steps {
+            let mut judge = self.judge();
+            judge.rollout.inherit(left.step, left.phase, left.why.clone(), Instant::now());
+            judge.announced = true;
+            self.percent.store(judge.rollout.percent(), Relaxed);
+        }
+    }
+
+    fn clusters(&self) -> [String; 2] {
+        [&self.config.from, &self.config.to].map(ToString::to_string)
+    }
+
     /// For the status page.
     pub fn status(&self) -> Value {
         let [from, to] = self.samples();
@@ -259,6 +285,19 @@ mod tests {
         assert_eq!((bad.phase(), bad.arms().map(|arm| arm.share)), (Phase::RolledBack, [100, 0]));
         let status = bad.status();
         assert_eq!((&status["phase"], &status["to"]["errors"]), (&json!("rolled-back"), &json!(50)));
+    }
+
+    #[test]
+    fn another_process_goes_on_where_it_was() {
+        let before = rollout();
+        before.order(Steer::Advance, Instant::now()).unwrap();
+        before.order(Steer::Pause, Instant::now()).unwrap();
+        let after = rollout();
+        after.inherit(&before.estate());
+        assert_eq!((after.phase(), after.percent()), (Phase::Paused, 100));
+        let other = rollout();
+        other.inherit(&RolloutEstate { steps: vec![50, 100], ..before.estate() });
+        assert_eq!((other.phase(), other.percent()), (Phase::Rolling, 10), "it is another one");
     }
 
     #[test]

@@ -47,21 +47,26 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Between two tries to lead a session that leads nowhere.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Serve datagrams until the listener is closed and its sessions are over.
+/// Serve datagrams until the listener is closed and its sessions are over, in the background.
 ///
 /// # Errors
 /// The socket cannot be used.
-pub async fn serve(worker: Rc<Worker>, listening: Arc<Listening>) -> io::Result<()> {
-    let Some(socket) = listening.datagrams(worker.index())? else { return Ok(()) };
-    let socket = UdpSocket::from_std(socket)?;
-    datagrams::take_runs(&socket);
-    let hub = Rc::new(Hub { worker, listening, socket, sessions: RefCell::default() });
-    hub.run().await;
-    hub.finish().await;
+pub fn serve(worker: Rc<Worker>, listening: Arc<Listening>) -> io::Result<()> {
+    let sockets = listening.datagrams(worker.index(), worker.workers())?;
+    let sockets: Vec<UdpSocket> = sockets.into_iter().map(UdpSocket::from_std).collect::<io::Result<_>>()?;
+    for socket in sockets {
+        datagrams::take_runs(&socket);
+        let (worker, listening) = (Rc::clone(&worker), Arc::clone(&listening));
+        let hub = Rc::new(Hub { worker, listening, socket, sessions: RefCell::default() });
+        spawn_local(async move {
+            hub.run().await;
+            hub.finish().await;
+        });
+    }
     Ok(())
 }
 
-/// All sessions of the listener on this worker.
+/// All sessions of one socket of the listener, on its worker.
 struct Hub {
     worker: Rc<Worker>,
     listening: Arc<Listening>,

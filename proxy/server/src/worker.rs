@@ -32,7 +32,7 @@ use crate::{
 
 /// A guest may take 512 KiB of stack, and exchanges run below it.
 const STACK: usize = 4 << 20;
-/// How long a connection accepted just before a drain may take to begin.
+/// How long a connection that was accepted or answered just before a drain may take to ask something.
 pub const FIRST_WORD: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 
@@ -130,6 +130,11 @@ impl Worker {
     /// Its number, from 0.
     pub fn index(&self) -> usize {
         self.metrics.index()
+    }
+
+    /// How many there are.
+    pub fn workers(&self) -> usize {
+        self.shared.metrics.workers()
     }
 
     /// What runs now. Who holds it keeps it.

@@ -7,7 +7,7 @@
 mod cookie;
 mod table;
 
-pub use cookie::{CookieAffinity, CookieSession, prefixed, unprefixed};
+pub use cookie::{CookieAffinity, CookieSession, ProcessSecret, inherit_secret, prefixed, process_secret, unprefixed};
 pub use table::{AffinityTable, Key};
 
 use std::{sync::Arc, time::Duration};
@@ -56,9 +56,8 @@ impl Affinity {
         {
             return Arc::clone(present);
         }
-        let present = before.and_then(|(_, present)| present.as_cookie());
         Arc::new(match &config.kind {
-            AffinityKind::Cookie(cookie) => Self::Cookie(CookieAffinity::build(owner, config, cookie, present)),
+            AffinityKind::Cookie(cookie) => Self::Cookie(CookieAffinity::build(owner, config, cookie)),
             AffinityKind::Key { .. } | AffinityKind::Plugin(_) => Self::Table(AffinityTable::new(config.capacity)),
         })
     }
@@ -68,13 +67,6 @@ impl Affinity {
         match self {
             Self::Cookie(_) => None,
             Self::Table(table) => Some(table),
-        }
-    }
-
-    fn as_cookie(&self) -> Option<&CookieAffinity> {
-        match self {
-            Self::Cookie(cookie) => Some(cookie),
-            Self::Table(_) => None,
         }
     }
 }

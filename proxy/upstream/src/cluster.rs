@@ -32,13 +32,13 @@ use crate::{
     retry::RetryBudget,
     room::Room,
     slots::Slots,
-    standing::{Moment, Order, Report, Standing, State, Status, Verdict},
+    standing::{Moment, Order, Report, Reputation, Standing, State, Status, Verdict},
 };
 
 pub use self::{
     admission::{Admission, Full, Lasting},
     members::Members,
-    roster::{Discovery, Origin},
+    roster::{Discovery, OperatorWord, Origin},
 };
 
 /// A cluster as it runs under one configuration.
@@ -357,6 +357,33 @@ impl Cluster {
         let mut roster = self.roster();
         roster.delete(address);
         self.follow(&roster, Moment::now());
+    }
+
+    /// What the operator said of endpoints, by their addresses.
+    pub fn operator_words(&self) -> BTreeMap<SocketAddr, OperatorWord> {
+        self.roster().words().clone()
+    }
+
+    /// Go on with what was said in another process: by the operator on who is listed, where the configuration
+    /// says of the address what it said then, and by everybody who is asked here too of those who are.
+    pub fn inherit(
+        &self,
+        words: BTreeMap<SocketAddr, OperatorWord>,
+        reputations: impl IntoIterator<Item = (SocketAddr, Reputation)>,
+    ) {
+        let now = Moment::now();
+        let mut roster = self.roster();
+        roster.heed(words);
+        self.follow(&roster, now);
+        drop(roster);
+        for (address, mut reputation) in reputations {
+            let Some(endpoint) = self.find_address(address) else { continue };
+            reputation.checked.take_if(|_| self.config.health.is_none());
+            reputation.agent.take_if(|_| self.config.agent.is_none());
+            reputation.ejected.take_if(|_| self.config.outlier_detection.is_none());
+            self.settle(&endpoint, now, |standing| standing.inherit(reputation.clone(), now.instant));
+        }
+        self.publish();
     }
 
     fn follow(&self, roster: &Roster, now: Moment) {

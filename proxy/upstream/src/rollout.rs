@@ -29,6 +29,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::latency::{BUCKETS, Latencies, bucket};
 
 /// 99 % one-sided.
@@ -62,7 +64,8 @@ impl Sample {
 }
 
 /// Where a rollout is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// It judges, and goes on by itself.
     Rolling,
@@ -221,6 +224,13 @@ impl Rollout {
             (Steer::Resume, _) => return Err("it is not paused".to_owned()),
         }
         Ok(())
+    }
+
+    /// Go on from where it was in another process, with that step from its beginning.
+    pub fn inherit(&mut self, step: usize, phase: Phase, why: String, now: Instant) {
+        let last = self.plan.steps.len().saturating_sub(1);
+        self.begin(step.saturating_sub(1).min(last), now, why, &Sample::default(), &Sample::default());
+        self.phase = phase;
     }
 
     fn is_last(&self) -> bool {

@@ -9,6 +9,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
+/// Most that another process may say of an ejection.
+const LONGEST_EJECTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most that one authority may raise a weight to, in percent.
 const MOST_PERCENT: u32 = 1_000;
 
@@ -29,7 +33,8 @@ impl Moment {
 }
 
 /// What an endpoint is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Picked as usual.
     Healthy,
@@ -74,7 +79,7 @@ impl fmt::Display for State {
 }
 
 /// What a check found: healthy, degraded, unhealthy or draining.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What the endpoint is good for.
     pub state: State,
@@ -97,7 +102,7 @@ impl Verdict {
 }
 
 /// What the agent on an endpoint reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// What it wants.
     pub word: Word,
@@ -110,7 +115,8 @@ pub struct Report {
 }
 
 /// What an agent wants for its endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Word {
     /// To be picked, as far as it is concerned.
     Up,
@@ -123,7 +129,8 @@ pub enum Word {
 }
 
 /// What the operator orders for an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Keep its sessions, give it no new ones.
     Drain,
@@ -136,6 +143,20 @@ pub enum Order {
 struct Ejection {
     until: Instant,
     why: String,
+}
+
+/// What is said of an endpoint, as another process can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reputation {
+    /// What the operator ordered.
+    pub order: Option<Order>,
+    /// What the active check has found.
+    pub checked: Option<Verdict>,
+    /// What the agent reported last.
+    pub agent: Option<Report>,
+    /// How long outlier detection keeps it out yet, and why.
+    pub ejected: Option<(Duration, String)>,
 }
 
 /// What all words about an endpoint come to.
@@ -304,6 +325,30 @@ impl Standing {
 
     pub(crate) fn load(&mut self, percent: u32) {
         self.load_percent = percent;
+    }
+
+    /// What another process is told of it.
+    pub fn reputation(&self, now: Instant) -> Reputation {
+        let left = |ejection: &Ejection| ejection.until.saturating_duration_since(now);
+        Reputation {
+            order: self.order,
+            checked: self.checked.clone().filter(|_| !self.presumed),
+            agent: self.agent.clone(),
+            ejected: self.ejected.as_ref().map(|ejection| (left(ejection), ejection.why.clone())),
+        }
+    }
+
+    /// Go on with what another process says of it. It has served already, so that it does not warm up.
+    pub(crate) fn inherit(&mut self, reputation: Reputation, now: Instant) {
+        let Reputation { order, checked, agent, ejected } = reputation;
+        (self.order, self.cold, self.warming) = (order, false, None);
+        if checked.is_some() {
+            self.check(checked);
+        }
+        self.agent = agent.or(self.agent.take());
+        if let Some((left, why)) = ejected {
+            self.eject(now + left.min(LONGEST_EJECTION), why);
+        }
     }
 
     fn settle(&mut self, now: Moment) {

@@ -75,25 +75,17 @@ impl Setup {
 
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> Weir {
-        let mut command = weir(&["run", "--config", "weir.toml"]);
+        let weir = self.launch(weir(&["run", "--config", "weir.toml"]));
+        weir.begun().await
+    }
+
+    /// Starts it by a command of the test's own, in the folder of its files.
+    pub fn launch(self, mut command: Command) -> Weir {
         command.current_dir(self.folder.path()).envs(self.environment);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut weir = Weir {
-            child,
-            ended: None,
-            folder: self.folder,
-            stdout,
-            stderr,
-            admin: nowhere,
-            listeners: BTreeMap::new(),
-        };
-        weir.said("ready").await;
-        let admin = weir.said("admin listening").await;
-        weir.admin = admin["address"].as_str().unwrap().parse().unwrap();
-        weir.learn().await;
-        weir
+        Weir { child, ended: None, folder: self.folder, stdout, stderr, admin: nowhere, listeners: BTreeMap::new() }
     }
 }
 
@@ -108,7 +100,8 @@ fn complete(text: &str) -> String {
     text
 }
 
-fn weir(arguments: &[&str]) -> Command {
+/// The binary under test.
+pub fn weir(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.args(arguments).env("XDG_CACHE_HOME", target().join("e2e-cache")).env_remove("WEIR_LOG");
     command.env_remove("WEIR_ADMIN");
@@ -153,6 +146,27 @@ impl Weir {
     /// [`Weir::before`] with more to say on the cluster.
     pub async fn before_with(endpoints: &[SocketAddr], cluster: &str) -> Weir {
         Weir::start(&plain(endpoints, cluster)).await
+    }
+
+    /// Waits until it is ready.
+    pub async fn begun(mut self) -> Weir {
+        self.said("ready").await;
+        let admin = self.said("admin listening").await;
+        self.admin = admin["address"].as_str().unwrap().parse().unwrap();
+        self.learn().await;
+        self
+    }
+
+    /// Waits until another process serves in its place.
+    pub async fn succeeded(&self, by: u32) {
+        eventually("another process to answer", || async { (self.status().await["pid"] == by).then_some(()) }).await;
+    }
+
+    /// The processes that were started in its place, as far as the log tells.
+    fn successors(&self) -> Vec<Pid> {
+        let lines = self.stderr.json().filter(|line| line["message"] == "upgrading");
+        let pids = lines.filter_map(|line| i32::try_from(line["pid"].as_i64()?).ok());
+        pids.filter(|pid| is_weir(*pid)).map(Pid::from_raw).collect()
     }
 
     /// The address of a listener.
@@ -314,8 +328,15 @@ fn plain(endpoints: &[SocketAddr], cluster: &str) -> String {
     )
 }
 
+fn is_weir(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.ends_with("weir"))
+}
+
 impl Drop for Weir {
     fn drop(&mut self) {
+        for pid in self.successors() {
+            let _ = signal::kill(pid, Signal::SIGKILL);
+        }
         if self.ended.is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -5,16 +5,22 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::
 use crate::{
     model::{AccessLog, Admin, LogFormat, Process},
     node::{Node, Table},
-    read::{count, zone},
+    read::{WAIT, count, zone},
 };
 
 const GRACE: Duration = Duration::from_secs(30);
+const UPGRADE: Duration = Duration::from_secs(60);
+/// Longest path of a Unix socket.
+const SOCKET_PATH: usize = 107;
 
 pub(super) fn process(root: &Table<'_>) -> Process {
     root.read("process", |node| node.table("`[process]` above its keys").map(|table| filled(&table))).unwrap_or(
         Process {
             workers: None,
             shutdown_grace: GRACE,
+            drain_delay: Duration::ZERO,
+            upgrade_socket: None,
+            upgrade_timeout: UPGRADE,
             watch: true,
             plugin_cache: None,
             zone: None,
@@ -24,10 +30,13 @@ pub(super) fn process(root: &Table<'_>) -> Process {
 }
 
 fn filled(table: &Table<'_>) -> Process {
-    let grace = Duration::ZERO..=Duration::from_secs(86_400);
+    let grace = Duration::ZERO..=*WAIT.end();
     let process = Process {
         workers: table.read("workers", |node| count(node, 1..=1_024)),
-        shutdown_grace: table.read("shutdown-grace", |node| patience(node, grace)).unwrap_or(GRACE),
+        shutdown_grace: table.read("shutdown-grace", |node| patience(node, grace.clone())).unwrap_or(GRACE),
+        drain_delay: table.read("drain-delay", |node| node.duration(grace)).unwrap_or_default(),
+        upgrade_socket: table.read("upgrade-socket", socket),
+        upgrade_timeout: table.read("upgrade-timeout", |node| node.duration(WAIT)).unwrap_or(UPGRADE),
         watch: table.read("watch", Node::boolean).unwrap_or(true),
         plugin_cache: table.read("plugin-cache", Node::path),
         zone: table.read("zone", zone).map(Arc::from),
@@ -46,6 +55,21 @@ fn patience(node: &Node<'_>, range: RangeInclusive<Duration>) -> Option<Duration
         );
     }
     Some(grace)
+}
+
+/// A path that a Unix socket can have.
+fn socket(node: &Node<'_>) -> Option<PathBuf> {
+    let path = node.path()?;
+    if path.as_os_str().len() > SOCKET_PATH {
+        return node.fault(
+            format!("{} is longer than the {SOCKET_PATH} bytes that a socket's path may have", path.display()),
+            "name a shorter one, as in `/run/weir/upgrade.sock`",
+        );
+    }
+    match path.is_dir() {
+        true => node.fault(format!("{} is a folder", path.display()), "name a file in it"),
+        false => Some(path),
+    }
 }
 
 fn resolvers(node: &Node<'_>) -> Option<Vec<SocketAddr>> {

@@ -358,6 +358,18 @@ fn missing_keys_are_told_at_the_table() {
 }
 
 #[test]
+fn upgrades() {
+    let from = "workers = 2 ";
+    let long = format!("upgrade-socket = \"{}\" ", "long/".repeat(40));
+    each(&[
+        (from, &long, "process.upgrade-socket", "longer than the 107 bytes", "a shorter one"),
+        (from, "upgrade-socket = \"/tmp\" ", "process.upgrade-socket", "is a folder", "a file in it"),
+        (from, "upgrade-timeout = \"0s\" ", "process.upgrade-timeout", "out of range", "1ms"),
+        (from, "drain-delay = \"2d\" ", "process.drain-delay", "out of range", "1d"),
+    ]);
+}
+
+#[test]
 fn faults_of_syntax_have_the_same_form() {
     let fault = only("workers = 2", "workers = ");
     assert!(fault.key.is_empty() && !fault.problem.is_empty(), "{fault}");

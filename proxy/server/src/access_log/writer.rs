@@ -36,7 +36,12 @@ pub(super) enum Message {
 pub(super) struct Sink {
     file: Option<File>,
     path: Option<PathBuf>,
+    /// Most that is written at once, where another process may write there too.
+    piece: usize,
 }
+
+/// What a pipe takes as a whole (`PIPE_BUF`), beside what others write.
+const PIECE: usize = 4096;
 
 impl Sink {
     pub(super) fn open(config: &weir_config::AccessLog) -> io::Result<Sink> {
@@ -46,7 +51,8 @@ impl Sink {
             (_, Some(path)) => Some(append_to(path)?),
             (_, None) => Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         };
-        Ok(Sink { file, path })
+        let is_file = file.as_ref().is_none_or(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
+        Ok(Sink { file, path, piece: if is_file { usize::MAX } else { PIECE } })
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -136,7 +142,7 @@ impl Loop {
     fn write(&mut self, bytes: &[u8], lines: u64) {
         let Some(file) = &mut self.sink.file else { return };
         let mut written = 0;
-        match write_lines(file, bytes, self.torn, &mut written) {
+        match write_lines(file, bytes, self.sink.piece, self.torn, &mut written) {
             Ok(()) => {
                 self.torn = false;
                 self.failing = false;
@@ -174,13 +180,13 @@ fn give_back(home: &SyncSender<Vec<u8>>, mut bytes: Vec<u8>) {
     let _ = home.try_send(bytes);
 }
 
-/// Writes all, ending a torn line first; `written` says how far it came.
-fn write_lines(file: &mut impl Write, bytes: &[u8], torn: bool, written: &mut usize) -> io::Result<()> {
+/// Writes all, in pieces of whole lines, ending a torn line first; `written` says how far it came.
+fn write_lines(file: &mut impl Write, bytes: &[u8], most: usize, torn: bool, written: &mut usize) -> io::Result<()> {
     if torn {
         file.write_all(b"\n")?;
     }
     while let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) {
-        match file.write(rest) {
+        match file.write(piece(rest, most)) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => *written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -188,6 +194,13 @@ fn write_lines(file: &mut impl Write, bytes: &[u8], torn: bool, written: &mut us
         }
     }
     Ok(())
+}
+
+/// The whole lines at the beginning that have this length together, or as much of the first.
+fn piece(lines: &[u8], most: usize) -> &[u8] {
+    let Some(start) = lines.get(..most) else { return lines };
+    let end = start.iter().rposition(|byte| *byte == b'\n').map_or(most, |last| last + 1);
+    start.get(..end).unwrap_or(start)
 }
 
 #[cfg(test)]
@@ -212,14 +225,22 @@ mod tests {
     fn says_how_far_it_came() {
         let mut small = Small(Vec::new(), 7);
         let mut written = 0;
-        assert!(write_lines(&mut small, b"one\ntwo\n", false, &mut written).is_err());
+        assert!(write_lines(&mut small, b"one\ntwo\n", usize::MAX, false, &mut written).is_err());
         assert_eq!(written, 7);
+    }
+
+    #[test]
+    fn pieces_are_whole_lines_where_these_are_short_enough() {
+        assert_eq!(piece(b"one\ntwo\nthree\n", 9), b"one\ntwo\n");
+        assert_eq!(piece(b"one\ntwo\n", 8), b"one\ntwo\n");
+        assert_eq!(piece(b"one\ntwo\n", usize::MAX), b"one\ntwo\n");
+        assert_eq!(piece(b"longer\ntwo\n", 4), b"long");
     }
 
     #[test]
     fn a_torn_line_is_ended_first() {
         let mut small = Small(b"tw".to_vec(), 100);
-        write_lines(&mut small, b"three\n", true, &mut 0).unwrap();
+        write_lines(&mut small, b"three\n", usize::MAX, true, &mut 0).unwrap();
         assert_eq!(small.0, b"tw\nthree\n");
     }
 }

@@ -51,7 +51,8 @@ fn put(cluster: &Cluster, address: SocketAddr, said: Map<String, Value>) -> Resu
     Ok(())
 }
 
-fn described(endpoint: &weir_config::Endpoint) -> Map<String, Value> {
+/// As the configuration describes it, without its address.
+pub(super) fn described(endpoint: &weir_config::Endpoint) -> Map<String, Value> {
     let weir_config::Endpoint { address: _, weight, labels, priority, zone, backup, max_requests, max_connections } =
         endpoint;
     let mut described = Map::new();

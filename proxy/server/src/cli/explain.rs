@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use weir_config::{
     Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
     HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, LoadReports,
-    MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Protocol,
+    MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Process, Protocol,
     ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route, Tenant, TlsVersion,
 };
 
@@ -45,7 +45,22 @@ pub fn explain(config: &Config) -> String {
         .as_ref()
         .map_or("none: no metrics, no plugin push".to_owned(), |admin| format!("http://{}", admin.address));
     let _ = writeln!(page, "Admin\n  {admin}");
+    let process = of_process(&config.process);
+    if !process.is_empty() {
+        page.push('\n');
+        section(&mut page, "Process", process.into_iter().map(|(name, line)| (name, vec![line])));
+    }
     page
+}
+
+fn of_process(process: &Process) -> Vec<(&'static str, String)> {
+    let delay = (!process.drain_delay.is_zero()).then(|| {
+        let (delay, grace) = (time(process.drain_delay), time(process.shutdown_grace));
+        ("shutdown", format!("readiness fails, {delay} later listeners close, and what is left after {grace} is cut"))
+    });
+    let socket = process.upgrade_socket.as_ref();
+    let upgrade = socket.map(|path| ("upgrade", format!("`weir upgrade` is heard at {}", path.display())));
+    delay.into_iter().chain(upgrade).collect()
 }
 
 /// A heading, then names in one column and what is said of them beside it.

@@ -7,7 +7,7 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     path::Path,
-    sync::Arc,
+    sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -40,7 +40,7 @@ pub struct CookieAffinity {
     mode: MarkMode,
     idle: Duration,
     max: Duration,
-    key: SealingKey,
+    key: LessSafeKey,
 }
 
 /// What a valid mark says.
@@ -56,13 +56,6 @@ pub struct CookieSession {
     pub refresh: bool,
 }
 
-/// A key with where it came from: one that was drawn at random is kept across reloads.
-#[derive(Debug, Clone)]
-struct SealingKey {
-    sealing: Arc<LessSafeKey>,
-    drawn: bool,
-}
-
 impl CookieAffinity {
     /// With an explicit secret.
     ///
@@ -74,44 +67,29 @@ impl CookieAffinity {
         cookie: &MarkCookie,
         secret: &[u8],
     ) -> Result<Self, String> {
-        Ok(Self::with(config, cookie, SealingKey::derive(secret, owner)?))
-    }
-
-    /// With the secret of the configuration, or the key of `previous`, or one for this process.
-    ///
-    /// A secret that cannot be read leaves marks that hold for this process only, with a warning:
-    /// [`read_secret`] tells beforehand.
-    pub(super) fn build(
-        owner: Owner<'_>,
-        config: &weir_config::Affinity,
-        cookie: &MarkCookie,
-        previous: Option<&Self>,
-    ) -> Self {
-        let key = cookie
-            .secret
-            .as_deref()
-            .map(|path| read_secret(path).and_then(|secret| SealingKey::derive(&secret, owner)));
-        let key = match key {
-            Some(Ok(key)) => Some(key),
-            Some(Err(why)) => {
-                tracing::warn!(?owner, why, "affinity secret unusable");
-                None
-            }
-            None => None,
-        };
-        let kept = || previous.map(|previous| &previous.key).filter(|key| key.drawn);
-        let key = key.or_else(|| kept().cloned());
-        Self::with(config, cookie, key.unwrap_or_else(SealingKey::draw))
-    }
-
-    fn with(config: &weir_config::Affinity, cookie: &MarkCookie, key: SealingKey) -> Self {
-        Self {
+        Ok(Self {
             name: cookie.name.as_str().into(),
             mode: cookie.mode.clone(),
             idle: config.idle.unwrap_or(FOREVER),
             max: config.max.unwrap_or(FOREVER),
-            key,
+            key: derive(secret, owner)?,
+        })
+    }
+
+    /// With the secret of the configuration, or else that of the process.
+    ///
+    /// A secret that cannot be read leaves marks that hold for this process only, with a warning:
+    /// [`read_secret`] tells beforehand.
+    #[expect(clippy::expect_used, reason = "the process's secret is as long as a key")]
+    pub(super) fn build(owner: Owner<'_>, config: &weir_config::Affinity, cookie: &MarkCookie) -> Self {
+        let with = |secret: &[u8]| Self::with_secret(owner, config, cookie, secret);
+        let configured = cookie.secret.as_deref().map(|path| read_secret(path).and_then(|secret| with(&secret)));
+        match configured {
+            Some(Ok(affinity)) => return affinity,
+            Some(Err(why)) => tracing::warn!(?owner, why, "affinity secret unusable"),
+            None => {}
         }
+        with(process_secret()).expect("a secret that gives keys")
     }
 
     /// The cookie's name.
@@ -129,7 +107,7 @@ impl CookieAffinity {
         let mut sealed = BASE64_URL_SAFE_NO_PAD.decode(mark).ok()?;
         let (nonce, rest) = sealed.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = self.key.sealing.open_in_place(nonce, Aad::from(scope.as_bytes()), rest).ok()?;
+        let plain = self.key.open_in_place(nonce, Aad::from(scope.as_bytes()), rest).ok()?;
         self.judge(Plain::read(plain)?, now)
     }
 
@@ -147,7 +125,7 @@ impl CookieAffinity {
     /// The mark that keeps a session which began at `first` at this endpoint.
     pub fn mark(&self, endpoint: &Endpoint, first: SystemTime, scope: &str, now: SystemTime) -> String {
         let plain = Plain { endpoint: endpoint.address(), first, last: now };
-        self.key.seal(&plain.write(), scope)
+        sealed(&self.key, &plain.write(), scope)
     }
 
     /// The whole `Set-Cookie` value of a cookie of ours with the mark.
@@ -207,41 +185,50 @@ impl KeyType for KeyLen {
     }
 }
 
-impl SealingKey {
-    fn derive(secret: &[u8], owner: Owner<'_>) -> Result<Self, String> {
-        let fault = |_| "the secret gives no key".to_owned();
-        let mut bytes = vec![0; AES_256_GCM_SIV.key_len()];
-        let info: [&[u8]; 2] = match owner {
-            Owner::Cluster(name) => [b"weir affinity cookie 1", name.as_bytes()],
-            Owner::Tenant(name) => [b"weir affinity tenant 1", name.as_bytes()],
-        };
-        let extracted = Salt::new(HKDF_SHA256, &[]).extract(secret);
-        let expanded = extracted.expand(&info, KeyLen).map_err(fault)?;
-        expanded.fill(&mut bytes).map_err(fault)?;
-        let key = UnboundKey::new(&AES_256_GCM_SIV, &bytes).map_err(fault)?;
-        Ok(Self { sealing: Arc::new(LessSafeKey::new(key)), drawn: false })
-    }
+fn derive(secret: &[u8], owner: Owner<'_>) -> Result<LessSafeKey, String> {
+    let fault = |_| "the secret gives no key".to_owned();
+    let mut bytes = vec![0; AES_256_GCM_SIV.key_len()];
+    let info: [&[u8]; 2] = match owner {
+        Owner::Cluster(name) => [b"weir affinity cookie 1", name.as_bytes()],
+        Owner::Tenant(name) => [b"weir affinity tenant 1", name.as_bytes()],
+    };
+    let extracted = Salt::new(HKDF_SHA256, &[]).extract(secret);
+    let expanded = extracted.expand(&info, KeyLen).map_err(fault)?;
+    expanded.fill(&mut bytes).map_err(fault)?;
+    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &bytes).map_err(fault)?))
+}
 
-    #[expect(clippy::expect_used, reason = "the key has the algorithm's own length")]
-    fn draw() -> Self {
-        let mut bytes = [0; 32];
-        random(&mut bytes);
-        let key = UnboundKey::new(&AES_256_GCM_SIV, &bytes).expect("32 bytes");
-        Self { sealing: Arc::new(LessSafeKey::new(key)), drawn: true }
-    }
+/// Nonce, ciphertext and tag in base64. The algorithm bears repeated nonces, so random ones do.
+#[expect(clippy::expect_used, reason = "sealing fails for gigabytes only")]
+fn sealed(key: &LessSafeKey, plain: &[u8], scope: &str) -> String {
+    let mut nonce = [0; NONCE_LEN];
+    random(&mut nonce);
+    let mut sealed = plain.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(scope.as_bytes()), &mut sealed)
+        .expect("a few bytes");
+    sealed.splice(..0, nonce);
+    BASE64_URL_SAFE_NO_PAD.encode(sealed)
+}
 
-    /// Nonce, ciphertext and tag in base64. The algorithm bears repeated nonces, so random ones do.
-    #[expect(clippy::expect_used, reason = "sealing fails for gigabytes only")]
-    fn seal(&self, plain: &[u8], scope: &str) -> String {
-        let mut nonce = [0; NONCE_LEN];
-        random(&mut nonce);
-        let mut sealed = plain.to_vec();
-        self.sealing
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(scope.as_bytes()), &mut sealed)
-            .expect("a few bytes");
-        sealed.splice(..0, nonce);
-        BASE64_URL_SAFE_NO_PAD.encode(sealed)
-    }
+/// What marks are sealed with where the configuration names no secret.
+static PROCESS_SECRET: OnceLock<ProcessSecret> = OnceLock::new();
+
+/// The secret of a process.
+pub type ProcessSecret = [u8; SHORTEST_SECRET];
+
+/// The secret of this process: drawn at random when it is first asked for, unless it was inherited.
+pub fn process_secret() -> &'static ProcessSecret {
+    PROCESS_SECRET.get_or_init(|| {
+        let mut secret = [0; SHORTEST_SECRET];
+        random(&mut secret);
+        secret
+    })
+}
+
+/// Take the secret of the process whose place this one takes, so that its marks go on. To be called before
+/// anything is built; false when it is too late.
+pub fn inherit_secret(secret: ProcessSecret) -> bool {
+    PROCESS_SECRET.set(secret).is_ok()
 }
 
 #[expect(clippy::expect_used, reason = "without chance nothing can be sealed")]

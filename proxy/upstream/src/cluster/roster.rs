@@ -44,12 +44,12 @@ pub struct Discovery {
 }
 
 /// The operator's word on an address.
-#[derive(Debug, Clone)]
-struct Word {
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperatorWord {
     /// How it is described; none is deleted.
-    endpoint: Option<Endpoint>,
+    pub endpoint: Option<Endpoint>,
     /// What the configuration said at the time.
-    over: Option<Endpoint>,
+    pub over: Option<Endpoint>,
 }
 
 /// Whose word lists which endpoints.
@@ -57,7 +57,7 @@ struct Word {
 pub(super) struct Roster {
     listed: Vec<Endpoint>,
     found: Vec<Endpoint>,
-    words: BTreeMap<SocketAddr, Word>,
+    words: BTreeMap<SocketAddr, OperatorWord>,
     discovery: Discovery,
 }
 
@@ -71,11 +71,21 @@ impl Roster {
                 roster.found.clone_from(&before.found);
                 roster.discovery = before.discovery.clone();
             }
-            roster.words = before.words.clone();
-            let listed = by_address(&roster.listed);
-            roster.words.retain(|address, word| listed.get(address).copied() == word.over.as_ref());
+            roster.heed(before.words.clone());
         }
         roster
+    }
+
+    /// The operator's words on addresses.
+    pub(super) fn words(&self) -> &BTreeMap<SocketAddr, OperatorWord> {
+        &self.words
+    }
+
+    /// Words that were given under another configuration, where this one says the same as it did.
+    pub(super) fn heed(&mut self, words: impl IntoIterator<Item = (SocketAddr, OperatorWord)>) {
+        let listed = by_address(&self.listed);
+        let same = |(address, word): &(SocketAddr, OperatorWord)| listed.get(address).copied() == word.over.as_ref();
+        self.words.extend(words.into_iter().filter(same));
     }
 
     pub(super) fn discovery(&self) -> &Discovery {
@@ -127,7 +137,7 @@ impl Roster {
     /// The operator's word on an endpoint.
     pub(super) fn put(&mut self, endpoint: Endpoint) {
         let (address, over) = (endpoint.address, self.listed(endpoint.address));
-        self.words.insert(address, Word { endpoint: Some(endpoint), over });
+        self.words.insert(address, OperatorWord { endpoint: Some(endpoint), over });
     }
 
     /// The operator wants an endpoint gone. Of one that only the operator knew, nothing is left.
@@ -136,7 +146,7 @@ impl Roster {
         if over.is_none() && !self.found.iter().any(|found| found.address == address) {
             self.words.remove(&address);
         } else {
-            self.words.insert(address, Word { endpoint: None, over });
+            self.words.insert(address, OperatorWord { endpoint: None, over });
         }
     }
 

@@ -340,3 +340,38 @@ fn those_of_before_stay_until_discovery_answers() {
     second.found(fixture::cluster(&[1]).endpoints);
     assert_eq!(names(&second), ["127.0.0.1:9000"]);
 }
+
+#[test]
+fn another_process_goes_on_with_what_is_said_of_endpoints() {
+    let mut config = checked(&[1, 1, 1]);
+    let first = Cluster::build(&config, None);
+    let members = first.endpoints();
+    first.put(weir_config::Endpoint::at("127.0.0.1:9100".parse().unwrap()));
+    first.set_health(&members[0], &Verdict::unhealthy("connection refused"));
+    first.order(&members[1], Some(Order::Drain));
+    let told = |cluster: &Cluster| -> Vec<(SocketAddr, Reputation)> {
+        let now = Instant::now();
+        cluster.endpoints().iter().map(|one| (one.address(), one.standing().reputation(now))).collect()
+    };
+    let shown = |cluster: &Cluster| -> Vec<State> { cluster.endpoints().iter().map(|one| one.state()).collect() };
+    use State::{Draining, Healthy, Unhealthy};
+    let second = Cluster::build(&config, None);
+    second.inherit(first.operator_words(), told(&first));
+    assert_eq!(shown(&second), [Unhealthy, Draining, Healthy, Healthy]);
+    assert_eq!(names(&second), ["127.0.0.1:9002", "127.0.0.1:9100"]);
+    config.health = None;
+    let unchecked = Cluster::build(&config, None);
+    unchecked.inherit(first.operator_words(), told(&first));
+    assert_eq!(shown(&unchecked), [Healthy, Draining, Healthy, Healthy], "nobody would take back what a check said");
+}
+
+#[test]
+fn what_is_presumed_is_not_told_on() {
+    let mut config = checked(&[1]);
+    if let Some(health) = &mut config.health {
+        health.initial = Initial::Unhealthy;
+    }
+    let cluster = Cluster::build(&config, None);
+    assert_eq!(cluster.endpoints()[0].state(), State::Unhealthy);
+    assert_eq!(cluster.endpoints()[0].standing().reputation(Instant::now()), Reputation::default());
+}

@@ -167,6 +167,16 @@ fn operators_have_the_last_word() {
     assert!(world.order(Steer::Pause).unwrap_err().contains("complete"));
 }
 
+#[test]
+fn another_process_goes_on_at_the_same_step() {
+    let now = Instant::now();
+    let mut rollout = Rollout::new(&plan(), now);
+    rollout.inherit(2, Phase::Paused, "paused by order".to_owned(), now);
+    assert_eq!((rollout.step(), rollout.percent(), rollout.phase()), (2, 25, Phase::Paused));
+    rollout.inherit(9, Phase::Complete, "not worse".to_owned(), now);
+    assert_eq!((rollout.step(), rollout.percent(), rollout.why()), (3, 100, "not worse"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

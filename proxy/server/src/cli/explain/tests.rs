@@ -187,6 +187,9 @@ fn config() -> Config {
         process: Process {
             workers: None,
             shutdown_grace: Duration::ZERO,
+            drain_delay: Duration::ZERO,
+            upgrade_socket: None,
+            upgrade_timeout: Duration::ZERO,
             watch: false,
             plugin_cache: None,
             zone: None,
@@ -388,4 +391,17 @@ fn listeners_say_what_passes_and_whom_they_believe() {
     assert!(of_listener(&web).contains(&"X-Forwarded-For is believed from 10.0.0.0/8".to_owned()));
     let matcher = Match { alpn: vec!["h2".into()], listener: Some("db".into()), ..Match::default() };
     assert_eq!(of_match(&matcher), "ALPN h2, listener db");
+}
+
+#[test]
+fn what_the_process_is_told_beside_the_defaults() {
+    let mut config = config();
+    config.process.drain_delay = Duration::from_secs(5);
+    config.process.shutdown_grace = Duration::from_secs(30);
+    config.process.upgrade_socket = Some("/run/weir.sock".into());
+    let page = explain(&config);
+    let (_, told) = page.split_once("\n\nProcess\n").unwrap();
+    let wanted = "  shutdown  readiness fails, 5s later listeners close, and what is left after 30s is cut\n  \
+                  upgrade   `weir upgrade` is heard at /run/weir.sock\n\n";
+    assert_eq!(told, wanted);
 }

@@ -104,8 +104,17 @@ fn without_a_secret_file_a_reload_keeps_the_key() {
     }
     let second = crate::Cluster::build(&config, Some(&first));
     assert!(cookie_of(&second).open(value(&cookie), "", start()).is_some());
+    config.name = "other".into();
     let stranger = crate::Cluster::build(&config, None);
     assert_eq!(cookie_of(&stranger).open(value(&cookie), "", start()), None);
+}
+
+#[test]
+fn the_secret_of_a_process_is_one_and_random() {
+    let secret = process_secret();
+    assert_eq!(process_secret(), secret);
+    assert_ne!(secret, &[0; SHORTEST_SECRET]);
+    assert!(!inherit_secret([1; SHORTEST_SECRET]), "it is in use");
 }
 
 #[test]

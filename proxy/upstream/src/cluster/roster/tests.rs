@@ -70,3 +70,17 @@ fn what_was_found_is_kept_where_it_is_still_looked_for() {
     other.discover = Some(weir_config::Discover::Srv("b".to_owned()));
     assert!(wanted(&Roster::of(&other, Some((&roster, &config)))).is_empty());
 }
+
+#[test]
+fn words_of_another_process_are_heeded_where_the_file_says_the_same() {
+    let config = fixture::cluster(&[1, 1]);
+    let mut roster = Roster::of(&config, None);
+    roster.delete(endpoint(9_000, 1).address);
+    roster.put(endpoint(9_001, 4));
+    roster.put(endpoint(9_500, 1));
+    let mut next = config.clone();
+    next.endpoints[0].weight = 2;
+    let mut successor = Roster::of(&next, None);
+    successor.heed(roster.words().clone());
+    assert_eq!(wanted(&successor), [(9_000, 2), (9_001, 4), (9_500, 1)]);
+}

@@ -1,0 +1,136 @@
+//! An upgrade: another process takes the place of this one, or everything stays as it is.
+
+use std::{net::TcpListener, os::fd::AsFd, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use tokio::time::timeout;
+use weir_upstream::affinity::process_secret;
+
+use super::{App, Running, estate};
+use crate::{
+    inherited::Label,
+    listening::Bound,
+    notify,
+    upgrade::{Handover, Requests, Successor, program},
+};
+
+/// What of the process is open besides its listeners.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// The admin address.
+    pub admin: Option<TcpListener>,
+    /// Where `weir upgrade` is heard.
+    pub requests: Option<Requests>,
+}
+
+impl App {
+    /// Start this program, or the one this process was started as, in the place of this process. It serves
+    /// when this has succeeded, and gives its process id; this process is to drain once
+    /// [`App::relieve`] is called.
+    ///
+    /// # Errors
+    /// Why this process goes on as ever, for people.
+    pub async fn upgrade(&self, to: Option<&Path>) -> Result<u32, String> {
+        let upgraded = tokio::select! {
+            upgraded = self.try_upgrade(to) => upgraded,
+            () = self.ending.cancelled() => Err("this process was told to end".to_owned()),
+        };
+        match &upgraded {
+            Ok(pid) => tracing::info!(pid, "upgraded"),
+            Err(why) => {
+                self.shared.metrics.failed_upgrade();
+                tracing::error!(why, "upgrade failed, this process goes on");
+            }
+        }
+        upgraded
+    }
+
+    async fn try_upgrade(&self, to: Option<&Path>) -> Result<u32, String> {
+        let _only = self.upgrading.try_lock().map_err(|_| "an upgrade is under way already".to_owned())?;
+        // Nothing changes meanwhile.
+        let running = self.running.lock().await;
+        if self.draining.load(Relaxed) {
+            return Err("this process drains".to_owned());
+        }
+        notify::reloading();
+        let limit = running.config.process.upgrade_timeout;
+        let started = timeout(limit, self.succession(to, &running)).await;
+        let started = started.unwrap_or_else(|_| Err(format!("it is not ready within {limit:?}")));
+        match &started {
+            Ok(pid) => {
+                self.draining.store(true, Relaxed);
+                notify::succeeded_by(*pid);
+            }
+            Err(_) => notify::ready(self.shared.snapshot.load().number),
+        }
+        started
+    }
+
+    async fn succession(&self, to: Option<&Path>, running: &Running) -> Result<u32, String> {
+        let program = to.map(Path::to_owned).or_else(program).ok_or("this process's program is not known")?;
+        let fault = |error: std::io::Error| format!("{}: {error}", program.display());
+        let mut successor = Successor::start(&program, &self.path).map_err(fault)?;
+        tracing::info!(pid = successor.pid(), program = %program.display(), "upgrading");
+        let sockets = self.sockets().map_err(|error| error.to_string())?;
+        let doors = self.doors.get();
+        let admin = doors.and_then(|doors| doors.admin.as_ref()).zip(running.config.admin.as_ref());
+        let requests = doors.and_then(|doors| doors.requests.as_ref());
+        let (mut labels, mut descriptors) = (Vec::new(), Vec::new());
+        for (label, bound) in &sockets {
+            for descriptor in bound.descriptors() {
+                labels.push(label.clone());
+                descriptors.push(descriptor);
+            }
+        }
+        if let Some((socket, config)) = admin {
+            labels.push(Label { name: "admin".to_owned(), configured: Some(config.address), admin: true });
+            descriptors.push(socket.as_fd());
+        }
+        descriptors.extend(requests.map(|requests| requests.socket().as_fd()));
+        let handover = Handover {
+            sockets: labels,
+            requests: requests.map(|requests| requests.path().to_owned()),
+            secret: *process_secret(),
+            estate: estate::of(&self.shared.snapshot.load()),
+        };
+        successor.prepare(&handover, &descriptors).await?;
+        successor.go().await?;
+        let pid = successor.pid();
+        successor.leave();
+        Ok(pid)
+    }
+
+    /// The sockets of all listeners that are open.
+    fn sockets(&self) -> std::io::Result<Vec<(Label, Bound)>> {
+        let mut sockets = Vec::new();
+        for listening in self.listeners.load().iter() {
+            if let Some(bound) = listening.bound()? {
+                let (name, address) = (listening.name().to_owned(), listening.settings().config.address);
+                sockets.push((Label { name, configured: Some(address), admin: false }, bound));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Let this process drain: another one has taken its place.
+    pub fn relieve(&self) {
+        self.relieved.cancel();
+    }
+
+    /// Ends when another process has taken the place of this one.
+    pub async fn relieved(&self) {
+        self.relieved.cancelled().await;
+    }
+}
+
+/// How long a drain waits before it begins, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) delay: Duration,
+    pub(super) grace: Duration,
+}
+
+impl Ending {
+    pub(super) fn of(config: &weir_config::Config) -> Self {
+        Self { delay: config.process.drain_delay, grace: config.process.shutdown_grace }
+    }
+}

@@ -1,0 +1,23 @@
+//! One process takes the place of another: how the former starts the latter, and what they say to each
+//! other.
+//!
+//! They talk over a socket that the new process finds as its standard input. The former says what it hands
+//! over, with the descriptors of its sockets beside. The latter builds everything it needs and says that it is
+//! ready; it accepts nothing before it is told to go. Then it says that it serves, and the former drains. Until
+//! then the former serves as ever, and whatever goes wrong leaves it at that.
+
+mod estate;
+mod link;
+mod predecessor;
+mod program;
+mod requests;
+mod successor;
+
+pub use self::{
+    estate::{ClusterEstate, Estate, RolloutEstate, Word},
+    link::Handover,
+    predecessor::Predecessor,
+    program::program,
+    requests::{Asked, Request, Requests, ask, hear, say},
+    successor::Successor,
+};
