@@ -11,6 +11,7 @@ mod e2e {
     mod balance;
     mod certificates;
     mod cli;
+    mod client_certificates;
     mod discovery;
     mod edits;
     mod examples;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::Method;
 use rustls::{
     ClientConfig, NamedGroup,
     pki_types::{CertificateDer, pem::PemObject},
@@ -14,7 +15,7 @@ use rustls::{
 use super::harness::{
     Ca, Certificate, Client, Setup,
     TimeFromNow::{self, Ago, In},
-    Weir,
+    Weir, empty, request,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -181,4 +182,99 @@ fn check_tells_of_certificates_that_expire() {
     assert_eq!(check(&valid(&ca, Ago(DAY), In(90 * DAY))), "");
     assert!(check(&valid(&ca, Ago(70 * DAY), In(20 * DAY))).contains("listener secure: "));
     assert!(check(&valid(&ca, Ago(70 * DAY), Ago(DAY))).contains("a start serves it, a reload would refuse it"));
+}
+
+/// A request for this host.
+async fn status(client: &mut Client, host: &str) -> u16 {
+    let asked = request(Method::GET, "/").header("host", host).body(empty()).unwrap();
+    client.ask(asked).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_strict_listener_keeps_requests_to_the_certificate() {
+    let ca = Ca::new();
+    let (a, b) = (ca.issue(&["a.test", "127.0.0.1"]), ca.issue(&["*.b.test"]));
+    let strict = start(&format!("{TWO}, strict-host = true"), &[("a", &a), ("b", &b)]).await;
+    let usual = start(TWO, &[("a", &a), ("b", &b)]).await;
+    for alpn in ["h2", "http/1.1"] {
+        for (name, host, expected) in [
+            ("a.test", "a.test", 200),
+            ("a.test", "A.test:8443", 200),
+            ("a.test", "127.0.0.1", 200),
+            ("a.test", "x.b.test", 421),
+            ("x.b.test", "y.b.test", 200),
+            ("x.b.test", "b.test", 421),
+            ("x.b.test", "x.y.b.test", 421),
+            ("127.0.0.1", "a.test", 200),
+        ] {
+            let mut client = Client::tls(strict.listener("secure"), &ca, name, &[alpn]).await;
+            assert_eq!(status(&mut client, host).await, expected, "{name} {host} {alpn}");
+            let mut client = Client::tls(usual.listener("secure"), &ca, name, &[alpn]).await;
+            assert_eq!(status(&mut client, host).await, 200, "{name} {host} {alpn}");
+        }
+    }
+    let line = strict.logged_where("421", |line| line["status"] == 421).await;
+    assert_eq!(line["error"], "host that the certificate is not for");
+}
+
+/// An answer of the authority on the certificate with this serial number, made by openssl.
+fn answer(ca: &Ca, certificate: &Certificate, serial: &str, state: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let index = format!("{state}\t{serial}\tunknown\t/CN=a\n");
+    for (name, content) in
+        [("ca.pem", &ca.pem()), ("ca.key", &ca.key()), ("a.pem", &certificate.cert), ("index", &index)]
+    {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let openssl = |arguments: &[&str]| {
+        let output = Command::new("openssl").current_dir(folder.path()).args(arguments).output().expect("openssl");
+        assert!(output.status.success(), "{output:?}");
+    };
+    openssl(&["ocsp", "-issuer", "ca.pem", "-cert", "a.pem", "-reqout", "request"]);
+    let signed = ["-CA", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "7"];
+    openssl(&[&["ocsp", "-index", "index", "-reqin", "request", "-respout", "response"], &signed[..]].concat());
+    std::fs::read(folder.path().join("response")).unwrap()
+}
+
+const GOOD: &str = "V\t400101000000Z\t";
+const REVOKED: &str = "R\t400101000000Z\t250101000000Z";
+const STAPLED: &str = r#"certificates = [{ cert = "a.pem", key = "a.key", ocsp = "a.ocsp" }]"#;
+
+fn numbered(ca: &Ca, serial: u8) -> Certificate {
+    ca.issue_with(&["a.test"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+        params.serial_number = Some(vec![serial].into())
+    })
+}
+
+#[tokio::test]
+async fn the_answer_of_the_authority_is_given_with_the_certificate() {
+    let ca = Ca::new();
+    let one = numbered(&ca, 7);
+    let setup = Setup::new(&secure(STAPLED)).certificate("a", &one).file("a.ocsp", answer(&ca, &one, "07", GOOD));
+    let weir = setup.start().await;
+    for version in [&["-status", "-tls1_2"], &["-status", "-tls1_3"]] {
+        let (_, said) = s_client(weir.listener("secure"), version).await;
+        assert!(said.contains("OCSP Response Status: successful") && said.contains("Cert Status: good"), "{said}");
+    }
+    let status = weir.status().await;
+    assert!(status["listeners"][0]["certificates"][0]["ocsp_until"].is_string(), "{status}");
+    assert!(weir.metrics().await.contains("weir_ocsp_expiry_seconds{listener=\"secure\""));
+}
+
+#[test]
+fn an_answer_that_would_keep_clients_away_is_refused() {
+    let ca = Ca::new();
+    let (one, other) = (numbered(&ca, 7), numbered(&ca, 8));
+    for (octets, why) in [
+        (answer(&ca, &one, "07", REVOKED), "does not say that the certificate is good"),
+        (answer(&ca, &one, "09", GOOD), "does not say that the certificate is good"),
+        (answer(&ca, &other, "08", GOOD), "about another certificate"),
+        (b"nothing".to_vec(), "not an OCSP response"),
+        (vec![0x30, 3, 10, 1, 3], "TryLater"),
+    ] {
+        let setup = Setup::new(&secure(STAPLED)).certificate("a", &one).file("a.ocsp", octets);
+        let output = setup.check();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains("a.ocsp: ") && said.contains(why), "{why}: {said}");
+    }
 }

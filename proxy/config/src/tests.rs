@@ -9,6 +9,7 @@ mod limits;
 mod places;
 mod robust;
 mod schema;
+mod tls;
 mod traffic;
 mod warnings;
 

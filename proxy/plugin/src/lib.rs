@@ -50,4 +50,4 @@ pub use host::{Host, HostOptions};
 pub use program::{Bound, Program};
 pub use role::Role;
 pub use target::{BoxFuture, Target, TargetRequest, TargetResponse};
-pub use view::{CandidatesView, Figures, RequestView, TlsFacts};
+pub use view::{CandidatesView, ClientCertificate, Figures, RequestView, TlsFacts};

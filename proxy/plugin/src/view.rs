@@ -3,7 +3,7 @@
 //! The traits only lend. A guest that asks for one header causes one look-up and one copy into its
 //! memory; what it doesn't ask for costs nothing.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 /// What is known of a client's TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,25 @@ pub struct TlsFacts {
     pub sni: Option<String>,
     /// Application protocol agreed on: `h2` or `http/1.1`.
     pub alpn: Option<String>,
+    /// By what the client proved who it is.
+    pub client: Option<Arc<ClientCertificate>>,
+}
+
+/// The certificate of a client, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// RFC 4514, in printable ASCII: `CN=billing,O=Example`.
+    pub subject: String,
+    /// Common name of the subject.
+    pub common_name: Option<String>,
+    /// Name of the authority, written like the subject.
+    pub issuer: String,
+    /// Serial number in hexadecimal.
+    pub serial: String,
+    /// Alternative names with their kinds, in printable ASCII without commas: `DNS:a.example.com`.
+    pub names: Vec<String>,
+    /// SHA-256 in hexadecimal.
+    pub fingerprint: String,
 }
 
 /// The request under decision.
@@ -43,6 +62,10 @@ pub trait RequestView {
     fn client(&self) -> IpAddr;
     /// None on a plain connection.
     fn tls(&self) -> Option<TlsFacts>;
+    /// None where the client showed no certificate that was verified.
+    fn client_certificate(&self) -> Option<&ClientCertificate> {
+        None
+    }
     /// Customer of the operator this request belongs to.
     fn tenant(&self) -> Option<&str>;
     /// Name of the listener it came in by.

@@ -26,6 +26,7 @@ use std::{
 };
 
 use weir_config::LogFormat;
+use weir_plugin::ClientCertificate;
 
 use self::{
     clock::Clock,
@@ -72,6 +73,8 @@ pub struct Record<'a> {
     pub route: &'a str,
     /// Customer of the operator.
     pub tenant: Option<&'a str>,
+    /// By what the client proved who it is.
+    pub certificate: Option<&'a ClientCertificate>,
     /// Name of the cluster.
     pub cluster: Option<&'a str>,
     /// Address of the last endpoint that was tried.

@@ -29,7 +29,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use weir_config::Config;
+use weir_config::{Config, ListenerTls};
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
@@ -246,10 +246,9 @@ impl App {
         if !running.config.process.watch {
             return None;
         }
-        let certificates = running.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        let certificates = certificates.flat_map(|tls| &tls.certificates);
+        let tls = running.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
         let mut files: Vec<PathBuf> = running.plugins.files().map(PathBuf::from).collect();
-        files.extend(certificates.flat_map(|certificate| [certificate.cert.clone(), certificate.key.clone()]));
+        files.extend(tls.flat_map(ListenerTls::files).cloned());
         files.push(self.path.clone());
         Some(files)
     }

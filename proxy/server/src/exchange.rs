@@ -18,8 +18,10 @@ use crate::{
     error::ProxyError,
     forward, forwarded,
     grpc::{self, Call},
+    identity::{Identity, Reserved},
     mirror, permit,
     request::{Client, Request},
+    router::host_of,
     snapshot::{Prepared, Target, Upstream},
     tenant::InFlight,
     timer::Timer,
@@ -34,6 +36,7 @@ static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 struct Asker<'a> {
     client: &'a Client,
     listener: &'a weir_config::Listener,
+    identity: Option<&'a Identity>,
     asking: &'a Asking,
 }
 
@@ -57,7 +60,8 @@ pub async fn run(
         uri: request.uri.clone(),
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
-    let asker = Asker { client, listener: &settings.config, asking: &asking };
+    let identity = settings.tls.as_ref().and_then(|tls| tls.identity.as_deref());
+    let asker = Asker { client, listener: &settings.config, identity, asking: &asking };
     let mut book = Book { worker, client, asking: &asking, down, trace, closed: false };
     let answered = answer(worker, &asker, request, book.down, timer, book.trace).await;
     let answered = answered.map_err(|error| match (error, book.trace.grpc) {
@@ -128,10 +132,14 @@ async fn lead(
     trace.grpc = Call::of(request);
     refuse_methods(request)?;
     refuse_fields(request, asker.listener.limits.headers)?;
+    refuse_hosts(request, client)?;
     if !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
         let host = HeaderValue::try_from(client.listener.address().to_string());
         request.headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("localhost")));
+    }
+    if let Some(reserved) = &pinned.snapshot.reserved {
+        identify(reserved, asker, request);
     }
     request.tenant = pinned.snapshot.tenants.find(request, client).cloned();
     let counted = enter(worker, request, trace)?;
@@ -234,6 +242,26 @@ fn refuse_fields(request: &Request, most: usize) -> Result<(), ProxyError> {
             reason: "too many header fields",
         }),
         false => Ok(()),
+    }
+}
+
+/// Hosts that the connection's certificate is not for, where the listener is strict (RFC 9110 section 15.5.20).
+fn refuse_hosts(request: &Request, client: &Client) -> Result<(), ProxyError> {
+    let Some(shown) = &client.shown else { return Ok(()) };
+    match request.headers.contains_key(HOST) && !shown.is_for(host_of(request.authority())) {
+        true => Err(ProxyError::Refused {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            reason: "host that the certificate is not for",
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Say who the client has proved to be, in place of what it says itself.
+fn identify(reserved: &Reserved, asker: &Asker<'_>, request: &mut Request) {
+    reserved.remove(&mut request.headers);
+    if let (Some(identity), Some(certificate)) = (asker.identity, asker.client.certificate()) {
+        identity.set(&mut request.headers, certificate);
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod access_log;
 pub mod error;
 mod http_date;
+pub mod identity;
 pub mod logging;
 pub mod metrics;
 mod notify;

@@ -14,7 +14,6 @@ use bytes::BytesMut;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task::spawn_local, time::timeout};
 use weir_config::{Limits, Protocol, ProxyProtocol};
 use weir_http1::Connection;
-use weir_plugin::TlsFacts;
 
 use crate::{
     gate::Permit,
@@ -24,7 +23,7 @@ use crate::{
     permit, proxy_protocol,
     request::Client,
     tcp,
-    tls::{self, ServerTls},
+    tls::{ServerTls, Session},
     transport::Transport,
     udp,
     worker::Worker,
@@ -151,12 +150,12 @@ async fn serve(
     drop(settings);
     match spoken.await {
         Some(Spoken { connection, http2: false, tls }) => {
-            client.tls = tls;
+            client.learn(tls);
             http1::serve(worker, client, connection, limits, accepted).await;
         }
         Some(Spoken { connection, http2: true, tls }) => {
             let (transport, prefix) = connection.into_parts();
-            client.tls = tls;
+            client.learn(tls);
             http2(worker, client, transport.with_prefix(prefix), limits).await;
         }
         None => {}
@@ -167,7 +166,7 @@ async fn serve(
 struct Spoken {
     connection: Box<Connection<Transport>>,
     http2: bool,
-    tls: Option<TlsFacts>,
+    tls: Option<Session>,
 }
 
 type Later<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -222,10 +221,10 @@ fn encrypted(worker: Rc<Worker>, tls: ServerTls, stream: TcpStream, limits: Limi
         match timeout(limits.header_timeout, worker.challenges().accept(&tls, stream)).await {
             Ok(Ok(None)) => tracing::debug!("TLS handshake of an authority"),
             Ok(Ok(Some(stream))) => {
-                let facts = tls::facts(stream.get_ref().1);
-                let http2 = facts.alpn.as_deref() == Some("h2");
+                let session = tls.session(stream.get_ref().1);
+                let http2 = session.facts.alpn.as_deref() == Some("h2");
                 let connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));
-                return Some(Spoken { connection, http2, tls: Some(facts) });
+                return Some(Spoken { connection, http2, tls: Some(session) });
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
             Err(_) => tracing::debug!("TLS handshake timed out"),

@@ -65,6 +65,8 @@ pub struct CertificateSample<'a> {
     pub certificate: &'a str,
     /// Seconds until it expires, below zero once it has.
     pub left: i64,
+    /// The same of an OCSP response that is given with it.
+    pub staple_left: Option<i64>,
 }
 
 /// A table of sessions at the moment of a scrape.
@@ -110,6 +112,9 @@ pub trait Source {
     fn access_log_dropped(&self) -> u64;
     /// Calls `each` for every certificate of every listener.
     fn certificates(&self, _each: &mut dyn FnMut(CertificateSample<'_>)) {}
+    /// Calls `each` for every listener with a list of revoked certificates, with the seconds until that wants to be
+    /// replaced.
+    fn revocations(&self, _each: &mut dyn FnMut(&str, i64)) {}
     /// Figures of every mirror of the snapshot.
     fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {
         Vec::new()
@@ -476,6 +481,17 @@ fn render_certificates(text: &mut Text<'_>, source: &dyn Source) {
         let labels = [("listener", sample.listener), ("certificate", sample.certificate)];
         text.sample("weir_certificate_expiry_seconds", &labels, sample.left);
     });
+    text.family(
+        "weir_ocsp_expiry_seconds",
+        "gauge",
+        "Time until the OCSP response given with a certificate is of no use.",
+    );
+    source.certificates(&mut |sample| {
+        let labels = [("listener", sample.listener), ("certificate", sample.certificate)];
+        sample.staple_left.into_iter().for_each(|left| text.sample("weir_ocsp_expiry_seconds", &labels, left));
+    });
+    text.family("weir_crl_expiry_seconds", "gauge", "Time until a list of revoked certificates wants to be replaced.");
+    source.revocations(&mut |listener, left| text.sample("weir_crl_expiry_seconds", &[("listener", listener)], left));
 }
 
 fn render_tenants(text: &mut Text<'_>, tenants: &[Arc<TenantMetrics>], source: &dyn Source) {

@@ -83,10 +83,17 @@ pub fn header(
         alpn: alpn.or_else(|| told.alpn.clone()),
         authority: authority.map(str::to_owned),
         unique_id: Some(told.unique_id.clone().unwrap_or_else(unique_id)),
-        ssl: tls.map(|tls| Ssl::anonymous(&tls.version)).or_else(|| told.ssl.clone()),
+        ssl: tls.map(ssl).or_else(|| told.ssl.clone()),
         namespace: None,
     };
     Header::of(version, addresses, tlvs)
+}
+
+fn ssl(tls: &TlsFacts) -> Ssl {
+    match &tls.client {
+        Some(certificate) => Ssl::verified(&tls.version, certificate.common_name.as_deref()),
+        None => Ssl::anonymous(&tls.version),
+    }
 }
 
 /// 32 hexadecimal digits that no other connection has.
@@ -117,7 +124,7 @@ mod tests {
         let told = Tlvs { alpn: Some(b"h2".to_vec()), ssl: Some(Ssl::anonymous("TLSv1.2")), ..Tlvs::default() };
         let passed = headers(&told, None);
         assert_eq!((&passed.alpn, &passed.ssl), (&told.alpn, &told.ssl));
-        let tls = TlsFacts { version: "TLSv1.3".into(), sni: Some("a.test".into()), alpn: None };
+        let tls = TlsFacts { version: "TLSv1.3".into(), sni: Some("a.test".into()), alpn: None, client: None };
         let own = headers(&told, Some(&tls));
         assert_eq!((own.authority.as_deref(), own.alpn), (Some("a.test"), told.alpn));
         assert_eq!(own.ssl.unwrap().version.as_deref(), Some("TLSv1.3"));

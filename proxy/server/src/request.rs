@@ -8,7 +8,7 @@ use http::{
 };
 use weir_config::RequestKey;
 use weir_http1::Length;
-use weir_plugin::{CandidatesView, Figures, RequestView, TlsFacts};
+use weir_plugin::{CandidatesView, ClientCertificate, Figures, RequestView, TlsFacts};
 use weir_preamble::{
     Header, Hello,
     proxy::{self, Tlvs, Transport},
@@ -23,6 +23,7 @@ use crate::{
     listening::Listening,
     origin::{self, Origin, OwnPools},
     tenant::Tenant,
+    tls::{Certificate, Session},
 };
 
 /// Who asks: the same for every exchange of a connection.
@@ -40,6 +41,8 @@ pub struct Client {
     pub hello: Option<Box<Hello>>,
     /// None on a plain connection.
     pub tls: Option<TlsFacts>,
+    /// The certificate it was shown, where its requests have to keep to the hosts of that.
+    pub shown: Option<Arc<Certificate>>,
     /// What it holds of limits of connections.
     pub permit: Option<Box<Permit>>,
     ip: OnceCell<Option<HeaderValue>>,
@@ -50,7 +53,30 @@ impl Client {
     /// At the other end of a connection, as far as that is known when it is accepted.
     pub fn new(address: SocketAddr, listener: Arc<Listening>) -> Self {
         let (ip, own) = Default::default();
-        Self { address, peer: address, listener, origin: None, hello: None, tls: None, permit: None, ip, own }
+        Self {
+            address,
+            peer: address,
+            listener,
+            origin: None,
+            hello: None,
+            tls: None,
+            shown: None,
+            permit: None,
+            ip,
+            own,
+        }
+    }
+
+    /// Learn what is known of its TLS.
+    pub fn learn(&mut self, session: Option<Session>) {
+        if let Some(Session { facts, shown }) = session {
+            (self.tls, self.shown) = (Some(facts), shown);
+        }
+    }
+
+    /// By what it proved who it is.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.client.as_deref()
     }
 
     /// Learn what the proxy before us says; about itself it says nothing of interest.
@@ -67,8 +93,8 @@ impl Client {
 
     /// Whom this one speaks for, as it says in a header field.
     pub fn speaking_for(&self, address: SocketAddr) -> Self {
-        let (origin, tls) = (self.origin.clone(), self.tls.clone());
-        Self { peer: self.address, origin, tls, ..Self::new(address, Arc::clone(&self.listener)) }
+        let (origin, tls, shown) = (self.origin.clone(), self.tls.clone(), self.shown.clone());
+        Self { peer: self.address, origin, tls, shown, ..Self::new(address, Arc::clone(&self.listener)) }
     }
 
     /// Its address without port, as a field value. Made when it is first needed.
@@ -282,6 +308,10 @@ impl RequestView for View<'_> {
 
     fn tls(&self) -> Option<TlsFacts> {
         self.client.tls.clone()
+    }
+
+    fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client.certificate()
     }
 
     fn tenant(&self) -> Option<&str> {

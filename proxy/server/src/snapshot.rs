@@ -23,6 +23,7 @@ use weir_upstream::{
 use crate::{
     edits::Edits,
     gate::{Entrance, Gate, Limits, limits},
+    identity::Reserved,
     metrics::MirrorMetrics,
     redirect::Redirect,
     request::Client,
@@ -145,6 +146,8 @@ pub struct Snapshot {
     direct: HashMap<Arc<str>, Arc<Route>>,
     /// Some cluster is told where clients connected to.
     pub introduces: bool,
+    /// Header fields that no client may write.
+    pub reserved: Option<Reserved>,
 }
 
 impl Snapshot {
@@ -204,6 +207,7 @@ impl Snapshot {
             entrances,
             direct,
             introduces,
+            reserved: Reserved::of(config),
         })
     }
 

@@ -32,7 +32,6 @@ use crate::{
     permit,
     request::{Client, Request},
     snapshot::{Target, Upstream},
-    tls,
     trace::{Trace, Words},
     transport::Transport,
     worker::Worker,
@@ -145,7 +144,7 @@ async fn open(
         (Protocol::Tls, Some(tls)) => match worker.challenges().accept(tls, stream).await {
             Ok(None) => Err(ProxyError::ClientGone),
             Ok(Some(stream)) => {
-                client.tls = Some(tls::facts(stream.get_ref().1));
+                client.learn(Some(tls.session(stream.get_ref().1)));
                 Ok(Transport::from(stream))
             }
             Err(error) => {

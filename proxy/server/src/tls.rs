@@ -1,7 +1,9 @@
 //! TLS towards clients: which certificate a client gets, ALPN, and what plugins may know of a session.
 
 mod certificate;
+mod client;
 mod expiry;
+mod ocsp;
 mod resolver;
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
@@ -11,11 +13,13 @@ use tokio_rustls::TlsAcceptor;
 use weir_config::{Protocol, TlsVersion};
 use weir_plugin::TlsFacts;
 
+use self::client::Verifier;
 pub use self::{
-    certificate::{Certificate, Validity, second},
+    certificate::{Certificate, Validity, left, second},
     expiry::Expiry,
     resolver::{Certificates, Issued, Resolver},
 };
+use crate::identity::Identity;
 
 /// TLS of one listener.
 #[derive(Clone)]
@@ -24,6 +28,20 @@ pub struct ServerTls {
     pub acceptor: TlsAcceptor,
     /// Chooses the certificate of each.
     pub resolver: Arc<Resolver>,
+    /// How endpoints are told of clients' certificates.
+    pub identity: Option<Arc<Identity>>,
+    /// When the first list of revoked certificates wants to be replaced.
+    pub revoked_until: Option<SystemTime>,
+    strict_host: bool,
+}
+
+/// What is known of a session once its handshake is over.
+#[derive(Debug)]
+pub struct Session {
+    /// What plugins may know of it.
+    pub facts: TlsFacts,
+    /// The certificate that the client was shown, where requests have to keep to its hosts.
+    pub shown: Option<Arc<Certificate>>,
 }
 
 impl std::fmt::Debug for ServerTls {
@@ -84,9 +102,15 @@ impl ServerTls {
             TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
             TlsVersion::V1_3 => &[&version::TLS13],
         };
-        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions);
         let builder = builder.map_err(|error| error.to_string())?;
-        let mut server = builder.with_no_client_auth().with_cert_resolver(Arc::<Resolver>::clone(&resolver));
+        let verifier = config.client_auth.as_ref().map(|auth| Verifier::load(auth, &provider)).transpose()?;
+        let revoked_until = verifier.as_ref().and_then(|verifier| verifier.revoked_until);
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut server = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
         server.alpn_protocols = match (protocol, config.http2) {
             (Protocol::Http, true) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             (Protocol::Http, false) => vec![b"http/1.1".to_vec()],
@@ -94,12 +118,23 @@ impl ServerTls {
         };
         server.send_tls13_tickets = 1;
         server.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), resolver })
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            resolver,
+            identity: config.client_auth.as_ref().and_then(Identity::of).map(Arc::new),
+            revoked_until,
+            strict_host: config.strict_host,
+        })
+    }
+
+    /// What is known once a handshake is over.
+    pub fn session(&self, connection: &ServerConnection) -> Session {
+        let shown = || self.resolver.choose(connection.server_name(), &[]);
+        Session { facts: facts(connection), shown: self.strict_host.then(shown).flatten() }
     }
 }
 
-/// What plugins may know of a session.
-pub fn facts(connection: &ServerConnection) -> TlsFacts {
+fn facts(connection: &ServerConnection) -> TlsFacts {
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
@@ -108,5 +143,6 @@ pub fn facts(connection: &ServerConnection) -> TlsFacts {
         version: version.to_owned(),
         sni: connection.server_name().map(str::to_owned),
         alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
+        client: client::certificate(connection),
     }
 }

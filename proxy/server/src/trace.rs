@@ -262,6 +262,7 @@ impl Trace {
             bytes_out: counts.1,
             route,
             tenant: tenant.map(|name| &**name),
+            certificate: client.certificate(),
             cluster,
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.name()),
             attempts: self.attempts,

@@ -69,7 +69,7 @@ pub use export::under_way;
 
 pub use candidates::{Candidates, Condition, Figures, KeySource};
 pub use decision::{Decision, Forward, Response};
-pub use request::{Request, Tls};
+pub use request::{ClientCertificate, Request, Tls};
 pub use roles::{Affinity, Balancer, Health, Router};
 pub use session::{Mark, Session};
 pub use target::{Answer, Connection, Target};

@@ -21,3 +21,20 @@ pub struct Tls {
     /// Application protocol agreed on: `h2` or `http/1.1`.
     pub alpn: Option<String>,
 }
+
+/// The certificate by which a client proved who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientCertificate {
+    /// RFC 4514: `CN=billing,O=Example`. What is not printable ASCII is written as `\c3`, an octet each.
+    pub subject: String,
+    /// Common name of the subject.
+    pub common_name: Option<String>,
+    /// Name of the authority, written like the subject.
+    pub issuer: String,
+    /// Serial number in hexadecimal.
+    pub serial: String,
+    /// Alternative names with their kinds: `DNS:a.example.com`, `URI:spiffe://example.com/billing`.
+    pub names: Vec<String>,
+    /// SHA-256 in hexadecimal.
+    pub fingerprint: String,
+}

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SignatureAlgorithm};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SignatureAlgorithm,
+};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -84,24 +87,75 @@ impl Ca {
         Certificate { cert: cert.pem(), key: key.serialize_pem() }
     }
 
+    /// A certificate of a client: a subject, alternative names, and a serial number.
+    pub fn issue_client(&self, subject: &[(DnType, &str)], names: Vec<SanType>, serial: u8) -> Certificate {
+        self.issue_with(&[], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+            params.distinguished_name = DistinguishedName::new();
+            subject.iter().for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), *value));
+            params.subject_alt_names = names;
+            params.serial_number = Some(vec![serial].into());
+        })
+    }
+
+    /// A list of these serial numbers as revoked, in PEM.
+    pub fn revoke(&self, serials: &[u8]) -> String {
+        let now = SystemTime::now().into();
+        let revoked = |serial: &u8| RevokedCertParams {
+            serial_number: vec![*serial].into(),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: now,
+            next_update: TimeFromNow::In(Duration::from_secs(86_400)).time().into(),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    /// Its private key, in PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Trusts this authority alone, and offers these protocols by ALPN.
     pub fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        self.configure(alpn, None)
+    }
+
+    /// The same with a certificate to show.
+    pub fn client_with(&self, alpn: &[&str], certificate: &Certificate) -> Arc<ClientConfig> {
+        self.configure(alpn, Some(certificate))
+    }
+
+    fn configure(&self, alpn: &[&str], certificate: Option<&Certificate>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match certificate.map(Certificate::parts) {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
 }
 
 impl Certificate {
-    pub fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+    fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let chain = CertificateDer::pem_slice_iter(self.cert.as_bytes()).collect::<Result<_, _>>().unwrap();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        (chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+    }
+
+    pub fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        let (chain, key) = self.parts();
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -17,6 +17,50 @@ pub struct ListenerTls {
     pub alpn: Vec<String>,
     /// The oldest version that is spoken. Default 1.2.
     pub min_version: TlsVersion,
+    /// Present when clients prove who they are.
+    pub client_auth: Option<ClientAuth>,
+    /// Refuse requests for hosts that the connection's certificate is not for. Default false.
+    pub strict_host: bool,
+}
+
+impl ListenerTls {
+    /// Every file it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let certificates =
+            self.certificates.iter().flat_map(|one| [Some(&one.cert), Some(&one.key), one.ocsp.as_ref()]);
+        let client_auth = self.client_auth.iter().flat_map(|auth| [Some(&auth.ca), auth.crl.as_ref()]);
+        certificates.chain(client_auth).flatten()
+    }
+}
+
+/// `client-auth` of a listener: clients show certificates, which are verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// Refuse clients without one. Default true.
+    pub required: bool,
+    /// PEM file of the authorities to trust.
+    pub ca: PathBuf,
+    /// File of the certificates that are revoked; none revokes nothing.
+    pub crl: Option<PathBuf>,
+    /// Header fields by which endpoints are told, in lower case. Default none.
+    pub headers: Vec<(ClientFact, String)>,
+}
+
+/// What a certificate says of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientFact {
+    /// Its subject as a whole.
+    Subject,
+    /// The common name of its subject.
+    CommonName,
+    /// The authority's name.
+    Issuer,
+    /// Its serial number.
+    Serial,
+    /// Its alternative names.
+    Names,
+    /// Its SHA-256.
+    Fingerprint,
 }
 
 /// A version of TLS.
@@ -35,6 +79,8 @@ pub struct Certificate {
     pub cert: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// An answer of the authority that it is not revoked, to be given to clients.
+    pub ocsp: Option<PathBuf>,
 }
 
 /// `tls` of a cluster.

@@ -85,6 +85,12 @@ fn removed(node: &Node<'_>, way: Way) -> Option<String> {
     })
 }
 
+/// The name of a header that we may set on requests, in lower case.
+pub(super) fn request_header(text: &str) -> Result<String, Wrong> {
+    let name = syntax::header_name(text)?;
+    editable(&name, Way::Up).map(|()| name)
+}
+
 fn editable(name: &str, way: Way) -> Result<(), Wrong> {
     match name {
         "host" if way == Way::Up => {

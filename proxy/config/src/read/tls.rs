@@ -1,13 +1,22 @@
 //! `tls` of listeners and clusters.
 
-use super::{Names, acme::wanted, checked, matching::alpn};
+use super::{Names, acme::wanted, checked, edits, matching::alpn};
 use crate::{
-    model::{Certificate, ListenerTls, Protocol, TlsVersion, UpstreamTls},
+    model::{Certificate, ClientAuth, ClientFact, ListenerTls, Protocol, TlsVersion, UpstreamTls},
     node::Node,
     syntax,
 };
 
 const TLS_VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+
+const CLIENT_FACTS: [(&str, ClientFact); 6] = [
+    ("subject", ClientFact::Subject),
+    ("common-name", ClientFact::CommonName),
+    ("issuer", ClientFact::Issuer),
+    ("serial", ClientFact::Serial),
+    ("names", ClientFact::Names),
+    ("fingerprint", ClientFact::Fingerprint),
+];
 
 const CERTIFICATES: &str = "`[{ cert = \"cert.pem\", key = \"key.pem\" }]`";
 
@@ -41,7 +50,13 @@ pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a
     let alpn_node = table.get("alpn");
     let alpn = alpn_node.as_ref().and_then(|node| node.each("`[\"h2\"]`", alpn)).unwrap_or_default();
     let min_version = table.read("min-version", |node| node.choice(&TLS_VERSIONS)).unwrap_or(TlsVersion::V1_2);
+    let client_auth = table.read("client-auth", |node| client_auth(node, protocol));
+    let strict_node = table.get("strict-host");
+    let strict_host = strict_node.as_ref().and_then(Node::boolean).unwrap_or(false);
     table.done();
+    if let (Protocol::Tls, true, Some(node)) = (protocol, strict_host, strict_node) {
+        node.key_fault("only requests of HTTP have a host", "leave out `strict-host`");
+    }
     match (protocol, http2_node, alpn_node) {
         (Protocol::Http, _, Some(node)) if !alpn.is_empty() => {
             node.key_fault("HTTP decides itself what it offers", "set `http2`, or `protocol = \"tls\"`");
@@ -61,15 +76,46 @@ pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a
         None if acme.is_empty() => return None,
         None => Vec::new(),
     };
-    Some(ListenerTls { certificates, acme, http2, alpn, min_version })
+    Some(ListenerTls { certificates, acme, http2, alpn, min_version, client_auth, strict_host })
+}
+
+fn client_auth(node: &Node<'_>, protocol: Protocol) -> Option<ClientAuth> {
+    let table = node.table("`{ mode = \"required\", ca = \"clients.pem\" }`")?;
+    let modes = [("required", true), ("optional", false)];
+    let required = table.read("mode", |node| node.choice(&modes)).unwrap_or(true);
+    let ca = table.require("ca", "\"clients.pem\"").and_then(|node| node.file());
+    let crl = table.read("crl", Node::file);
+    let headers_node = table.get("headers");
+    let headers = headers_node.as_ref().and_then(client_headers).unwrap_or_default();
+    table.done();
+    if let (Protocol::Tls, Some(node)) = (protocol, headers_node) {
+        node.key_fault("only requests of HTTP have headers", "leave out `headers`");
+    }
+    Some(ClientAuth { required, ca: ca?, crl, headers })
+}
+
+fn client_headers(node: &Node<'_>) -> Option<Vec<(ClientFact, String)>> {
+    let table = node.table("`{ subject = \"x-client-cert-subject\" }`")?;
+    let mut headers: Vec<(ClientFact, String)> = Vec::new();
+    for (key, fact) in CLIENT_FACTS {
+        let Some(node) = table.get(key) else { continue };
+        let Some(name) = checked(&node, "`\"x-client-cert-subject\"`", edits::request_header) else { continue };
+        match headers.iter().any(|(_, taken)| *taken == name) {
+            true => drop(node.fault::<()>(format!("`{name}` is there already"), "give each its own name")),
+            false => headers.push((fact, name)),
+        }
+    }
+    table.done();
+    Some(headers)
 }
 
 fn certificate(node: &Node<'_>) -> Option<Certificate> {
     let table = node.table("`{ cert = \"cert.pem\", key = \"key.pem\" }`")?;
     let cert = table.require("cert", "\"cert.pem\"").and_then(|node| node.file());
     let key = table.require("key", "\"key.pem\"").and_then(|node| node.file());
+    let ocsp = table.read("ocsp", Node::file);
     table.done();
-    Some(Certificate { cert: cert?, key: key? })
+    Some(Certificate { cert: cert?, key: key?, ocsp })
 }
 
 /// `tls` of a cluster.

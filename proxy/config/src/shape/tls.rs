@@ -22,6 +22,11 @@ pub(super) struct ListenerTls {
     /// The oldest version that is spoken.
     #[schemars(extend("default" = "1.2"))]
     min_version: Option<TlsVersion>,
+    /// Clients show certificates, which are verified; without it they show none.
+    client_auth: Option<ClientAuth>,
+    /// Answer requests for hosts that the connection's certificate is not for with 421.
+    #[schemars(extend("default" = false))]
+    strict_host: Option<bool>,
 }
 
 #[derive(JsonSchema)]
@@ -41,6 +46,48 @@ struct Certificate {
     cert: String,
     /// The private key.
     key: String,
+    /// An answer of the authority by OCSP (DER), to be given to clients.
+    ocsp: Option<String>,
+}
+
+/// Clients show certificates, which are verified.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ClientAuth {
+    /// Whether clients without one are refused.
+    #[schemars(extend("default" = "required"))]
+    mode: Option<ClientAuthMode>,
+    /// PEM file of the authorities to trust.
+    ca: String,
+    /// File of the certificates that are revoked, PEM or DER.
+    crl: Option<String>,
+    /// Header fields by which endpoints are told; without it none.
+    headers: Option<ClientHeaders>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum ClientAuthMode {
+    Required,
+    Optional,
+}
+
+/// Names of header fields by which endpoints are told of a client's certificate.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ClientHeaders {
+    /// For its subject.
+    subject: Option<String>,
+    /// For the common name of its subject.
+    common_name: Option<String>,
+    /// For the name of the authority.
+    issuer: Option<String>,
+    /// For its serial number, in hexadecimal.
+    serial: Option<String>,
+    /// For its alternative names.
+    names: Option<String>,
+    /// For its SHA-256, in hexadecimal.
+    fingerprint: Option<String>,
 }
 
 /// TLS to endpoints.

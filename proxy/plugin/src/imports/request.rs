@@ -8,7 +8,7 @@ use wasmtime::{
 };
 
 use super::lend;
-use crate::{RequestView, TlsFacts, decision::Data};
+use crate::{ClientCertificate, RequestView, TlsFacts, decision::Data};
 
 #[derive(ComponentType, Lower)]
 #[component(record)]
@@ -24,6 +24,25 @@ impl From<TlsFacts> for Facts {
     }
 }
 
+#[derive(ComponentType, Lower)]
+#[component(record)]
+struct Certificate {
+    subject: String,
+    #[component(name = "common-name")]
+    common_name: Option<String>,
+    issuer: String,
+    serial: String,
+    names: Vec<String>,
+    fingerprint: String,
+}
+
+impl From<&ClientCertificate> for Certificate {
+    fn from(certificate: &ClientCertificate) -> Self {
+        let ClientCertificate { subject, common_name, issuer, serial, names, fingerprint } = certificate.clone();
+        Self { subject, common_name, issuer, serial, names, fingerprint }
+    }
+}
+
 pub(super) fn add<T: Data>(to: &mut LinkerInstance<'_, T>) -> Result<()> {
     text(to, "method", |request| request.method())?;
     text(to, "scheme", |request| request.scheme())?;
@@ -34,6 +53,7 @@ pub(super) fn add<T: Data>(to: &mut LinkerInstance<'_, T>) -> Result<()> {
     to.func_wrap("query", |store, ()| Ok((of(&store)?.query(),)))?;
     to.func_wrap("tenant", |store, ()| Ok((of(&store)?.tenant(),)))?;
     to.func_wrap("tls", |store, ()| Ok((of(&store)?.tls().map(Facts::from),)))?;
+    to.func_wrap("client-certificate", |store, ()| Ok((of(&store)?.client_certificate().map(Certificate::from),)))?;
     to.func_wrap("client-address", |mut store, ()| {
         let address = of(&store)?.client().to_string();
         Ok((store.data_mut().lend(Cow::Owned(address)),))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_plugin::{Forward, Role, RouteDecision, Session};
+use weir_plugin::{ClientCertificate, Forward, Role, RouteDecision, Session};
 
 use crate::harness::{Among, Asked, Keyless, Stage, three};
 
@@ -28,13 +28,36 @@ fn a_router_passes_forwards_and_answers() {
 fn a_guest_sees_all_of_the_request() {
     let stage = Stage::new();
     let headers = [("x-one", "made up"), ("x-two", "a"), ("x-two", "b"), ("cookie", "a=b; sid=s1")];
-    let request = Asked { headers: headers.into(), tenant: Some("acme"), tls: true };
+    let request = Asked { headers: headers.into(), tenant: Some("acme"), tls: true, certificate: None };
     let decision = stage.guests.route(&stage.bind(Role::Router, "request"), &request).unwrap();
     let RouteDecision::Respond(response) = decision else { panic!("{decision:?}") };
     let seen = String::from_utf8(response.body).unwrap();
     let expected = "GET\nhttps\napi.example.com:8443\n/v1/things\nq=1\nmade up\na+b\n\
         x-one+x-two+x-two+cookie\ns1\n2001:db8::1\nTLSv1.3 Some(\"api\") None\nacme\nsecure\napi";
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_guest_sees_who_the_client_has_proved_to_be() {
+    let stage = Stage::new();
+    let bound = stage.bind(Role::Router, "certificate");
+    let seen = |certificate| {
+        let request = Asked { certificate, ..Asked::default() };
+        let RouteDecision::Respond(response) = stage.guests.route(&bound, &request).unwrap() else { panic!() };
+        String::from_utf8(response.body).unwrap()
+    };
+    assert_eq!(seen(None), "None");
+    let certificate = ClientCertificate {
+        subject: "CN=a".into(),
+        common_name: Some("a".into()),
+        issuer: "CN=b".into(),
+        serial: "0a".into(),
+        names: vec!["DNS:a.test".into(), "URI:spiffe://a".into()],
+        fingerprint: "ff".into(),
+    };
+    let expected = "subject: \"CN=a\", common-name: Some(\"a\"), issuer: \"CN=b\", serial: \"0a\", \
+        names: [\"DNS:a.test\", \"URI:spiffe://a\"], fingerprint: \"ff\"";
+    assert!(seen(Some(certificate)).contains(expected));
 }
 
 #[test]

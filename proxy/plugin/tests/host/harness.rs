@@ -11,7 +11,9 @@ use std::{
 
 use serde_json::json;
 use weir_config::{ByteSize, Grant, OnFailure, Plugin};
-use weir_plugin::{Bound, CandidatesView, Figures, Guests, Host, HostOptions, Program, RequestView, Role, TlsFacts};
+use weir_plugin::{
+    Bound, CandidatesView, ClientCertificate, Figures, Guests, Host, HostOptions, Program, RequestView, Role, TlsFacts,
+};
 
 /// The component of a guest.
 pub fn guest(name: &str) -> Vec<u8> {
@@ -71,6 +73,7 @@ pub struct Asked {
     pub headers: Vec<(&'static str, &'static str)>,
     pub tenant: Option<&'static str>,
     pub tls: bool,
+    pub certificate: Option<ClientCertificate>,
 }
 
 impl Asked {
@@ -115,8 +118,11 @@ impl RequestView for Asked {
         "2001:db8::1".parse().unwrap()
     }
     fn tls(&self) -> Option<TlsFacts> {
-        let facts = TlsFacts { version: "TLSv1.3".into(), sni: Some("api".into()), alpn: None };
+        let facts = TlsFacts { version: "TLSv1.3".into(), sni: Some("api".into()), alpn: None, client: None };
         self.tls.then_some(facts)
+    }
+    fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
     }
     fn tenant(&self) -> Option<&str> {
         self.tenant

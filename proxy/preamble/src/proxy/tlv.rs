@@ -57,6 +57,12 @@ impl Ssl {
     pub fn anonymous(version: &str) -> Self {
         Self { client: 1, verify: 1, version: Some(version.to_owned()), ..Self::default() }
     }
+
+    /// TLS with a client whose certificate was verified.
+    pub fn verified(version: &str, common_name: Option<&str>) -> Self {
+        let (version, common_name) = (Some(version.to_owned()), common_name.map(str::to_owned));
+        Self { client: 7, verify: 0, version, common_name, ..Self::default() }
+    }
 }
 
 impl Tlvs {

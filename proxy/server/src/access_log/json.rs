@@ -37,6 +37,7 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
     string(out, b",\"route\":\"", record.route);
     out.push(b'"');
     optional(out, b",\"tenant\":\"", record.tenant);
+    certificate(out, record);
     optional(out, b",\"cluster\":\"", record.cluster);
     optional(out, b",\"endpoint\":\"", record.endpoint);
     integer(out, b",\"attempts\":", u64::from(record.attempts));
@@ -47,6 +48,14 @@ fn outcome(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     optional(out, b",\"hedge\":\"", record.hedge);
     out.extend_from_slice(if record.reused { b",\"reused\":true" } else { b",\"reused\":false" });
+}
+
+fn certificate(out: &mut Vec<u8>, record: &Record<'_>) {
+    let Some(certificate) = record.certificate else { return };
+    optional(out, b",\"client_subject\":\"", Some(&certificate.subject));
+    let names = (!certificate.names.is_empty()).then(|| certificate.names.join(","));
+    optional(out, b",\"client_names\":\"", names.as_deref());
+    optional(out, b",\"client_sha256\":\"", Some(&certificate.fingerprint));
 }
 
 fn times(out: &mut Vec<u8>, record: &Record<'_>) {

@@ -23,6 +23,7 @@ fn record() -> Record<'static> {
         bytes_out: 1_234,
         route: "api",
         tenant: Some("acme"),
+        certificate: None,
         cluster: Some("api"),
         endpoint: Some("127.0.0.1:9001"),
         attempts: 3,

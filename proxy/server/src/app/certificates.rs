@@ -12,7 +12,7 @@ use super::App;
 use crate::{
     listening::{Listening, Settings},
     metrics::CertificateSample,
-    tls::{Certificate, Expiry, Terms, second},
+    tls::{Certificate, Expiry, Terms, left, second},
 };
 
 /// Between two looks at what expires.
@@ -28,12 +28,28 @@ pub(super) fn terms(listeners: &[Arc<Listening>]) -> Terms {
 /// What `weir check` says of a listener's certificates.
 pub(super) fn warnings(settings: &Settings, now: SystemTime) -> Vec<String> {
     let listener = &settings.config.name;
-    let of = |one: Arc<Certificate>| {
+    let of = |one: &Certificate| {
         let warning = one.validity.warning(now)?;
         let refused = one.validity.fault(now).map_or("", |_| ": a start serves it, a reload would refuse it");
         Some(format!("listener {listener}: {} {warning}{refused}", one.name))
     };
-    renewed_by_people(settings).into_iter().filter_map(of).collect()
+    let stale = |one: &Certificate| {
+        let until = one.stapled.as_ref()?.staple.until.filter(|until| *until < now)?;
+        Some(format!(
+            "listener {listener}: the OCSP response for {} ended on {}: it is not given",
+            one.name,
+            second(until)
+        ))
+    };
+    let mut all: Vec<String> =
+        renewed_by_people(settings).into_iter().flat_map(|one| [of(&one), stale(&one)]).flatten().collect();
+    if let Some(until) = settings.tls.as_ref().and_then(|tls| tls.revoked_until).filter(|until| *until < now) {
+        all.push(format!(
+            "listener {listener}: its list of revoked certificates should have been replaced on {}",
+            second(until)
+        ));
+    }
+    all
 }
 
 fn certificates(settings: &Settings) -> Vec<Arc<Certificate>> {
@@ -56,6 +72,7 @@ pub(super) fn status(settings: &Settings) -> Value {
             "not_before": second(certificate.validity.from),
             "not_after": second(certificate.validity.until),
             "sha256": &*certificate.fingerprint,
+            "ocsp_until": certificate.stapled.as_ref().and_then(|stapled| stapled.staple.until).map(second),
         })
     };
     match settings.tls {
@@ -71,8 +88,23 @@ pub(super) fn samples(listeners: &[Arc<Listening>], each: &mut dyn FnMut(Certifi
         let (mut all, mut seen) = (certificates(&listening.settings()), HashSet::new());
         all.retain(|certificate| seen.insert(Arc::clone(&certificate.name)));
         for certificate in all {
-            let left = certificate.validity.left(now);
-            each(CertificateSample { listener: listening.name(), certificate: &certificate.name, left });
+            let staple = certificate.stapled.as_ref().and_then(|stapled| stapled.staple.until);
+            each(CertificateSample {
+                listener: listening.name(),
+                certificate: &certificate.name,
+                left: left(now, certificate.validity.until),
+                staple_left: staple.map(|until| left(now, until)),
+            });
+        }
+    }
+}
+
+/// For the metrics page: seconds until a listener's list of revoked certificates wants to be replaced.
+pub(super) fn revocations(listeners: &[Arc<Listening>], each: &mut dyn FnMut(&str, i64)) {
+    let now = SystemTime::now();
+    for listening in listeners {
+        if let Some(until) = listening.settings().tls.as_ref().and_then(|tls| tls.revoked_until) {
+            each(listening.name(), left(now, until));
         }
     }
 }

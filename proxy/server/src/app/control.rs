@@ -227,6 +227,10 @@ impl Source for Admin {
         authorities::samples(&self.0.managed.load(), each);
     }
 
+    fn revocations(&self, each: &mut dyn FnMut(&str, i64)) {
+        certificates::revocations(&self.0.listeners.load(), each);
+    }
+
     fn mirrors(&self) -> Vec<Arc<MirrorMetrics>> {
         let snapshot = self.0.shared.snapshot.load();
         let mirrors = snapshot.router.routes().iter().filter_map(|route| route.mirror.as_ref());

@@ -8,10 +8,10 @@ mod traffic;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use weir_config::{
-    Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, Cluster, Config, Discover, Endpoint, Hash,
-    HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls, LoadReports,
-    MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Process, Protocol,
-    ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route, Tenant, TlsVersion,
+    Affinity, AffinityKind, Agent, Balance, Binding, ByteSize, Choices, ClientAuth, Cluster, Config, Discover,
+    Endpoint, Hash, HashAlgorithm, HashKey, Health, HealthKind, HostMatch, HttpCheck, Initial, Listener, ListenerTls,
+    LoadReports, MarkCookie, MarkMode, Match, Network, OnFailure, OnLost, OutlierDetection, PathMatch, Plugin, Process,
+    Protocol, ProxyProtocol, ProxyVersion, RequestKey, ResponseKey, Route, Tenant, TlsVersion,
 };
 
 use super::check::count;
@@ -101,11 +101,23 @@ fn of_listener(listener: &Listener) -> Vec<String> {
     lines.extend(limits::of_access(&listener.access));
     lines.extend(limits::uses("its connections keep to", &listener.connection_limits));
     lines.extend(limits::uses("its requests keep to", &listener.rate_limits));
+    lines.extend(listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref()).map(of_client_auth));
     lines.extend(listener.proxy_protocol.as_ref().map(of_proxy_protocol));
+    if listener.tls.as_ref().is_some_and(|tls| tls.strict_host) {
+        lines.push("hosts that the connection's certificate is not for get 421".to_owned());
+    }
     if !listener.forwarded.trusted.is_empty() {
         lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
     }
     lines
+}
+
+fn of_client_auth(config: &ClientAuth) -> String {
+    let shows = if config.required { "clients must show" } else { "clients may show" };
+    let revoked = config.crl.as_ref().map(|crl| format!(", unless {} revokes it", crl.display())).unwrap_or_default();
+    let told: Vec<&str> = config.headers.iter().map(|(_, name)| name.as_str()).collect();
+    let told = if told.is_empty() { String::new() } else { format!("; endpoints are told by {}", told.join(", ")) };
+    format!("{shows} a certificate of {}{revoked}{told}", config.ca.display())
 }
 
 fn of_proxy_protocol(config: &ProxyProtocol) -> String {

@@ -22,6 +22,7 @@ use x509_cert::{
     time::Time,
 };
 
+use super::ocsp::Staple;
 use crate::access_log::rfc3339;
 
 /// A certificate chain with its key.
@@ -31,12 +32,25 @@ pub struct Certificate {
     pub name: Arc<str>,
     /// What clients get.
     pub key: Arc<CertifiedKey>,
+    /// The same with an answer that it is not revoked.
+    pub stapled: Option<Stapled>,
     /// The hosts it is for, in lower case; some begin with `*.`.
     pub names: Box<[String]>,
-    /// When it is.
+    /// Its number among those of its authority.
+    pub serial: Box<[u8]>,
+    /// When it is valid.
     pub validity: Validity,
     /// SHA-256 of the leaf, in hexadecimal.
     pub fingerprint: Arc<str>,
+}
+
+/// A certificate with an answer of its authority.
+#[derive(Debug)]
+pub struct Stapled {
+    /// What clients get for as long as the answer is fresh.
+    pub key: Arc<CertifiedKey>,
+    /// The answer.
+    pub staple: Staple,
 }
 
 impl Certificate {
@@ -47,12 +61,25 @@ impl Certificate {
     pub fn read(config: &weir_config::Certificate, provider: &CryptoProvider) -> Result<Self, String> {
         let (cert, key) = (read(&config.cert)?, read(&config.key)?);
         let (cert_path, key_path) = (config.cert.display(), config.key.display());
-        Self::parse(&cert_path.to_string(), &cert, &key, provider).map_err(|fault| match fault {
+        let certificate = Self::parse(&cert_path.to_string(), &cert, &key, provider).map_err(|fault| match fault {
             Fault::Certificate(why) => format!("{cert_path}: {why}"),
             Fault::Key(why) => format!("{key_path}: {why}"),
             Fault::Strangers => format!("{key_path} is not the private key of {cert_path}"),
             Fault::Pair(why) => format!("{cert_path} with {key_path}: {why}"),
-        })
+        })?;
+        match &config.ocsp {
+            None => Ok(certificate),
+            Some(ocsp) => {
+                let staple = Staple::parse(read(ocsp)?, &certificate.serial);
+                Ok(certificate.stapled(staple.map_err(|why| format!("{}: {why}", ocsp.display()))?))
+            }
+        }
+    }
+
+    fn stapled(self, staple: Staple) -> Self {
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = Some(staple.octets.clone());
+        Self { stapled: Some(Stapled { key: Arc::new(key), staple }), ..self }
     }
 
     /// From a chain, leaf first, and a key, both PEM.
@@ -73,10 +100,28 @@ impl Certificate {
         Ok(Self {
             name: name.into(),
             key: Arc::new(key),
+            stapled: None,
+            serial: parsed.serial_number().as_bytes().into(),
             names: names(parsed),
             validity: Validity::of(parsed),
             fingerprint: fingerprint(&leaf).into(),
         })
+    }
+
+    /// What a client gets now.
+    pub fn shown(&self) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some(stapled) if stapled.staple.is_fresh(SystemTime::now()) => &stapled.key,
+            _ => &self.key,
+        }
+    }
+
+    /// Whether it is for this host, which has no port.
+    pub fn is_for(&self, host: &str) -> bool {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let parent = host.split_once('.').map_or("", |(_, parent)| parent);
+        let wildcard = |name: &str| name.strip_prefix("*.").is_some_and(|below| below == parent);
+        self.names.iter().any(|name| *name == host || wildcard(name))
     }
 
     /// Whether its key is of RSA, which costs the server most.
@@ -125,7 +170,12 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// SHA-256 in hexadecimal.
 pub fn fingerprint(der: &[u8]) -> String {
-    digest(&SHA256, der).as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+    hexadecimal(digest(&SHA256, der).as_ref())
+}
+
+/// Two digits an octet.
+pub fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn names(certificate: &TbsCertificate) -> Box<[String]> {
@@ -140,7 +190,8 @@ fn names(certificate: &TbsCertificate) -> Box<[String]> {
         .collect()
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+/// As it stands in a certificate.
+pub fn address(octets: &[u8]) -> Option<IpAddr> {
     let v4 = || <[u8; 4]>::try_from(octets).map(IpAddr::from);
     v4().or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
@@ -167,14 +218,14 @@ impl Validity {
         }
         (now < self.from).then(|| format!("is not valid before {}", second(self.from)))
     }
+}
 
-    /// Seconds until it expires, below zero once it has.
-    pub fn left(&self, now: SystemTime) -> i64 {
-        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-        match self.until.duration_since(now) {
-            Ok(left) => seconds(left),
-            Err(past) => -seconds(past.duration()),
-        }
+/// Seconds until a time, below zero once it is past.
+pub fn left(now: SystemTime, until: SystemTime) -> i64 {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match until.duration_since(now) {
+        Ok(left) => seconds(left),
+        Err(past) => -seconds(past.duration()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Certificate, Validity,
-    certificate::{day, second},
+    certificate::{day, left, second},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,7 +28,7 @@ impl Validity {
         if let Some(fault) = self.fault(now) {
             return Some(fault);
         }
-        let days = self.left(now) / 86_400;
+        let days = left(now, self.until) / 86_400;
         self.is_near_its_end(now).then(|| match days {
             0 => format!("expires on {}", second(self.until)),
             1 => format!("expires on {}, tomorrow", day(self.until)),

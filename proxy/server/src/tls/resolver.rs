@@ -77,7 +77,7 @@ impl Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let chosen = self.choose(hello.server_name(), hello.signature_schemes())?;
-        Some(Arc::clone(&chosen.key))
+        Some(Arc::clone(chosen.shown()))
     }
 }
 
@@ -192,6 +192,9 @@ pub(super) mod tests {
         ] {
             assert_eq!(&*certificates.choose(name, EC).unwrap().name, expected, "{name:?}");
         }
+        let named = |name| certificates.named(Some(name)).next().unwrap();
+        assert!(named("x.a.test").is_for("127.0.0.1") && named("x.a.test").is_for("X.a.test"));
+        assert!(named("y.a.test").is_for("z.a.test") && !named("y.a.test").is_for("a.test"));
         assert!(Certificates::default().choose(Some("a"), EC).is_none());
     }
 

@@ -1,7 +1,7 @@
 //! In the sandbox: the request under way, asked of the host. Documented where it is constructed.
 #![allow(missing_docs)]
 
-use super::Tls;
+use super::{ClientCertificate, Tls};
 use crate::wit::host::request;
 
 #[derive(Debug)]
@@ -52,6 +52,17 @@ impl Request {
 
     pub fn tls(&self) -> Option<Tls> {
         request::tls().map(|tls| Tls { version: tls.version, sni: tls.sni, alpn: tls.alpn })
+    }
+
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        request::client_certificate().map(|certificate| ClientCertificate {
+            subject: certificate.subject,
+            common_name: certificate.common_name,
+            issuer: certificate.issuer,
+            serial: certificate.serial,
+            names: certificate.names,
+            fingerprint: certificate.fingerprint,
+        })
     }
 
     pub fn tenant(&self) -> Option<String> {

@@ -1,6 +1,6 @@
 //! In native code: a request made by hand.
 
-use super::Tls;
+use super::{ClientCertificate, Tls};
 
 /// The request a decision is about.
 ///
@@ -15,6 +15,7 @@ pub struct Request {
     headers: Vec<(String, String)>,
     client: String,
     tls: Option<Tls>,
+    certificate: Option<ClientCertificate>,
     tenant: Option<String>,
     listener: String,
     route: String,
@@ -32,6 +33,7 @@ impl Request {
             headers: Vec::new(),
             client: "127.0.0.1".into(),
             tls: None,
+            certificate: None,
             tenant: None,
             listener: "web".into(),
             route: "route".into(),
@@ -95,6 +97,11 @@ impl Request {
     /// None on a plain connection.
     pub fn tls(&self) -> Option<Tls> {
         self.tls.clone()
+    }
+
+    /// None where the client showed no certificate that was verified.
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        self.certificate.clone()
     }
 
     /// Customer of the operator this request belongs to.
@@ -174,6 +181,12 @@ impl RequestBuilder {
         self
     }
 
+    /// From a client that showed this certificate.
+    pub fn client_certificate(mut self, certificate: ClientCertificate) -> Self {
+        self.0.certificate = Some(certificate);
+        self
+    }
+
     /// Of this tenant.
     pub fn tenant(mut self, tenant: &str) -> Self {
         self.0.tenant = Some(tenant.into());
@@ -195,7 +208,7 @@ impl RequestBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::Request;
+    use super::{ClientCertificate, Request};
 
     #[test]
     fn answers_what_it_was_built_with() {
@@ -204,6 +217,7 @@ mod tests {
             .header("X-Team", "blue")
             .header("cookie", "one=1; two=2")
             .cookie("three", "3")
+            .client_certificate(ClientCertificate { subject: "CN=a".into(), ..ClientCertificate::default() })
             .build();
         assert_eq!(request.path(), "/a");
         assert_eq!(request.query().as_deref(), Some("b=c"));
@@ -211,6 +225,7 @@ mod tests {
         assert_eq!(request.cookie("two").as_deref(), Some("2"));
         assert_eq!(request.cookie("three").as_deref(), Some("3"));
         assert_eq!(request.cookie("four"), None);
+        assert_eq!(request.client_certificate().unwrap().subject, "CN=a");
         assert_eq!(request.header_names(), ["x-team", "cookie", "cookie"]);
     }
 }

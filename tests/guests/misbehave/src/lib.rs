@@ -58,6 +58,7 @@ impl router::Guest for Guest {
             "bad-status" => Decision::Respond(Response { status: 99, headers: vec![], body: vec![] }),
             "bindings" => respond(BINDINGS.with_borrow(Vec::len).to_string()),
             "request" => respond(everything()),
+            "certificate" => respond(format!("{:?}", request::client_certificate())),
             "candidates" => respond(candidates::len().to_string()),
             _ => Decision::Pass,
         }

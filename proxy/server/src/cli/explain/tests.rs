@@ -154,11 +154,13 @@ fn acme() -> Tenant {
 
 fn config() -> Config {
     let tls = ListenerTls {
-        certificates: vec![Certificate { cert: "a".into(), key: "b".into() }],
+        certificates: vec![Certificate { cert: "a".into(), key: "b".into(), ocsp: None }],
         acme: vec![Wanted { authority: "le".into(), names: vec!["a.test".into(), "b.test".into()] }],
         http2: true,
         alpn: Vec::new(),
         min_version: TlsVersion::V1_2,
+        client_auth: None,
+        strict_host: false,
     };
     let matcher = Match {
         host: Some(HostMatch::Suffix(".example.com".into())),

@@ -1,0 +1,68 @@
+//! Telling endpoints who a client has proved to be, in header fields that no client can write.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use weir_config::{ClientAuth, ClientFact, Config};
+use weir_plugin::ClientCertificate;
+
+/// The fields of one listener.
+#[derive(Debug)]
+pub struct Identity {
+    fields: Vec<(ClientFact, HeaderName)>,
+}
+
+impl Identity {
+    /// As configured; none where nothing is told.
+    pub fn of(config: &ClientAuth) -> Option<Self> {
+        let field = |(fact, name): &(ClientFact, String)| Some((*fact, name.parse().ok()?));
+        let fields: Vec<_> = config.headers.iter().filter_map(field).collect();
+        (!fields.is_empty()).then_some(Self { fields })
+    }
+
+    /// Write what a certificate says.
+    pub fn set(&self, headers: &mut HeaderMap, certificate: &ClientCertificate) {
+        for (fact, name) in &self.fields {
+            let value = match fact {
+                ClientFact::Subject => HeaderValue::from_str(&certificate.subject),
+                ClientFact::CommonName => HeaderValue::from_str(certificate.common_name.as_deref().unwrap_or("")),
+                ClientFact::Issuer => HeaderValue::from_str(&certificate.issuer),
+                ClientFact::Serial => HeaderValue::from_str(&certificate.serial),
+                ClientFact::Names => HeaderValue::try_from(certificate.names.join(",")),
+                ClientFact::Fingerprint => HeaderValue::from_str(&certificate.fingerprint),
+            };
+            if let Ok(value) = value {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The fields of all listeners: what clients send under these names is never passed on, by whatever listener they
+/// came, since endpoints believe it.
+#[derive(Debug)]
+pub struct Reserved {
+    names: Vec<HeaderName>,
+}
+
+impl Reserved {
+    /// None where no listener tells anything.
+    pub fn of(config: &Config) -> Option<Self> {
+        let auth = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.client_auth.as_ref());
+        let identities = auth.filter_map(Identity::of);
+        let names: Vec<_> = identities.flat_map(|identity| identity.fields).map(|(_, name)| name).collect();
+        (!names.is_empty()).then_some(Self { names })
+    }
+
+    /// Remove them. An underscore counts as a hyphen, as it does for many programs behind us.
+    pub fn remove(&self, headers: &mut HeaderMap) {
+        let is_ours = |name: &&HeaderName| self.names.iter().any(|ours| is_same(ours.as_str(), name.as_str()));
+        let found: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
+        for name in found {
+            headers.remove(name);
+        }
+    }
+}
+
+fn is_same(ours: &str, other: &str) -> bool {
+    let hyphen = |octet: u8| if octet == b'_' { b'-' } else { octet };
+    ours.bytes().map(hyphen).eq(other.bytes().map(hyphen))
+}
