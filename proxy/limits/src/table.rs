@@ -16,7 +16,7 @@ use crate::meter::{Meter, Usage};
 /// Keys that a shard has room for at least, where there is more than one.
 const SHARD: usize = 1_024;
 /// Shards at most.
-const SHARDS: usize = 64;
+const SHARDS: usize = 16;
 /// Keys looked at to find the one that has used least.
 const LOOKS: usize = 16;
 /// Keys passed over at most because they have requests in flight.

@@ -391,7 +391,7 @@ impl App {
                     table.sweep(now);
                 }
             }
-            self.shared.snapshot.load_full().limits.iter().for_each(|limit| limit.sweep(now));
+            self.shared.snapshot.load_full().limits.values().for_each(|limit| limit.sweep(now));
         }
     }
 

@@ -3,20 +3,22 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use indexmap::IndexMap;
 use weir_config::{Config, Tell};
 use weir_limits::{Access, Held, Limit, Refused, Taken, announce_policy, announce_quota};
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static QUOTA: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Limits in file order.
-pub type Limits = Vec<Arc<Limit>>;
+/// Limits by name, in file order.
+pub type Limits = IndexMap<Arc<str>, Arc<Limit>>;
 
 /// The limits of a configuration. Those that are as before know what they knew.
-pub fn limits(config: &Config, previous: &[Arc<Limit>], now: Instant) -> Limits {
+pub fn limits(config: &Config, previous: Option<&Limits>, now: Instant) -> Limits {
     let limit = |config: &weir_config::RateLimit| {
-        let same = previous.iter().find(|before| before.config() == config);
-        same.map_or_else(|| Arc::new(Limit::new(config, now)), Arc::clone)
+        let before = previous.and_then(|previous| previous.get(&config.name));
+        let same = before.filter(|before| before.config() == config).cloned();
+        (Arc::clone(&config.name), same.unwrap_or_else(|| Arc::new(Limit::new(config, now))))
     };
     config.rate_limits.iter().map(limit).collect()
 }
@@ -30,7 +32,7 @@ pub struct Gate {
 
 impl Gate {
     /// None where everything passes.
-    pub fn new(access: &weir_config::Access, names: &[Arc<str>], limits: &[Arc<Limit>]) -> Option<Box<Self>> {
+    pub fn new(access: &weir_config::Access, names: &[Arc<str>], limits: &Limits) -> Option<Box<Self>> {
         let access = Access::new(access);
         let limits: Vec<_> = named(names, limits).collect();
         (access.is_some() || !limits.is_empty()).then(|| Box::new(Self { access, limits }))
@@ -47,8 +49,8 @@ impl Gate {
     }
 }
 
-fn named<'a>(names: &'a [Arc<str>], limits: &'a [Arc<Limit>]) -> impl Iterator<Item = Arc<Limit>> + 'a {
-    names.iter().filter_map(|name| limits.iter().find(|limit| limit.name() == name).cloned())
+fn named<'a>(names: &'a [Arc<str>], limits: &'a Limits) -> impl Iterator<Item = Arc<Limit>> + 'a {
+    names.iter().filter_map(|name| limits.get(name).cloned())
 }
 
 /// What stands before a listener.
@@ -62,7 +64,7 @@ pub struct Entrance {
 
 impl Entrance {
     /// None where everything passes.
-    pub fn new(config: &weir_config::Listener, limits: &[Arc<Limit>]) -> Option<Self> {
+    pub fn new(config: &weir_config::Listener, limits: &Limits) -> Option<Self> {
         let gate = Gate::new(&config.access, &config.rate_limits, limits);
         let connections: Vec<_> = named(&config.connection_limits, limits).collect();
         (gate.is_some() || !connections.is_empty()).then_some(Self { gate, connections })

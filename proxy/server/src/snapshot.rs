@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind, RequestKey};
-use weir_limits::Limit;
 use weir_plugin::{Bound, Program, Role};
 use weir_upstream::{
     Affinity, Cluster,
@@ -140,7 +139,7 @@ pub struct Snapshot {
     pub tenants: Tenants,
     /// Clusters by name.
     pub clusters: HashMap<Arc<str>, Arc<Upstream>>,
-    /// Limits in file order.
+    /// Limits by name, in file order.
     pub limits: Limits,
     entrances: HashMap<Arc<str>, Entrance>,
     direct: HashMap<Arc<str>, Arc<Route>>,
@@ -165,7 +164,7 @@ impl Snapshot {
                 Err(fault) => faults.push(format!("cluster {}: {fault}", cluster.name)),
             }
         }
-        let limits = limits(config, previous.map_or(&[], |previous| &previous.limits), Instant::now());
+        let limits = limits(config, previous.map(|previous| &previous.limits), Instant::now());
         let mut routes = Vec::new();
         for route in &config.routes {
             match build_route(route, programs, &clusters, &limits, previous) {
@@ -283,7 +282,7 @@ fn build_route(
     config: &weir_config::Route,
     programs: &Programs,
     clusters: &HashMap<Arc<str>, Arc<Upstream>>,
-    limits: &[Arc<Limit>],
+    limits: &Limits,
     previous: Option<&Snapshot>,
 ) -> Result<Route, String> {
     let plugins: Result<_, _> = config.plugins.iter().map(|binding| bind(binding, Role::Router, programs)).collect();

@@ -14,12 +14,11 @@ use std::{
 
 use http::HeaderName;
 use weir_config::{Access, AffinityKind, Config, HostMatch, Network};
-use weir_limits::Limit;
 use weir_plugin::{Bound, Role};
 use weir_upstream::{Affinity, affinity::Owner};
 
 use crate::{
-    gate::Gate,
+    gate::{Gate, Limits},
     request::{Client, Request},
     router::{has_header, host_of, is_below, lower_case},
     snapshot::{Programs, Upstream, bind},
@@ -67,7 +66,7 @@ impl Tenant {
         config: &weir_config::Tenant,
         programs: &Programs,
         clusters: &Upstreams,
-        limits: &[Arc<Limit>],
+        limits: &Limits,
         before: Option<&Self>,
     ) -> Result<Self, String> {
         let own = config.affinity.as_ref();
@@ -163,7 +162,7 @@ impl Tenants {
         config: &Config,
         programs: &Programs,
         clusters: &Upstreams,
-        limits: &[Arc<Limit>],
+        limits: &Limits,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<String>> {
         let (mut tenants, mut faults) = (Self::default(), Vec::new());

@@ -29,7 +29,10 @@ async fn the_value_of_a_header() {
     let endpoint = Endpoint::start("a").await;
     let weir = limited_by(&endpoint, "key = { header = \"X-Key\" }").await;
     let (a, b) = (&[("x-key", "a")][..], &[("x-key", "b")][..]);
-    assert_eq!(each(&weir, &[a, b, a, b, &[], &[]]).await, [200, 200, 429, 429, 200, 200]);
+    assert_eq!(
+        each(&weir, &[a, b, a, b, &[], &[], &[("x-key", "")], &[("x-key", "")]]).await,
+        [200, 200, 429, 429, 200, 200, 200, 200]
+    );
 }
 
 #[tokio::test]
@@ -88,6 +91,22 @@ async fn the_client_that_a_proxy_header_names() {
         let answer = raw.rest().await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{source}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn no_more_keys_are_remembered_than_there_is_room_for() {
+    let endpoint = Endpoint::start("a").await;
+    let limit = "rate-limits = { rate = \"3/1d\", key = { header = \"x-key\" }, capacity = 10 }";
+    let weir = Weir::start(&to(&endpoint, "", limit)).await;
+    let mut client = Client::http1(weir.web()).await;
+    let held_back = [("x-key", "held back")];
+    assert_eq!(statuses(&mut client, "/", &held_back, 4).await, passed(3, 1));
+    for number in 0..30 {
+        assert_eq!(ask(&mut client, "/", &[("x-key", &number.to_string())]).await.status, 200);
+    }
+    assert_eq!(statuses(&mut client, "/", &held_back, 1).await, passed(0, 1));
+    assert_eq!(weir.metric("weir_rate_limit_keys{limit=\"route:all\"}").await, 10.0);
+    assert_eq!(weir.metric("weir_rate_limit_evicted_total{limit=\"route:all\"}").await, 21.0);
 }
 
 #[tokio::test]

@@ -53,6 +53,23 @@ async fn all_workers_share_one_allowance() {
 }
 
 #[tokio::test]
+async fn a_flood_is_refused_while_others_are_served() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::start(&to(&endpoint, "rate-limits = { rate = \"20/1d\" }", "")).await;
+    let mut floods = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let address = weir.web();
+        floods.spawn(async move { statuses(&mut Client::http1(address).await, "/", &[], 200).await });
+    }
+    let mut other = another(weir.web()).await;
+    assert_eq!(statuses(&mut other, "/", &[], 20).await, passed(20, 0));
+    let refused = floods.join_all().await.concat();
+    assert_eq!(refused.iter().filter(|status| **status == 429).count(), 1_580);
+    assert_eq!(endpoint.requests(), 40);
+    assert_eq!(statuses(&mut other, "/", &[], 1).await, passed(0, 1));
+}
+
+#[tokio::test]
 async fn a_reload_keeps_what_was_used_of_a_limit_that_stays() {
     let endpoint = Endpoint::start("a").await;
     let text = |route: &str| {

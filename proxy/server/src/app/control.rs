@@ -62,7 +62,7 @@ impl Control for Admin {
             "acme": authorities::status(&self.0.managed.load()),
             "routes": routes.collect::<Vec<_>>(),
             "rollouts": rollouts(&snapshot),
-            "rate_limits": snapshot.limits.iter().map(|one| limit(one)).collect::<Vec<_>>(),
+            "rate_limits": snapshot.limits.values().map(|one| limit(one)).collect::<Vec<_>>(),
             "tenants": snapshot.tenants.all().iter().map(|one| tenant(one)).collect::<Vec<_>>(),
             "clusters": clusters,
             "plugins": self.0.plugins.load().list().get("plugins"),
@@ -210,7 +210,7 @@ impl Source for Admin {
     }
 
     fn limits(&self, each: &mut dyn FnMut(LimitSample<'_>)) {
-        for limit in &self.0.shared.snapshot.load().limits {
+        for limit in self.0.shared.snapshot.load().limits.values() {
             each(LimitSample { limit: limit.name(), figures: limit.figures() });
         }
     }

@@ -12,7 +12,7 @@ fn config(tenants: &str) -> Config {
 }
 
 fn tenants(config: &Config, previous: Option<&Tenants>) -> Tenants {
-    Tenants::build(config, &HashMap::new(), &HashMap::new(), &[], previous).unwrap()
+    Tenants::build(config, &HashMap::new(), &HashMap::new(), &Limits::new(), previous).unwrap()
 }
 
 fn request(headers: &[(&'static str, &str)]) -> Request {
