@@ -155,15 +155,14 @@ impl Held {
         &self.limit
     }
 
-    /// As if the request had not been, since another limit refuses it.
+    /// As if the request had not been, since another limit refuses it. It stays counted as one that this limit let
+    /// pass: figures never fall.
     pub fn give_back(self) {
         if let Some(meter) = &self.limit.meter
             && let Some(mut shard) = self.limit.table.shard(self.key)
+            && let Some(entry) = shard.known(self.key)
         {
-            if let Some(entry) = shard.known(self.key) {
-                meter.give_back(&mut entry.usage);
-            }
-            shard.figures.allowed = shard.figures.allowed.saturating_sub(1);
+            meter.give_back(&mut entry.usage);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Hasher for DigestedHasher {
 /// What became of requests, and how many keys are remembered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Passed.
+    /// Passed, though another limit may have refused them.
     pub allowed: u64,
     /// Refused: the rate was used up.
     pub limited: u64,
