@@ -5,6 +5,7 @@
 mod e2e {
     pub mod harness;
 
+    mod abuse;
     mod affinity;
     mod agents;
     mod attempts;

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod body;
+mod bystander;
 mod client;
 mod endpoint;
 mod names;
@@ -19,12 +20,13 @@ use std::{
 
 pub use self::{
     body::{Body, BodySender, channel, empty, full, octets, with_trailers},
+    bystander::{Bystander, Meter},
     client::{Client, Reply, get, request},
     endpoint::{Endpoint, Reserved, Seen},
     names::{NameServer, Zone},
     raw::{Raw, RawEndpoint},
     tls::{Ca, Certificate, TimeFromNow},
-    weir::{Setup, Weir, run, weir},
+    weir::{Setup, Weir, run, weir, weir_with_files},
 };
 
 /// Longest wait for anything that ought to happen.

@@ -1,5 +1,7 @@
 //! What a client may take.
 
+mod bodies;
+
 use std::time::Duration;
 
 use super::harness::{Client, Endpoint, Raw, Weir, empty, eventually, request, soon, until};

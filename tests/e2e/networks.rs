@@ -36,7 +36,7 @@ async fn a_listener_closes_connections_from_networks_it_denies() {
     assert_eq!(get(weir.web(), "/").await.status, 200);
     other(weir.web()).await.closed().await;
     assert_eq!(weir.metric("weir_denied_total{listener=\"web\"}").await, 1.0);
-    assert_eq!(weir.metric("weir_connections_refused_total{listener=\"web\"}").await, 1.0);
+    assert_eq!(weir.metric(r#"weir_connections_refused_total{listener="web",reason="denied"}"#).await, 1.0);
     assert_eq!(from(3, weir.web()).await.get("/").await.status, 200);
 }
 

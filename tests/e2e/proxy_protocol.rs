@@ -82,7 +82,8 @@ async fn a_connection_without_the_header_it_needs_is_closed() {
     silent.closed().await;
     assert_eq!(endpoint.requests(), 0);
     eventually("five refusals", || async {
-        (weir.metric("weir_connections_refused_total{listener=\"web\"}").await == 5.0).then_some(())
+        (weir.metric(r#"weir_connections_refused_total{listener="web",reason="proxy-header"}"#).await == 5.0)
+            .then_some(())
     })
     .await;
 }

@@ -77,6 +77,10 @@ pub struct Process {
     pub zone: Option<Arc<str>>,
     /// Name servers to ask; empty is those of the system.
     pub resolvers: Vec<SocketAddr>,
+    /// Open connections of all listeners together; further ones wait. None is unlimited.
+    pub max_connections: Option<usize>,
+    /// Resident memory: near it, connections are refused and closed. None is unlimited.
+    pub max_memory: Option<ByteSize>,
 }
 
 /// `[admin]`
@@ -187,6 +191,8 @@ pub struct Route {
     pub hedge: Option<Hedge>,
     /// How long a tunnel may be silent; none is what the cluster says.
     pub tunnel_idle_timeout: Option<Duration>,
+    /// Body of a request; more get 413. None is what the listener says.
+    pub max_body: Option<ByteSize>,
 }
 
 impl Route {
@@ -207,6 +213,7 @@ impl Route {
             retries: None,
             hedge: None,
             tunnel_idle_timeout: None,
+            max_body: None,
         }
     }
 

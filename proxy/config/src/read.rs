@@ -29,7 +29,7 @@ pub use self::discover::{endpoint_of, endpoints_of};
 use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
-    model::{Cluster, Config, Plugin, RateLimit, Route},
+    model::{ByteSize, Cluster, Config, Plugin, RateLimit, Route},
     node::{Node, Table},
     syntax::{self, Wrong},
     warn,
@@ -166,6 +166,11 @@ fn text(node: &Node<'_>, example: &str, check: impl FnOnce(&str) -> Result<(), W
 /// The name of a zone.
 fn zone(node: &Node<'_>) -> Option<String> {
     text(node, "`\"eu-west-1a\"`", syntax::name)
+}
+
+/// Most of a request's body.
+fn body(node: &Node<'_>) -> Option<ByteSize> {
+    node.size(0..=1 << 40)
 }
 
 /// A number that fits `usize`.

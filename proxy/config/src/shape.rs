@@ -82,6 +82,11 @@ struct Process {
     zone: Option<String>,
     /// Name servers to ask; without them those of the system.
     resolvers: Option<Vec<Address>>,
+    /// Open connections of all listeners together; without it there is no limit.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    max_connections: Option<u32>,
+    /// Resident memory: near it, connections are refused and closed; without it there is no limit.
+    max_memory: Option<Size>,
 }
 
 /// The admin interface.
@@ -186,6 +191,10 @@ struct Limits {
     /// Number of header fields.
     #[schemars(range(min = 1, max = 256), extend("default" = 128))]
     headers: Option<u32>,
+    /// Path and query together; without it as much as `header-bytes` allows.
+    url_bytes: Option<Size>,
+    /// Body of a request, where neither its route nor its tenant says otherwise; without it there is no limit.
+    max_body: Option<Size>,
     /// From the first byte of a request to the end of its head.
     #[schemars(extend("default" = "10s"))]
     header_timeout: Option<Duration>,
@@ -196,6 +205,8 @@ struct Limits {
     /// Longest wait for the next bytes of a body.
     #[schemars(extend("default" = "60s"))]
     body_timeout: Option<Duration>,
+    /// Bytes of a body that earn a second of `body-timeout`; without it any byte restores all of it.
+    min_rate: Option<Size>,
     /// Concurrent streams of an HTTP/2 connection.
     #[schemars(range(min = 1, max = 65_536), extend("default" = 128))]
     h2_streams: Option<u32>,
@@ -350,6 +361,8 @@ struct Route {
     hedge: Option<Hedge>,
     /// How long a tunnel may be silent; without it what the cluster says.
     tunnel_idle_timeout: Option<Duration>,
+    /// Body of a request; without it what the listener says.
+    max_body: Option<Size>,
 }
 
 /// Every part that is given must fit.

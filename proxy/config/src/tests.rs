@@ -1,6 +1,7 @@
 //! Whole files in, configurations or faults out.
 
 mod acme;
+mod bounds;
 mod document;
 mod example;
 mod faults;

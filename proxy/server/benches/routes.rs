@@ -44,6 +44,7 @@ fn router(hosts: usize) -> Router {
             retries: None,
             hedge: None,
             tunnel_idle_timeout: None,
+            max_body: None,
         };
         Arc::new(Route {
             config,

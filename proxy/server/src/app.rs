@@ -23,7 +23,7 @@ use std::{
         Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -38,11 +38,14 @@ use crate::{
     access_log::{AccessLog, Writer},
     acme::{self, Challenges, Managed},
     admin,
+    capacity::Capacity,
     cli::Found,
     inherited::Inherited,
     listening::{Listening, Settings},
-    metrics::{Metrics, Present},
+    memory,
+    metrics::{self, Metrics, Present},
     notify,
+    pressure::{Pressure, Scarce},
     snapshot::Snapshot,
     tls::{Issued, ServerTls, Terms},
     upgrade::Estate,
@@ -52,6 +55,8 @@ use crate::{
 
 /// Between two looks for sessions that have ended.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Between two looks at what may run short.
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two steps of what changes with time alone.
 const TICK: Duration = Duration::from_millis(200);
 /// Longest wait at the start for what discovery finds first.
@@ -114,9 +119,18 @@ impl App {
         let terms = Terms { issued: issued(&managed), ..Terms::at_start() };
         let listeners = bind(&config, &[], inherited, &metrics, &terms)?;
         let listeners = listeners.into_iter().map(|change| change.listening).collect();
-        let (recall, challenges) = (Arc::default(), Arc::new(Challenges::default()));
-        let snapshot = ArcSwap::from_pointee(snapshot);
-        let shared = Arc::new(Shared { snapshot, host, metrics, log, recall, challenges });
+        let pressure = Pressure::new(Instant::now());
+        pressure.bound_memory(config.process.max_memory.map(|most| most.0));
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            host,
+            metrics,
+            log,
+            recall: Arc::default(),
+            challenges: Arc::new(Challenges::default()),
+            room: Capacity::new(config.process.max_connections),
+            pressure,
+        });
         let ending_as = Ending::of(&config);
         let app = Arc::new(Self {
             path,
@@ -286,6 +300,8 @@ impl App {
         self.managed.store(Arc::new(prepared.managed));
         self.order();
         self.ending_as.store(Arc::new(Ending::of(&prepared.config)));
+        self.shared.room.change(prepared.config.process.max_connections);
+        self.shared.pressure.bound_memory(prepared.config.process.max_memory.map(|most| most.0));
         running.config = Arc::clone(&prepared.config);
         Ok(self.take_up(running, prepared.plugins, prepared.snapshot))
     }
@@ -407,6 +423,21 @@ impl App {
                 upstream.cluster.tick(Moment::now());
             }
             snapshot.rollouts().for_each(|rollout| rollout.look(now));
+        }
+    }
+
+    /// See what the process runs short of, for as long as it lives.
+    pub async fn feel_pressure(&self) {
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let now = tick.tick().await.into_std();
+            let pressure = &self.shared.pressure;
+            let resident = pressure.wants_memory().then(metrics::resident).flatten();
+            pressure.look(resident.unwrap_or(0), now);
+            if pressure.is_short(Scarce::Memory) {
+                memory::give_back();
+            }
         }
     }
 

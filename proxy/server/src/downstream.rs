@@ -23,7 +23,22 @@ pub struct Downstream<'a> {
     side: Side<'a>,
     started: bool,
     copy: Option<Box<Copy>>,
+    /// What the request's body may still have.
+    room: Room,
 }
+
+/// What a request's body may still have.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    Any,
+    Octets(u64),
+    /// There was more than that.
+    Exceeded,
+}
+
+/// A request whose body is larger than it may be.
+pub const TOO_LARGE: ProxyError =
+    ProxyError::Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "request body is too large" };
 
 #[derive(Debug)]
 enum Side<'a> {
@@ -35,12 +50,12 @@ impl<'a> Downstream<'a> {
     /// An exchange of an HTTP/1.1 connection whose request head was read.
     pub fn http1(connection: &'a mut Connection<Transport>, version: Version, method: &Method, keep: bool) -> Self {
         let head = *method == Method::HEAD;
-        Self { side: Side::Http1 { connection, version, head, keep }, started: false, copy: None }
+        Self { side: Side::Http1 { connection, version, head, keep }, started: false, copy: None, room: Room::Any }
     }
 
     /// A stream of an HTTP/2 connection.
     pub fn http2(receive: Receiver, respond: SendResponse<Bytes>) -> Self {
-        Self { side: Side::Http2 { receive, respond, send: None }, started: false, copy: None }
+        Self { side: Side::Http2 { receive, respond, send: None }, started: false, copy: None, room: Room::Any }
     }
 
     /// Whether the response's head was given.
@@ -84,21 +99,38 @@ impl<'a> Downstream<'a> {
         }
     }
 
+    /// Let the request's body have no more octets than this.
+    pub fn bound_body(&mut self, most: u64) {
+        self.room = Room::Octets(most);
+    }
+
     /// Next piece of the request's body; none at its end.
     ///
     /// # Errors
-    /// The client left, or its message is malformed.
+    /// The client left, its message is malformed, or larger than it may be.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, ProxyError>> {
         let frame = match &mut self.side {
             Side::Http1 { connection, .. } => connection.poll_frame(cx).map_err(client_error),
             Side::Http2 { receive, .. } => receive.poll_frame(cx).map_err(stream_error),
         };
+        let frame = frame.map(|frame| frame.and_then(|frame| self.within_room(frame)));
         if self.copy.is_some()
             && let Poll::Ready(frame) = &frame
         {
             self.copy_frame(frame);
         }
         frame
+    }
+
+    fn within_room(&mut self, frame: Option<Frame>) -> Result<Option<Frame>, ProxyError> {
+        self.room = match (self.room, &frame) {
+            (Room::Octets(left), Some(Frame::Data(data))) => {
+                left.checked_sub(data.len() as u64).map_or(Room::Exceeded, Room::Octets)
+            }
+            (room, _) => room,
+        };
+        // What came beyond the limit is gone: nothing after it may be taken for the rest of the body.
+        if let Room::Exceeded = self.room { Err(TOO_LARGE) } else { Ok(frame) }
     }
 
     /// Copy the request's body as it is received, and let the copy go once it is whole.
@@ -201,6 +233,7 @@ impl<'a> Downstream<'a> {
     /// The client left.
     pub fn switch(&mut self, mut headers: HeaderMap, upgrade: HeaderValue) -> Result<StatusCode, ProxyError> {
         self.started = true;
+        self.room = Room::Any;
         match &mut self.side {
             Side::Http1 { connection, keep, .. } => {
                 *keep = false;

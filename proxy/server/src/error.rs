@@ -110,6 +110,7 @@ impl ProxyError {
             | Self::AttemptTimeout
             | Self::RouteTimeout
             | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(ConnectionError::NoDescriptor) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch | Self::NotSwitched => StatusCode::BAD_GATEWAY,
         }
     }

@@ -10,11 +10,12 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER},
 };
-use weir_http1::Frame;
+use weir_config::{ByteSize, Limits};
+use weir_http1::{Frame, Length};
 
 use crate::{
     decide::{Decision, Destination},
-    downstream::Downstream,
+    downstream::{Downstream, TOO_LARGE},
     error::ProxyError,
     forward, forwarded,
     grpc::{self, Call},
@@ -22,7 +23,7 @@ use crate::{
     mirror, permit,
     request::{Client, Request},
     router::host_of,
-    snapshot::{Prepared, Target, Upstream},
+    snapshot::{Prepared, Route, Target, Upstream},
     tenant::InFlight,
     timer::Timer,
     trace::{Asking, Trace},
@@ -131,7 +132,7 @@ async fn lead(
     let (pinned, client) = (worker.pin(), asker.client);
     trace.grpc = Call::of(request);
     refuse_methods(request)?;
-    refuse_fields(request, asker.listener.limits.headers)?;
+    refuse_sizes(request, &asker.listener.limits)?;
     refuse_hosts(request, client)?;
     if !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
@@ -147,6 +148,9 @@ async fn lead(
     trace.route = route.cloned();
     let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(request), route, trace)?;
     let route = route.ok_or(ProxyError::NoRoute)?;
+    if let Some(most) = most_of_body(request, route, &asker.listener.limits) {
+        bound_body(request, most, down)?;
+    }
     forwarded::set(request, client, &asker.listener.forwarded);
     let decision = Decision { worker, client, asking: Some(asker.asking), snapshot: &pinned.snapshot, route };
     match decision.destination(request, trace)? {
@@ -234,15 +238,34 @@ fn refuse_methods(request: &mut Request) -> Result<(), ProxyError> {
     }
 }
 
-/// More fields than agreed. Heads of HTTP/1.1 are refused while they are read; those of HTTP/2 come whole.
-fn refuse_fields(request: &Request, most: usize) -> Result<(), ProxyError> {
-    match request.headers.len() > most {
-        true => Err(ProxyError::Refused {
-            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            reason: "too many header fields",
-        }),
-        false => Ok(()),
+/// More fields than agreed, or a longer target. Heads of HTTP/1.1 with too many fields are refused while
+/// they are read; those of HTTP/2 come whole.
+fn refuse_sizes(request: &Request, limits: &Limits) -> Result<(), ProxyError> {
+    let refused = |status, reason| Err(ProxyError::Refused { status, reason });
+    if request.headers.len() > limits.headers {
+        return refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields");
     }
+    match limits.url_bytes {
+        Some(ByteSize(most)) if request.target().len() as u64 > most => {
+            refused(StatusCode::URI_TOO_LONG, "request target is too long")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Most of the request's body: as its tenant says, or else its route, or else its listener.
+fn most_of_body(request: &Request, route: &Route, limits: &Limits) -> Option<ByteSize> {
+    let own = request.tenant.as_ref().and_then(|tenant| tenant.config.limits.max_body);
+    own.or(route.config.max_body).or(limits.max_body)
+}
+
+/// Refuse a body that is announced to be larger; one whose length is not told is refused where it gets so.
+fn bound_body(request: &Request, ByteSize(most): ByteSize, down: &mut Downstream<'_>) -> Result<(), ProxyError> {
+    if matches!(request.length, Length::Known(length) if length > most) {
+        return Err(TOO_LARGE);
+    }
+    down.bound_body(most);
+    Ok(())
 }
 
 /// Hosts that the connection's certificate is not for, where the listener is strict (RFC 9110 section 15.5.20).
@@ -275,7 +298,7 @@ async fn respond(
 ) -> Result<(), ProxyError> {
     trace.status = answer.status.as_u16();
     trace.head_at = Some(Instant::now());
-    if decision.worker.draining.is_cancelled() {
+    if decision.worker.draining.ends_idle() {
         down.close_after();
     }
     let mut headers = answer.headers.clone();

@@ -28,6 +28,7 @@ use crate::{
     downstream::Downstream,
     error::ProxyError,
     metrics::RouteMetrics,
+    pressure::Scarce,
     relay::{Patience, Relay},
     replay::Replay,
     request::Request,
@@ -64,6 +65,7 @@ impl Failed {
 /// endpoint's doing. It may refuse a stream it has not begun with.
 fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant) {
     let met = match error {
+        ProxyError::Upstream(ConnectionError::NoDescriptor) => return,
         ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
         ProxyError::Upstream(error) if error.is_unsent() => None,
         ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Met::NoResponse),
@@ -280,6 +282,9 @@ impl Attempt<'_> {
         if !lease.as_ref().is_ok_and(|lease| lease.reused) {
             self.count_dial(&lease, &trace.figures(self.decision.worker, self.decision.client));
         }
+        if let Err(ConnectionError::NoDescriptor) = &lease {
+            self.decision.worker.run_short(Scarce::Descriptors);
+        }
         let lease = lease.map_err(ProxyError::Upstream)?;
         note_lease(&lease, trace);
         Ok(lease)
@@ -305,6 +310,7 @@ impl Attempt<'_> {
         let limits = self.decision.client.listener.settings().config.limits;
         Patience {
             client: limits.body_timeout,
+            rate: limits.min_rate.map(|rate| rate.0),
             endpoint: self.upstream.cluster.config().response_timeout,
             answer,
             until: self.decision.until(self.upstream, trace),
@@ -350,7 +356,7 @@ impl Attempt<'_> {
             return Ok(Done::Switched);
         }
         headers.entry(DATE).or_insert_with(|| self.decision.worker.date(trace.time));
-        if self.decision.worker.draining.is_cancelled() || relay.is_body_unwanted() {
+        if self.decision.worker.draining.ends_idle() || relay.is_body_unwanted() {
             relay.close_after();
         }
         relay.start(response.status, headers, response.length)?;

@@ -40,8 +40,8 @@ pub async fn serve(
     accepted: Instant,
 ) {
     let mut timer = Timer::default();
-    let drain = pin!(worker.draining.cancelled());
-    let mut draining = Watch::new(&worker.draining, drain);
+    let changed = pin!(worker.draining.changed());
+    let mut draining = Watch::new(&worker.draining, changed);
     let mut waiting = Waiting {
         header: limits.header_timeout,
         idle: limits.header_timeout,
@@ -136,7 +136,7 @@ async fn exchange(
 ) -> After {
     let mut trace = Trace::new(read.0, read.1);
     let last = !head.keep_alive && client.tls.is_none();
-    let keep = head.keep_alive && !worker.draining.is_cancelled();
+    let keep = head.keep_alive && !worker.draining.ends_idle();
     let mut request = match request(head) {
         Ok(request) => request,
         Err(fault) => {

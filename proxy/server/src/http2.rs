@@ -18,9 +18,10 @@ use tokio::{task::spawn_local, time::timeout};
 use weir_http1::Length;
 use weir_upstream::h2_body::Receiver;
 
-use self::watched::{Violation, Watched};
+use self::watched::{Sight, Watched};
 use crate::{
     downstream::Downstream,
+    draining::Watch,
     exchange,
     request::{Client, Request},
     timer::Timer,
@@ -36,6 +37,8 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 256 * 1024;
 /// Streams a client may open and reset at once before it is taken for a flood (CVE-2023-44487).
 const PENDING_RESETS: usize = 32;
+/// How long a connection that ends may take to say so.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Streams the client may give up on over a connection's life while they are most of them.
 const RESETS: u64 = 200;
 
@@ -50,7 +53,7 @@ struct Shared {
 /// Serve a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, limits: weir_config::Limits) {
     let header_list = u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX);
-    let (transport, violation) = Watched::new(transport);
+    let (transport, sight) = Watched::new(transport);
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -63,16 +66,18 @@ pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, lim
         .handshake(transport);
     let Ok(Ok(connection)) = timeout(limits.header_timeout, handshake).await else { return };
     let shared = Rc::new(Shared { worker, client, active: Cell::new(0), given_up: Cell::new(0) });
-    accept(&shared, connection, &violation, limits.idle_timeout).await;
+    accept(&shared, connection, &sight, &limits).await;
 }
 
 async fn accept(
     shared: &Rc<Shared>,
     mut connection: Connection<Watched, Bytes>,
-    violation: &Violation,
-    idle: Duration,
+    sight: &Sight,
+    limits: &weir_config::Limits,
 ) {
-    let mut draining = pin!(shared.worker.draining.cancelled());
+    let draining = &shared.worker.draining;
+    let changed = pin!(draining.changed());
+    let mut watch = Watch::new(draining, changed);
     let (mut timer, mut since) = (Timer::default(), Instant::now());
     let (mut closing, mut accepted) = (false, 0_u64);
     loop {
@@ -80,16 +85,24 @@ async fn accept(
             if let Poll::Ready(next) = connection.poll_accept(cx) {
                 return Poll::Ready(Event::Stream(next));
             }
-            if let Some(reason) = violation.take() {
+            if let Some(reason) = sight.violation() {
                 return Poll::Ready(Event::Violation(reason));
             }
-            if !closing && draining.as_mut().poll(cx).is_ready() {
+            let idles = shared.active.get() == 0;
+            if !closing && watch.poll(cx).is_ready() && (idles || draining.is_cancelled()) {
                 return Poll::Ready(Event::Close);
             }
-            if shared.active.get() > 0 {
+            if !idles {
                 since = Instant::now();
             }
-            timer.poll(cx, since + idle).map(|()| if closing { Event::Stream(None) } else { Event::Close })
+            let idle = since + if closing { LAST_WORDS.min(limits.idle_timeout) } else { limits.idle_timeout };
+            let unfinished = sight.unfinished().filter(|_| !closing).map(|begun| begun + limits.header_timeout);
+            let until = unfinished.map_or(idle, |unfinished| unfinished.min(idle));
+            timer.poll(cx, until).map(|()| match closing {
+                true => Event::Stream(None),
+                false if unfinished == Some(until) => Event::Violation(Reason::ENHANCE_YOUR_CALM),
+                false => Event::Close,
+            })
         });
         match next.await {
             Event::Stream(Some(Ok((request, respond)))) => {
@@ -98,6 +111,7 @@ async fn accept(
                 let given_up = shared.given_up.get();
                 if given_up > RESETS && given_up * 2 > accepted {
                     tracing::debug!(client = %shared.client.address, "reset flood");
+                    closing = true;
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 } else {
                     spawn_local(stream(Rc::clone(shared), request, respond));
@@ -110,11 +124,12 @@ async fn accept(
             Event::Stream(None) => return,
             Event::Violation(reason) => {
                 tracing::debug!(%reason, client = %shared.client.address, "HTTP/2 connection");
+                (closing, since) = (true, Instant::now());
                 connection.abrupt_shutdown(reason);
             }
-            Event::Close if shared.active.get() > 0 && !shared.worker.draining.is_cancelled() => since = Instant::now(),
+            Event::Close if shared.active.get() > 0 && !draining.is_cancelled() => since = Instant::now(),
             Event::Close => {
-                closing = true;
+                (closing, since) = (true, Instant::now());
                 connection.graceful_shutdown();
             }
         }

@@ -6,13 +6,17 @@
 
 // Ground.
 pub mod access_log;
+mod capacity;
 pub mod error;
 mod http_date;
 pub mod identity;
 pub mod logging;
+mod memory;
 pub mod metrics;
 mod notify;
+mod pace;
 mod peek;
+pub mod pressure;
 mod splice;
 mod timer;
 pub mod tls;

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    os::fd::AsFd,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -11,16 +12,25 @@ use std::{
 };
 
 use bytes::BytesMut;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task::spawn_local, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+    time::timeout,
+};
 use weir_config::{Limits, Protocol, ProxyProtocol};
 use weir_http1::Connection;
+use weir_upstream::descriptors;
 
 use crate::{
+    capacity::Place,
     gate::Permit,
     http1, http2,
     listening::{Listening, Settings},
+    metrics::Refused,
     origin::Origin,
-    permit, proxy_protocol,
+    permit,
+    pressure::Scarce,
+    proxy_protocol,
     request::Client,
     tcp,
     tls::{ServerTls, Session},
@@ -50,10 +60,10 @@ pub fn start(worker: Rc<Worker>, listening: Arc<Listening>) {
 
 async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Result<()> {
     let Some(socket) = listening.socket()? else { return Ok(()) };
-    let socket = tokio::net::TcpListener::from_std(socket)?;
+    let socket = TcpListener::from_std(socket)?;
     loop {
         let room = tokio::select! {
-            room = Arc::clone(&listening.room).acquire_owned() => room.map_err(std::io::Error::other)?,
+            room = listening.room.take() => room?,
             () = listening.closed() => break,
         };
         let accepted = tokio::select! {
@@ -61,8 +71,20 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
             () = listening.closed() => break,
         };
         match accepted {
-            Ok((stream, address)) => begin(&worker, &listening, room, stream, address),
+            Ok((stream, address)) => {
+                let scarce = descriptors::are_scarce(&stream);
+                match refusal(&worker, &stream) {
+                    Some(why) => refuse(&worker, &listening, &stream, why),
+                    None => begin(&worker, &listening, (room, worker.room().await?), stream, address),
+                }
+                if scarce {
+                    wait_for_descriptors(&worker, &listening, &socket).await;
+                }
+            }
             Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if descriptors::are_missing(&error) => {
+                wait_for_descriptors(&worker, &listening, &socket).await;
+            }
             Err(error) => {
                 tracing::error!(listener = listening.name(), %error, "accept");
                 tokio::time::sleep(PAUSE).await;
@@ -73,10 +95,37 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
     Ok(())
 }
 
+/// Why a connection cannot be taken on now.
+fn refusal(worker: &Worker, stream: &TcpStream) -> Option<Refused> {
+    if worker.pressure().is_short(Scarce::Memory) {
+        return Some(Refused::Memory);
+    }
+    descriptors::is_reserved(stream).then_some(Refused::Descriptors)
+}
+
+/// Close a connection by a reset: whatever its client has sent is not waited for, and nothing of it stays.
+fn refuse(worker: &Worker, listening: &Listening, stream: &TcpStream, why: Refused) {
+    listening.metrics.refuse(worker.index(), why);
+    drop(stream.set_zero_linger());
+}
+
+/// Leave further connections in the backlog until there are descriptors for them.
+async fn wait_for_descriptors(worker: &Worker, listening: &Listening, socket: &TcpListener) {
+    // The number that a copy gets is the lowest that is free.
+    let scarce = || socket.as_fd().try_clone_to_owned().map_or(true, |copy| descriptors::are_scarce(&copy));
+    while scarce() {
+        worker.run_short(Scarce::Descriptors);
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = listening.closed() => return,
+        }
+    }
+}
+
 /// What waits in the backlog of a listener that closes: to close it unanswered would reset it.
-fn accept_rest(worker: &Rc<Worker>, listening: &Arc<Listening>, socket: &tokio::net::TcpListener) {
+fn accept_rest(worker: &Rc<Worker>, listening: &Arc<Listening>, socket: &TcpListener) {
     let mut context = Context::from_waker(Waker::noop());
-    while let Ok(room) = Arc::clone(&listening.room).try_acquire_owned()
+    while let Some(room) = listening.room.try_take().zip(worker.try_room())
         && let Poll::Ready(Ok((stream, address))) = socket.poll_accept(&mut context)
     {
         begin(worker, listening, room, stream, address);
@@ -86,7 +135,7 @@ fn accept_rest(worker: &Rc<Worker>, listening: &Arc<Listening>, socket: &tokio::
 fn begin(
     worker: &Rc<Worker>,
     listening: &Arc<Listening>,
-    room: OwnedSemaphorePermit,
+    room: (Place, Place),
     stream: TcpStream,
     address: SocketAddr,
 ) {
@@ -145,7 +194,7 @@ async fn serve(
     }
     let spoken = match &settings.tls {
         None => plain(Rc::clone(&worker), stream, limits, accepted),
-        Some(tls) => encrypted(Rc::clone(&worker), tls.clone(), stream, limits),
+        Some(tls) => encrypted(Rc::clone(&worker), tls.clone(), stream, limits, accepted),
     };
     drop(settings);
     match spoken.await {
@@ -184,7 +233,7 @@ fn introduced<'a>(
         let header = timeout(patience, proxy_protocol::header(stream, client.address, config));
         let header = tokio::select! {
             header = header => header,
-            () = worker.drained_since(accepted) => return false,
+            () = worker.unwanted_since(accepted) => return false,
         };
         let why: &dyn std::fmt::Display = match &header {
             Ok(Ok(header)) => {
@@ -197,7 +246,7 @@ fn introduced<'a>(
             Err(_) => &"no PROXY header in time",
         };
         tracing::debug!(listener = client.listener.name(), client = %client.address, %why, "connection refused");
-        client.listener.metrics.refuse(worker.index());
+        client.listener.metrics.refuse(worker.index(), Refused::ProxyHeader);
         false
     })
 }
@@ -216,9 +265,19 @@ fn http2(worker: Rc<Worker>, client: Client, transport: Transport, limits: Limit
     Box::pin(http2::serve(worker, client, transport, limits))
 }
 
-fn encrypted(worker: Rc<Worker>, tls: ServerTls, stream: TcpStream, limits: Limits) -> Later<Option<Spoken>> {
+fn encrypted(
+    worker: Rc<Worker>,
+    tls: ServerTls,
+    stream: TcpStream,
+    limits: Limits,
+    accepted: Instant,
+) -> Later<Option<Spoken>> {
     Box::pin(async move {
-        match timeout(limits.header_timeout, worker.challenges().accept(&tls, stream)).await {
+        let shaken = tokio::select! {
+            shaken = timeout(limits.header_timeout, worker.challenges().accept(&tls, stream)) => shaken,
+            () = worker.unwanted_since(accepted) => return None,
+        };
+        match shaken {
             Ok(Ok(None)) => tracing::debug!("TLS handshake of an authority"),
             Ok(Ok(Some(stream))) => {
                 let session = tls.session(stream.get_ref().1);
@@ -239,7 +298,7 @@ fn plain(worker: Rc<Worker>, stream: TcpStream, limits: Limits, accepted: Instan
         let mut connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));
         let http2 = tokio::select! {
             http2 = timeout(limits.header_timeout, speaks_http2(&mut connection)) => http2.ok()??,
-            () = worker.drained_since(accepted) => return None,
+            () = worker.unwanted_since(accepted) => return None,
         };
         Some(Spoken { connection, http2, tls: None })
     })

@@ -9,10 +9,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::ListenerMetrics, tls::ServerTls};
+use crate::{capacity::Capacity, metrics::ListenerMetrics, tls::ServerTls};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -36,8 +35,7 @@ pub struct Listening {
     socket: Mutex<Option<Bound>>,
     settings: ArcSwap<Settings>,
     /// Room for connections over all workers.
-    pub room: Arc<Semaphore>,
-    capacity: Mutex<usize>,
+    pub room: Capacity,
     /// Its connections.
     pub metrics: Arc<ListenerMetrics>,
     closing: CancellationToken,
@@ -177,13 +175,11 @@ impl Listening {
     /// # Errors
     /// The socket is none.
     pub fn over(socket: Bound, settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
-        let capacity = settings.config.limits.connections;
         Ok(Arc::new(Self {
             name: Arc::clone(&settings.config.name),
             address: socket.address()?,
             socket: Mutex::new(Some(socket)),
-            room: Arc::new(Semaphore::new(capacity)),
-            capacity: Mutex::new(capacity),
+            room: Capacity::new(Some(settings.config.limits.connections)),
             settings: ArcSwap::from_pointee(settings),
             metrics,
             closing: CancellationToken::new(),
@@ -258,14 +254,7 @@ impl Listening {
 
     /// Take up other settings for connections to come.
     pub fn change(&self, settings: Settings) {
-        let mut capacity = self.capacity.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = settings.config.limits.connections;
-        match wanted.checked_sub(*capacity) {
-            Some(more) => self.room.add_permits(more),
-            // Connections that are open keep their place: what cannot be taken back now never is.
-            None => *capacity -= self.room.forget_permits(*capacity - wanted),
-        }
-        *capacity = (*capacity).max(wanted);
+        self.room.change(Some(settings.config.limits.connections));
         self.settings.store(Arc::new(settings));
     }
 }

@@ -13,6 +13,7 @@ use weir::{
     upgrade::{Predecessor, Requests},
     watch,
 };
+use weir_upstream::descriptors;
 
 /// Exchanges allocate and free many small things on one thread: what this allocator is made for.
 #[global_allocator]
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
 
 fn serve(path: PathBuf, take_over: bool) -> ExitCode {
     logging::start();
+    descriptors::raise_limit();
     let met = if take_over { Predecessor::meet().map(|(before, given)| (Some(before), given)) } else { passed() };
     let (mut predecessor, inherited) = match met {
         Ok(met) => met,
@@ -153,6 +155,8 @@ async fn live(app: Arc<App>, mut signals: Signals, writer: &Writer) -> anyhow::R
     let expiring = Arc::clone(&app);
     tokio::spawn(async move { expiring.watch_expiry().await });
     tokio::spawn(async move { timing.keep_time().await });
+    let feeling = Arc::clone(&app);
+    tokio::spawn(async move { feeling.feel_pressure().await });
     tracing::info!(pid = std::process::id(), "ready");
     let mut pulse = tokio::time::interval(Duration::from_secs(1));
     let leaving = loop {

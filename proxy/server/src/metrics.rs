@@ -30,14 +30,18 @@ pub use self::{
     acme::AcmeSample,
     judged::ClusterSample,
     limits::LimitSample,
-    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, RouteMetrics, TenantMetrics, TunnelEnd},
+    process::resident,
+    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, Refused, RouteMetrics, TenantMetrics, TunnelEnd},
     traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
 };
 use self::{series::Count, text::Text, worker::WorkerBlock};
 use weir_upstream::State;
 
-use crate::access_log::{Affinity, Retried};
+use crate::{
+    access_log::{Affinity, Retried},
+    pressure::Scarce,
+};
 
 /// One endpoint at the moment of a scrape.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +127,8 @@ pub trait Source {
     fn acme(&self, _each: &mut dyn FnMut(AcmeSample<'_>)) {}
     /// Calls `each` for every rollout of the snapshot.
     fn rollouts(&self, _each: &mut dyn FnMut(RolloutSample<'_>)) {}
+    /// Whether the process is short of this.
+    fn is_short(&self, of: Scarce) -> bool;
 }
 
 /// All series of the process.
@@ -322,6 +328,10 @@ impl Metrics {
             "Access log lines lost because the disk was slow, full or gone.",
         );
         text.sample("weir_access_log_dropped_total", &[], source.access_log_dropped());
+        text.family("weir_short_of", "gauge", "1 while the process runs short of this.");
+        for of in Scarce::ALL {
+            text.sample("weir_short_of", &[("resource", of.as_str())], u8::from(source.is_short(of)));
+        }
         text.family("weir_build_info", "gauge", "Always 1; the version is in the label.");
         text.sample("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         process::render(text);
@@ -460,10 +470,13 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     text.family(
         "weir_connections_refused_total",
         "counter",
-        "Connections closed at once: no PROXY header that is believed, a network that is denied, or too many.",
+        "Connections closed before they were served, by the reason.",
     );
     for listener in listeners {
-        text.sample("weir_connections_refused_total", &[("listener", listener.name())], listener.refused());
+        for why in Refused::ALL {
+            let labels = [("listener", listener.name()), ("reason", why.as_str())];
+            text.sample("weir_connections_refused_total", &labels, listener.refused(why));
+        }
     }
     text.family("weir_denied_total", "counter", "Connections and requests of clients whose network is denied.");
     for listener in listeners {

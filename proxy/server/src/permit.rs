@@ -15,6 +15,7 @@ use crate::{
     error::ProxyError,
     gate::{Announcement, Gate, Permit},
     listening::Listening,
+    metrics,
     request::{Client, Request},
     snapshot::{Route, Snapshot},
     trace::Trace,
@@ -42,10 +43,11 @@ pub fn of_arrival(
         Err(why) => why,
     };
     tracing::debug!(listener = listening.name(), client = %address, %why, "connection refused");
-    if matches!(why, ProxyError::Denied) {
+    let denied = matches!(why, ProxyError::Denied);
+    if denied {
         listening.metrics.deny(worker.index());
     }
-    listening.metrics.refuse(worker.index());
+    listening.metrics.refuse(worker.index(), if denied { metrics::Refused::Denied } else { metrics::Refused::Limited });
     None
 }
 

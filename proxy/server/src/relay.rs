@@ -11,13 +11,15 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use weir_http1::Frame;
 use weir_upstream::connection::{Outcome, Stream};
 
-use crate::{downstream::Downstream, error::ProxyError, replay::Replay, timer::Timer};
+use crate::{downstream::Downstream, error::ProxyError, pace::Pace, replay::Replay, timer::Timer};
 
 /// How long a relay waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// For the client to send or take the next octets.
     pub client: Duration,
+    /// Octets that earn the client a second of that; none lets any octet restore all of it.
+    pub rate: Option<u64>,
     /// For the endpoint to send or take the next octets.
     pub endpoint: Duration,
     /// For the endpoint to answer once the request is sent.
@@ -32,6 +34,8 @@ pub struct Relay<'a, 'c> {
     up: &'a mut Stream,
     timer: &'a mut Timer,
     patience: Patience,
+    /// Where the client's patience has to be earned.
+    pace: Option<Pace>,
     progress: Instant,
     /// When the request had been sent.
     asked: Option<Instant>,
@@ -82,6 +86,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             down,
             up,
             timer,
+            pace: patience.rate.map(|rate| Pace::new(rate, patience.client)),
             patience,
             progress: now,
             asked: None,
@@ -109,7 +114,8 @@ impl<'a, 'c> Relay<'a, 'c> {
             down,
             up,
             timer,
-            patience: Patience { client: idle, endpoint: idle, answer: None, until: None },
+            patience: Patience { client: idle, rate: None, endpoint: idle, answer: None, until: None },
+            pace: None,
             progress: now,
             asked: None,
             moved: false,
@@ -275,6 +281,9 @@ impl<'a, 'c> Relay<'a, 'c> {
         if let (Some(replay), Some(frame)) = (&mut self.replay, &frame) {
             replay.keep(frame);
         }
+        if let (Some(pace), Some(Frame::Data(data))) = (&mut self.pace, &frame) {
+            pace.moved(data.len());
+        }
         Poll::Ready(Ok(frame))
     }
 
@@ -316,19 +325,27 @@ impl<'a, 'c> Relay<'a, 'c> {
     fn poll_flush_down(&mut self, cx: &mut Context<'_>) -> Step {
         let before = self.down.unsent();
         let flushed = self.down.poll_flush(cx);
-        self.note_taken(before, self.down.unsent());
+        self.note_taken_down(before);
         flushed
     }
 
     fn poll_ready_down(&mut self, cx: &mut Context<'_>) -> Step {
         let before = self.down.unsent();
         let ready = self.down.poll_ready(cx);
-        self.note_taken(before, self.down.unsent());
+        self.note_taken_down(before);
         ready
     }
 
     fn note_taken(&mut self, before: usize, after: usize) {
         self.moved |= after < before;
+    }
+
+    fn note_taken_down(&mut self, before: usize) {
+        let after = self.down.unsent();
+        self.note_taken(before, after);
+        if let Some(pace) = &mut self.pace {
+            pace.moved(before.saturating_sub(after));
+        }
     }
 
     fn flush_down(&mut self, cx: &mut Context<'_>) -> Result<(), ProxyError> {
@@ -345,11 +362,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         if std::mem::take(&mut self.moved) {
             self.progress = Instant::now();
         }
-        let patience = match self.waits_for {
-            Party::Client => self.patience.client,
-            Party::Endpoint => self.patience.endpoint,
-        };
-        let silence = self.progress + patience;
+        let silence = self.silence();
         let until = self.patience.until.unwrap_or(silence);
         let answer = self.answer_by().unwrap_or(silence);
         ready!(self.timer.poll(cx, silence.min(until).min(answer)));
@@ -360,6 +373,18 @@ impl<'a, 'c> Relay<'a, 'c> {
             Party::Client if self.down.is_started() => ProxyError::ClientStalled,
             Party::Client => ProxyError::ClientSlow,
         })
+    }
+
+    /// By when whoever is waited for has to move something.
+    fn silence(&mut self) -> Instant {
+        match (self.waits_for, &mut self.pace) {
+            (Party::Client, None) => self.progress + self.patience.client,
+            (Party::Client, Some(pace)) => pace.wait(Instant::now()),
+            (Party::Endpoint, pace) => {
+                pace.iter_mut().for_each(|pace| pace.rest(Instant::now()));
+                self.progress + self.patience.endpoint
+            }
+        }
     }
 
     /// When the endpoint must have answered, once the request is sent.

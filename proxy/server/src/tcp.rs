@@ -30,6 +30,7 @@ use crate::{
     metrics::ClusterMetrics,
     peek::{Peeked, peek},
     permit,
+    pressure::Scarce,
     request::{Client, Request},
     snapshot::{Target, Upstream},
     trace::{Trace, Words},
@@ -78,7 +79,7 @@ impl Book {
         let limit = settings.config.limits.header_timeout;
         let opened = tokio::select! {
             opened = timeout(limit, open(worker, client, *protocol, stream, settings)) => opened,
-            () = worker.drained_since(accepted) => return Err(ProxyError::ClientSlow),
+            () = worker.unwanted_since(accepted) => return Err(ProxyError::ClientSlow),
         };
         let mut stream = opened.map_err(|_| ProxyError::ClientSlow)??;
         trace.split.read = accepted.elapsed();
@@ -240,6 +241,7 @@ async fn attempt(
             upstream.cluster.meet(endpoint, Met::Connection, None);
             note(decision, trace, |figures, worker| figures.dialled(worker, true));
         }
+        Err(ConnectionError::NoDescriptor) => decision.worker.run_short(Scarce::Descriptors),
         Err(error) => {
             upstream.cluster.meet(endpoint, Met::NoConnection, None);
             tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");

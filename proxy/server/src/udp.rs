@@ -18,15 +18,15 @@ use socket2::{Domain, Socket, Type};
 use tokio::{
     io::Interest,
     net::UdpSocket,
-    sync::OwnedSemaphorePermit,
     task::{JoinHandle, spawn_local},
     time::MissedTickBehavior,
 };
 use weir_config::{Protocol, ProxyVersion};
-use weir_upstream::{Endpoint, Lasting};
+use weir_upstream::{Endpoint, Lasting, descriptors};
 
 use crate::{
     access_log::Affinity,
+    capacity::Place,
     datagrams::{self, BATCH, Datagram, Run},
     decide::Decision,
     error::ProxyError,
@@ -34,6 +34,7 @@ use crate::{
     listening::Listening,
     metrics::ConnectionGuard,
     permit,
+    pressure::Scarce,
     request::Client,
     snapshot::Target,
     tcp::{Book, request},
@@ -118,7 +119,10 @@ impl Hub {
         if let Some(session) = self.sessions.borrow().get(&client) {
             return Some(Rc::clone(session));
         }
-        let room = Arc::clone(&self.listening.room).try_acquire_owned().ok()?;
+        if self.worker.pressure().is_short(Scarce::Memory) {
+            return None;
+        }
+        let room = (self.listening.room.try_take()?, self.worker.try_room()?);
         let settings = self.listening.settings();
         let permit = permit::of_arrival(&self.worker, &self.listening, &settings.config, client)?;
         let counted = (room, self.worker.connection(), self.listening.metrics.accept(self.worker.index()));
@@ -187,7 +191,7 @@ struct Session {
     /// When it was last tried to lead it somewhere.
     led: Cell<Option<Instant>>,
     last: Cell<Instant>,
-    _counted: (OwnedSemaphorePermit, Open, ConnectionGuard),
+    _counted: ((Place, Place), Open, ConnectionGuard),
 }
 
 /// Where a session leads.
@@ -356,6 +360,9 @@ impl Leg {
 /// A socket that speaks with this address alone.
 fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    if descriptors::is_reserved(&socket) {
+        return Err(io::Error::other("no file descriptor left"));
+    }
     socket.set_nonblocking(true)?;
     socket.connect(&address.into())?;
     let socket = UdpSocket::from_std(socket.into())?;

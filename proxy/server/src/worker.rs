@@ -21,11 +21,14 @@ use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Recall, Rn
 use crate::{
     access_log::{AccessLog, WorkerLog},
     acme::Challenges,
+    capacity::{Capacity, Place},
     draining::Draining,
     figures::Figures,
     http_date, listener,
     listening::Listening,
+    memory,
     metrics::{Metrics, WorkerMetrics},
+    pressure::{Pressure, Scarce},
     snapshot::Snapshot,
     splice::Pipes,
 };
@@ -50,6 +53,10 @@ pub struct Shared {
     pub recall: Arc<Recall>,
     /// What authorities that issue certificates want to see.
     pub challenges: Arc<Challenges>,
+    /// Room for connections of all listeners.
+    pub room: Capacity,
+    /// What the process is short of.
+    pub pressure: Pressure,
 }
 
 /// What a worker is told.
@@ -188,11 +195,58 @@ impl Worker {
         Open(Rc::clone(self))
     }
 
-    /// A drain, for a connection of this age that has not asked anything: what it sent may still be
-    /// under way.
-    pub async fn drained_since(&self, accepted: Instant) {
-        self.draining.cancelled().await;
-        tokio::time::sleep_until((accepted + FIRST_WORD).into()).await;
+    /// What the process is short of.
+    pub fn pressure(&self) -> &Pressure {
+        &self.shared.pressure
+    }
+
+    /// Room for a connection among those of all listeners, if there is any.
+    pub fn try_room(&self) -> Option<Place> {
+        self.shared.room.try_take()
+    }
+
+    /// Room for a connection among those of all listeners. Where there is none, those that idle make some.
+    ///
+    /// # Errors
+    /// There will never be any.
+    pub async fn room(self: &Rc<Self>) -> std::io::Result<Place> {
+        if let Some(place) = self.try_room() {
+            return Ok(place);
+        }
+        let _waits = self.connection();
+        let mut again = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                place = self.shared.room.take() => return place,
+                _ = again.tick() => self.run_short(Scarce::Connections),
+            }
+        }
+    }
+
+    /// There is none of it left: let go of what is not in use.
+    pub fn run_short(&self, of: Scarce) {
+        self.shared.pressure.meet(of, Instant::now());
+        self.feel_pressure();
+    }
+
+    fn feel_pressure(&self) {
+        let on = self.shared.pressure.is_on();
+        if on && !self.draining.is_pressed() {
+            self.pools.clear();
+        }
+        self.draining.press(on);
+    }
+
+    /// No room any more for a connection of this age that has not asked anything, for a drain or for want of
+    /// something: what it sent may still be under way.
+    pub async fn unwanted_since(&self, accepted: Instant) {
+        loop {
+            self.draining.idle_is_over().await;
+            tokio::time::sleep_until((accepted + FIRST_WORD).into()).await;
+            if self.draining.ends_idle() {
+                return;
+            }
+        }
     }
 
     /// A new snapshot is in force: let go of what only the former one needed.
@@ -209,9 +263,13 @@ impl Worker {
         let now = Instant::now();
         self.log.flush_if_due(now);
         self.pools.give_up();
+        self.feel_pressure();
         if ticks.is_multiple_of(10) {
             self.pools.sweep(now);
             self.guests.prune();
+            if self.shared.pressure.is_short(Scarce::Memory) {
+                memory::give_back();
+            }
         }
     }
 }

@@ -23,6 +23,9 @@ pub enum ConnectionError {
     /// Neither within the cluster's connect timeout.
     #[error("connect: timed out")]
     ConnectTimeout,
+    /// No file descriptor for it.
+    #[error("no file descriptor left")]
+    NoDescriptor,
     /// A failure of HTTP/1.1.
     #[error(transparent)]
     Http1(#[from] weir_http1::Error),
@@ -35,7 +38,7 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
-    /// Whether there was no connection to speak over.
+    /// Whether there was no connection to speak over, as far as the endpoint is concerned.
     pub fn is_connect(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout)
     }
@@ -45,7 +48,7 @@ impl ConnectionError {
         match self {
             Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout => true,
             Self::Http2(error) => error.reason() == Some(h2::Reason::REFUSED_STREAM) || self.is_left_out(),
-            Self::Http1(_) | Self::NoResponse => false,
+            Self::NoDescriptor | Self::Http1(_) | Self::NoResponse => false,
         }
     }
 

@@ -9,6 +9,7 @@
 //! Modules are listed ground floor first; each imports only from those above it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod descriptors;
 mod latency;
 mod load_report;
 mod peak;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    super::harness::{Bystander, Meter},
     Proxy,
     cases::serves,
     get, open,
@@ -23,8 +24,9 @@ const ENOUGH: usize = 32 << 20;
 
 /// Send `piece` after `piece`, and take what comes, until the connection ends; it must, and by one of
 /// these codes where that comes through.
-fn ends(proxy: &Proxy, mut wire: Wire, codes: &[u32], mut piece: impl FnMut() -> Vec<u8>) {
+fn ends(what: &'static str, proxy: &Proxy, mut wire: Wire, codes: &[u32], mut piece: impl FnMut() -> Vec<u8>) {
     serves(proxy.address()).unwrap();
+    let (meter, others) = (Meter::start(what, &proxy.weir), Bystander::start(proxy.address(), "/ping"));
     let before = proxy.weir.rss();
     let mut sent = 0;
     let code = 'flood: loop {
@@ -47,6 +49,8 @@ fn ends(proxy: &Proxy, mut wire: Wire, codes: &[u32], mut piece: impl FnMut() ->
     assert!(code.is_none_or(|code| codes.contains(&code)), "{code:?}");
     let after = proxy.weir.rss();
     assert!(after < before + ROOM, "memory grew from {before} to {after}");
+    meter.end(&proxy.weir);
+    others.end();
     serves(proxy.address()).unwrap();
 }
 
@@ -59,7 +63,7 @@ fn many(octets: &[u8]) -> Vec<u8> {
 fn rapid_reset() {
     let proxy = Proxy::start();
     let mut stream = 1;
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || {
+    ends("rapid reset", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || {
         let mut octets = Vec::new();
         for _ in 0..100 {
             octets.extend(
@@ -76,28 +80,40 @@ fn rapid_reset() {
 fn resets_that_we_are_made_to_send() {
     let proxy = Proxy::start();
     let mut stream = 1;
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], || {
-        let mut octets = Vec::new();
-        for _ in 0..100 {
-            octets.extend([get(stream), window_update(stream, 0)].concat());
-            stream += 2;
-        }
-        octets
-    });
+    ends(
+        "resets that we are made to send",
+        &proxy,
+        Wire::ready(proxy.address()),
+        &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR],
+        || {
+            let mut octets = Vec::new();
+            for _ in 0..100 {
+                octets.extend([get(stream), window_update(stream, 0)].concat());
+                stream += 2;
+            }
+            octets
+        },
+    );
 }
 
 #[test]
 fn malformed_requests_without_end() {
     let proxy = Proxy::start();
     let mut stream = 1;
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], || {
-        let mut octets = Vec::new();
-        for _ in 0..100 {
-            octets.extend(headers(END_HEADERS | END_STREAM, stream, &[(":method", "GET"), ("Bad", "x")]));
-            stream += 2;
-        }
-        octets
-    });
+    ends(
+        "malformed requests without end",
+        &proxy,
+        Wire::ready(proxy.address()),
+        &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR],
+        || {
+            let mut octets = Vec::new();
+            for _ in 0..100 {
+                octets.extend(headers(END_HEADERS | END_STREAM, stream, &[(":method", "GET"), ("Bad", "x")]));
+                stream += 2;
+            }
+            octets
+        },
+    );
 }
 
 #[test]
@@ -106,7 +122,7 @@ fn continuation() {
     let mut wire = Wire::ready(proxy.address());
     wire.send(&frame(HEADERS, END_STREAM, 1, &block(&request("GET", "/ping"))));
     let filler = frame(CONTINUATION, 0, 1, &block(&[("x-filler", &"x".repeat(1000))]));
-    ends(&proxy, wire, &[ENHANCE_YOUR_CALM, 1, 9], || many(&filler));
+    ends("continuation", &proxy, wire, &[ENHANCE_YOUR_CALM, 1, 9], || many(&filler));
 }
 
 #[test]
@@ -114,26 +130,30 @@ fn continuation_of_nothing() {
     let proxy = Proxy::start();
     let mut wire = Wire::ready(proxy.address());
     wire.send(&frame(HEADERS, END_STREAM, 1, &block(&request("GET", "/ping"))));
-    ends(&proxy, wire, &[ENHANCE_YOUR_CALM, 1, 9], || many(&frame(CONTINUATION, 0, 1, &[])));
+    ends("continuation of nothing", &proxy, wire, &[ENHANCE_YOUR_CALM, 1, 9], || many(&frame(CONTINUATION, 0, 1, &[])));
 }
 
 #[test]
 fn ping() {
     let proxy = Proxy::start();
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&frame(PING, 0, 0, &[0; 8])));
+    ends("ping", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&frame(PING, 0, 0, &[0; 8])));
 }
 
 #[test]
 fn empty_settings() {
     let proxy = Proxy::start();
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&frame(SETTINGS, 0, 0, &[])));
+    ends("empty settings", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || {
+        many(&frame(SETTINGS, 0, 0, &[]))
+    });
 }
 
 #[test]
 fn settings_that_change_all_the_time() {
     let proxy = Proxy::start();
     let pair = [settings(&[(1, 0), (4, 1)]), settings(&[(1, 4096), (4, 65_535)])].concat();
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&pair));
+    ends("settings that change all the time", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || {
+        many(&pair)
+    });
 }
 
 #[test]
@@ -141,7 +161,7 @@ fn empty_data() {
     let proxy = Proxy::start();
     let mut wire = Wire::ready(proxy.address());
     wire.send(&open(1));
-    ends(&proxy, wire, &[ENHANCE_YOUR_CALM], || many(&frame(DATA, 0, 1, &[])));
+    ends("empty data", &proxy, wire, &[ENHANCE_YOUR_CALM], || many(&frame(DATA, 0, 1, &[])));
 }
 
 #[test]
@@ -149,25 +169,29 @@ fn data_of_padding() {
     let proxy = Proxy::start();
     let mut wire = Wire::ready(proxy.address());
     wire.send(&open(1));
-    ends(&proxy, wire, &[ENHANCE_YOUR_CALM], || many(&frame(DATA, 8, 1, b"\x00")));
+    ends("data of padding", &proxy, wire, &[ENHANCE_YOUR_CALM], || many(&frame(DATA, 8, 1, b"\x00")));
 }
 
 #[test]
 fn priority_frames() {
     let proxy = Proxy::start();
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&priority(1, 0)));
+    ends("priority frames", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&priority(1, 0)));
 }
 
 #[test]
 fn window_updates_of_one_octet() {
     let proxy = Proxy::start();
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM, 3], || many(&window_update(0, 1)));
+    ends("window updates of one octet", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM, 3], || {
+        many(&window_update(0, 1))
+    });
 }
 
 #[test]
 fn unknown_frames() {
     let proxy = Proxy::start();
-    ends(&proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || many(&frame(0x42, 0, 0, &[])));
+    ends("unknown frames", &proxy, Wire::ready(proxy.address()), &[ENHANCE_YOUR_CALM], || {
+        many(&frame(0x42, 0, 0, &[]))
+    });
 }
 
 /// One large entry of the dynamic table, named again and again by one octet each.

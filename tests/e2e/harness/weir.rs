@@ -9,6 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use http::{Method, StatusCode};
@@ -102,7 +103,17 @@ fn complete(text: &str) -> String {
 
 /// The binary under test.
 pub fn weir(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    prepared(Command::new(env!("CARGO_BIN_EXE_weir")), arguments)
+}
+
+/// The same where so many files may be open: by a shell that sets the limit and becomes Weir.
+pub fn weir_with_files(most: u32, arguments: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {most} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_weir")]);
+    prepared(shell, arguments)
+}
+
+fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).env("XDG_CACHE_HOME", target().join("e2e-cache")).env_remove("WEIR_LOG");
     command.env_remove("WEIR_ADMIN");
     command
@@ -273,6 +284,14 @@ impl Weir {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// CPU time so far, of all threads.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
     pub fn signal(&self, signal: Signal) {

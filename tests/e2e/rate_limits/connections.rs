@@ -47,7 +47,7 @@ async fn connections_beyond_the_rate_are_closed_at_once() {
     Raw::connect(address).await.closed().await;
     another(address).await.until("a").await;
     assert_eq!(endpoint.connections(), 3);
-    assert_eq!(weir.metric("weir_connections_refused_total{listener=\"tcp\"}").await, 1.0);
+    assert_eq!(weir.metric(r#"weir_connections_refused_total{listener="tcp",reason="limited"}"#).await, 1.0);
     assert_eq!(weir.metric("weir_denied_total{listener=\"tcp\"}").await, 0.0);
     let limited = "weir_rate_limit_requests_total{limit=\"connections:tcp\",result=\"limited\"}";
     assert_eq!(weir.metric(limited).await, 1.0);

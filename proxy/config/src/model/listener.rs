@@ -78,6 +78,11 @@ pub struct Limits {
     pub header_bytes: ByteSize,
     /// Number of header fields. Default 128; more get 431.
     pub headers: usize,
+    /// Path and query together; more get 414. None is what `header_bytes` leaves.
+    pub url_bytes: Option<ByteSize>,
+    /// Body of a request, where neither its route nor its tenant says otherwise; more get 413. None is
+    /// unlimited.
+    pub max_body: Option<ByteSize>,
     /// From the first byte of a request (or the accept) to the end of its head. Default 10 s, then 408.
     pub header_timeout: Duration,
     /// Between two requests of a connection, 75 s by default; for other protocols longest silence of both
@@ -85,6 +90,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Longest wait for the client to send or to take the next bytes of a body. Default 60 s.
     pub body_timeout: Duration,
+    /// Octets of a body that earn a second of that patience; none lets any octet restore all of it.
+    pub min_rate: Option<ByteSize>,
     /// Concurrent streams of an HTTP/2 connection. Default 128.
     pub h2_streams: u32,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Affinity, HostMatch, Network};
+use super::{Affinity, ByteSize, HostMatch, Network};
 
 /// `[tenants.NAME]`: a customer of the operator.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,4 +39,6 @@ pub struct TenantMatch {
 pub struct TenantLimits {
     /// Requests in flight over all workers; none is unlimited. More get 429.
     pub requests: Option<u32>,
+    /// Body of a request, whatever its route and listener say; more get 413. None leaves it to them.
+    pub max_body: Option<ByteSize>,
 }

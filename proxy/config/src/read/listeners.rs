@@ -1,9 +1,9 @@
 //! `[listeners.NAME]`
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    Names, WAIT, count,
+    Names, WAIT, body, count,
     limits::{access, used},
     named, tls,
 };
@@ -19,9 +19,12 @@ const DEFAULT_LIMITS: Limits = Limits {
     connections: 8_000,
     header_bytes: ByteSize(32 << 10),
     headers: 128,
+    url_bytes: None,
+    max_body: None,
     header_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(75),
     body_timeout: Duration::from_secs(60),
+    min_rate: None,
     h2_streams: 128,
 };
 
@@ -39,6 +42,8 @@ const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
     ("x-forwarded-host", ForwardedHeader::XForwardedHost),
     ("forwarded", ForwardedHeader::Forwarded),
 ];
+
+const CONNECTIONS: RangeInclusive<u32> = 1..=10_000_000;
 
 /// Every listener with the node of its address.
 pub(super) fn listeners<'a>(nodes: &[Node<'a>], names: &Names<'a>) -> Vec<(Listener, Node<'a>)> {
@@ -118,12 +123,15 @@ fn limits(node: &Node<'_>, base: Limits) -> Option<Limits> {
     let table = node.table("`{ connections = 8000 }`")?;
     let wait = |key, default| table.read(key, |node| node.duration(WAIT)).unwrap_or(default);
     let limits = Limits {
-        connections: table.read("connections", |node| count(node, 1..=10_000_000)).unwrap_or(base.connections),
+        connections: table.read("connections", |node| count(node, CONNECTIONS)).unwrap_or(base.connections),
         header_bytes: table.read("header-bytes", |node| node.size(1 << 10..=16 << 20)).unwrap_or(base.header_bytes),
         headers: table.read("headers", |node| count(node, 1..=256)).unwrap_or(base.headers),
+        url_bytes: table.read("url-bytes", |node| node.size(64..=16 << 20)),
+        max_body: table.read("max-body", body),
         header_timeout: wait("header-timeout", base.header_timeout),
         idle_timeout: wait("idle-timeout", base.idle_timeout),
         body_timeout: wait("body-timeout", base.body_timeout),
+        min_rate: table.read("min-rate", |node| node.size(1..=1 << 30)),
         h2_streams: table.read("h2-streams", |node| node.integer(1..=65_536)).unwrap_or(base.h2_streams),
     };
     table.done();

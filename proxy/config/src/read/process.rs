@@ -25,6 +25,8 @@ pub(super) fn process(root: &Table<'_>) -> Process {
             plugin_cache: None,
             zone: None,
             resolvers: Vec::new(),
+            max_connections: None,
+            max_memory: None,
         },
     )
 }
@@ -41,6 +43,8 @@ fn filled(table: &Table<'_>) -> Process {
         plugin_cache: table.read("plugin-cache", Node::path),
         zone: table.read("zone", zone).map(Arc::from),
         resolvers: table.read("resolvers", resolvers).unwrap_or_default(),
+        max_connections: table.read("max-connections", |node| count(node, 1..=10_000_000)),
+        max_memory: table.read("max-memory", |node| node.size(16 << 20..=1 << 50)),
     };
     table.done();
     process

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Names, WAIT, text};
+use super::{Names, WAIT, body, text};
 use crate::{
     model::{Action, Mirror, Route},
     node::{Node, Table},
@@ -46,6 +46,7 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let retries = table.read("retries", retries);
     let hedge = table.read("hedge", hedge);
     let tunnel_idle_timeout = table.read("tunnel-idle-timeout", |node| node.duration(WAIT));
+    let max_body = table.read("max-body", body);
     table.done();
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
@@ -68,6 +69,7 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
         retries,
         hedge,
         tunnel_idle_timeout,
+        max_body,
     };
     Some((route, name))
 }

@@ -6,7 +6,10 @@ use super::{Names, affinity::affinity, limits::used, named};
 use crate::{
     model::{HostMatch, Tenant, TenantLimits, TenantMatch},
     node::{Node, Table},
-    read::matching::{header, host, list, pairs},
+    read::{
+        body,
+        matching::{header, host, list, pairs},
+    },
 };
 
 const MATCH: &str = "{ hosts = [\"acme.example.com\"] }";
@@ -55,8 +58,9 @@ fn hosts(table: &Table<'_>, key: &'static str) -> Vec<HostMatch> {
 fn limits(node: &Node<'_>) -> Option<TenantLimits> {
     let table = node.table("`{ requests = 100 }`")?;
     let requests = table.read("requests", |node| node.integer(1..=10_000_000));
+    let max_body = table.read("max-body", body);
     table.done();
-    Some(TenantLimits { requests })
+    Some(TenantLimits { requests, max_body })
 }
 
 /// Names of clusters, with those of the clusters in their place.

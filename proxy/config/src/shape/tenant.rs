@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::{OneOrMore, affinity::Affinity, limits::LimitUse, scalar::Network};
+use super::{
+    OneOrMore,
+    affinity::Affinity,
+    limits::LimitUse,
+    scalar::{Network, Size},
+};
 
 /// A customer of the operator.
 #[derive(JsonSchema)]
@@ -48,4 +53,6 @@ struct TenantLimits {
     /// Requests in flight; more get 429. Without it there is no limit.
     #[schemars(range(min = 1, max = 10_000_000))]
     requests: Option<u32>,
+    /// Body of a request, whatever its route and listener say.
+    max_body: Option<Size>,
 }

@@ -90,6 +90,20 @@ fn trust() {
 }
 
 #[test]
+fn limits() {
+    each_of_a_listener(&[
+        ("limits = { url-bytes = 9 }", "limits.url-bytes", "out of range", "64B"),
+        ("limits = { max-body = \"2TiB\" }", "limits.max-body", "not a size", "`\"16MiB\"`"),
+        ("limits = { min-rate = 0 }", "limits.min-rate", "out of range", "1B to 1GiB"),
+    ]);
+    each(&[
+        ("workers = 2", "max-connections = 0", "process.max-connections", "out of range", "1 to"),
+        ("workers = 2", "max-memory = \"1MiB\"", "process.max-memory", "out of range", "16MiB"),
+        ("timeout = \"15s\"", "max-body = true", "routes[2].max-body", "expected a size", "unit"),
+    ]);
+}
+
+#[test]
 fn references() {
     each(&[
         ("cluster = \"api\"", "cluster = \"apo\"", "routes[0].cluster", "no cluster `apo`", "did you mean `api`?"),

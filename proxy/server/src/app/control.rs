@@ -23,6 +23,7 @@ use crate::{
         AcmeSample, CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample,
         SessionsSample, Source,
     },
+    pressure::{Pressure, Scarce},
     snapshot::Snapshot,
     tenant::Tenant,
     versions::Fault,
@@ -50,6 +51,7 @@ impl Control for Admin {
             "pid": std::process::id(),
             "workers": self.0.workers.get().map_or(0, Vec::len),
             "draining": self.0.draining.load(Relaxed),
+            "short_of": short_of(&self.0.shared.pressure),
             "snapshot": { "number": snapshot.number, "built": rfc3339(snapshot.built) },
             "listeners": self.0.listeners.load().iter().map(|listening| json!({
                 "name": listening.name(),
@@ -237,12 +239,20 @@ impl Source for Admin {
         mirrors.map(|mirror| Arc::clone(&mirror.figures)).collect()
     }
 
+    fn is_short(&self, of: Scarce) -> bool {
+        self.0.shared.pressure.is_short(of)
+    }
+
     fn rollouts(&self, each: &mut dyn FnMut(RolloutSample<'_>)) {
         for rollout in self.0.shared.snapshot.load().rollouts() {
             let phase = rollout.phase().to_string();
             each(RolloutSample { route: rollout.route(), percent: rollout.percent(), phase: &phase });
         }
     }
+}
+
+fn short_of(pressure: &Pressure) -> Vec<&'static str> {
+    Scarce::ALL.into_iter().filter(|of| pressure.is_short(*of)).map(Scarce::as_str).collect()
 }
 
 fn rollouts(snapshot: &Snapshot) -> Vec<Value> {

@@ -2,6 +2,7 @@
 
 mod acme;
 mod attempts;
+mod bounds;
 mod limits;
 mod traffic;
 
@@ -60,7 +61,7 @@ fn of_process(process: &Process) -> Vec<(&'static str, String)> {
     });
     let socket = process.upgrade_socket.as_ref();
     let upgrade = socket.map(|path| ("upgrade", format!("`weir upgrade` is heard at {}", path.display())));
-    delay.into_iter().chain(upgrade).collect()
+    delay.into_iter().chain(upgrade).chain(bounds::of_process(process)).collect()
 }
 
 /// A heading, then names in one column and what is said of them beside it.
@@ -109,6 +110,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
     if !listener.forwarded.trusted.is_empty() {
         lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
     }
+    lines.extend(bounds::of_listener(&listener.limits));
     lines
 }
 
@@ -142,6 +144,7 @@ fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
     lines.extend(limits::uses("keeps to", &route.rate_limits));
     lines.push(format!("-> {asks}{does}{within}"));
     lines.extend(attempts::of_route(route));
+    lines.extend(route.max_body.map(bounds::body));
     lines.extend(traffic::changes(route));
     (format!("{number}. {}", route.name), lines)
 }
@@ -165,6 +168,7 @@ fn of_tenant(tenant: &Tenant, number: usize) -> (String, Vec<String>) {
     lines.extend(tenant.affinity.as_ref().map(of_affinity));
     lines.extend(limits::uses("keeps to", &tenant.rate_limits));
     lines.extend(tenant.limits.requests.map(|most| format!("at most {} in flight", count(most as usize, "request"))));
+    lines.extend(tenant.limits.max_body.map(bounds::body));
     (format!("{number}. {}", tenant.name), lines)
 }
 

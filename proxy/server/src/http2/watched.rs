@@ -36,32 +36,54 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
 
-/// Why a connection has to end; shared by its transport and the task that serves it.
+/// What was seen of a client's frames; shared by its transport and the task that serves it.
 #[derive(Debug, Clone, Default)]
-pub struct Violation(Rc<Cell<Option<Reason>>>);
+pub struct Sight(Rc<Seen>);
 
-impl Violation {
-    /// The reason, once.
-    pub fn take(&self) -> Option<Reason> {
-        self.0.take()
+#[derive(Debug, Default)]
+struct Seen {
+    violation: Cell<Option<Reason>>,
+    unfinished: Cell<Option<Instant>>,
+}
+
+impl Sight {
+    /// Why the connection has to end, once.
+    pub fn violation(&self) -> Option<Reason> {
+        self.0.violation.take()
+    }
+
+    /// Since when a header block, or a frame other than DATA, has been under way and not come whole.
+    pub fn unfinished(&self) -> Option<Instant> {
+        self.0.unfinished.get()
     }
 }
 
-/// A transport with its violation, if any: nothing is read after it.
+/// A transport with what was seen on it: nothing is read after a violation.
 #[derive(Debug)]
 pub struct Watched {
     io: Transport,
     frames: Frames,
-    violation: Violation,
+    sight: Sight,
     ended: bool,
 }
 
 impl Watched {
     /// Watch a transport from the preface on.
-    pub fn new(io: Transport) -> (Self, Violation) {
-        let violation = Violation::default();
-        (Self { io, frames: Frames::new(Instant::now()), violation: violation.clone(), ended: false }, violation)
+    pub fn new(io: Transport) -> (Self, Sight) {
+        let sight = Sight::default();
+        (Self { io, frames: Frames::new(Instant::now()), sight: sight.clone(), ended: false }, sight)
+    }
+
+    /// Note since when something is unfinished. The clock is read only where a read leaves it so.
+    fn note_unfinished(&self) {
+        let unfinished = &self.sight.0.unfinished;
+        match (self.frames.is_between(), unfinished.get()) {
+            (true, Some(_)) => unfinished.set(None),
+            (false, None) => unfinished.set(Some(Instant::now())),
+            _ => {}
+        }
     }
 }
 
@@ -73,8 +95,11 @@ impl AsyncRead for Watched {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
-        let Err(reason) = self.frames.pass(read) else { return Poll::Ready(Ok(())) };
-        self.violation.0.set(Some(reason));
+        let Err(reason) = self.frames.pass(read) else {
+            self.note_unfinished();
+            return Poll::Ready(Ok(()));
+        };
+        self.sight.0.violation.set(Some(reason));
         self.ended = true;
         buf.set_filled(before);
         Poll::Pending
@@ -119,14 +144,47 @@ struct Frames {
     /// Octets to pass before the next head.
     skip: usize,
     begun: bool,
+    /// The frame whose octets are passed is DATA.
+    data: bool,
+    block: Block,
     left: u64,
     sent: u64,
     since: Instant,
 }
 
+/// Where the stream of frames stands with regard to header blocks.
+#[derive(Debug, PartialEq, Eq)]
+enum Block {
+    None,
+    /// More frames of it follow this one.
+    Open,
+    /// This is its last frame.
+    Last,
+}
+
 impl Frames {
     fn new(now: Instant) -> Self {
-        Self { head: [0; HEAD], filled: 0, skip: PREFACE, begun: false, left: LEEWAY, sent: 0, since: now }
+        Self {
+            head: [0; HEAD],
+            filled: 0,
+            skip: PREFACE,
+            begun: false,
+            data: false,
+            block: Block::None,
+            left: LEEWAY,
+            sent: 0,
+            since: now,
+        }
+    }
+
+    /// Whether all that has come is whole frames and blocks, a frame of DATA apart.
+    fn is_between(&self) -> bool {
+        self.filled == 0
+            && match self.block {
+                Block::None => self.skip == 0 || self.data,
+                Block::Open => false,
+                Block::Last => self.skip == 0,
+            }
     }
 
     fn sent(&mut self, octets: usize) {
@@ -174,6 +232,12 @@ impl Frames {
         if !fits {
             return Err(Reason::FRAME_SIZE_ERROR);
         }
+        self.data = kind == DATA;
+        self.block = match kind {
+            HEADERS | CONTINUATION if flags & END_HEADERS == 0 => Block::Open,
+            HEADERS | CONTINUATION => Block::Last,
+            _ => Block::None,
+        };
         match kind {
             HEADERS => {
                 self.left += EARNED;

@@ -29,6 +29,12 @@ fn gauge(text: &mut Text<'_>, name: &str, help: &str, value: Option<f64>) {
     }
 }
 
+/// Octets of memory in use.
+pub fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    kibibytes(&status, "VmRSS:").map(|octets| octets as u64)
+}
+
 fn kibibytes(status: &str, key: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let number: f64 = line.split_whitespace().next()?.parse().ok()?;

@@ -430,10 +430,41 @@ pub struct ListenerMetrics {
 #[repr(align(64))]
 struct ListenerBlock {
     accepted: AtomicU64,
-    refused: AtomicU64,
+    refused: [AtomicU64; Refused::ALL.len()],
     denied: AtomicU64,
     dropped: AtomicU64,
     open: AtomicI64,
+}
+
+/// Why a connection was closed before it was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It did not begin with a PROXY header that is believed.
+    ProxyHeader,
+    /// Its network may not come in.
+    Denied,
+    /// It was one too many for a limit of connections.
+    Limited,
+    /// Memory was short.
+    Memory,
+    /// There was no file descriptor to spare.
+    Descriptors,
+}
+
+impl Refused {
+    /// All of them, in the order of their figures.
+    pub const ALL: [Self; 5] = [Self::ProxyHeader, Self::Denied, Self::Limited, Self::Memory, Self::Descriptors];
+
+    /// In metrics and the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProxyHeader => "proxy-header",
+            Self::Denied => "denied",
+            Self::Limited => "limited",
+            Self::Memory => "memory",
+            Self::Descriptors => "descriptors",
+        }
+    }
 }
 
 impl ListenerMetrics {
@@ -461,11 +492,11 @@ impl ListenerMetrics {
         &self.name
     }
 
-    /// Counts a connection that was closed at once, or for what it said first. To be called by the worker of
-    /// this number only.
-    pub fn refuse(&self, worker: usize) {
-        if let Some(block) = self.blocks.get(worker) {
-            bump(&block.refused, 1);
+    /// Counts a connection that was closed before it was served. To be called by the worker of this
+    /// number only.
+    pub fn refuse(&self, worker: usize, why: Refused) {
+        if let Some(figure) = self.blocks.get(worker).and_then(|block| block.refused.get(why as usize)) {
+            bump(figure, 1);
         }
     }
 
@@ -496,8 +527,9 @@ impl ListenerMetrics {
         sum(&self.blocks, |block| &block.accepted)
     }
 
-    pub(super) fn refused(&self) -> u64 {
-        sum(&self.blocks, |block| &block.refused)
+    pub(super) fn refused(&self, why: Refused) -> u64 {
+        let figures = self.blocks.iter().filter_map(|block| block.refused.get(why as usize));
+        figures.map(|figure| figure.load(Relaxed)).fold(0, u64::wrapping_add)
     }
 }
 

@@ -44,6 +44,9 @@ impl Source for Endpoints {
     fn access_log_dropped(&self) -> u64 {
         5
     }
+    fn is_short(&self, of: Scarce) -> bool {
+        of == Scarce::Memory
+    }
 }
 
 fn page(metrics: &Metrics, source: &Endpoints) -> String {
@@ -207,6 +210,8 @@ fn endpoints_reloads_and_the_log_are_read_from_their_owners() {
     assert_eq!(find(&page, "weir_endpoint_state", &[cluster, name, ("state", "healthy")]), Some(1.0));
     assert_eq!(find(&page, "weir_reloads_total", &[("result", "refused")]), Some(2.0));
     assert_eq!(find(&page, "weir_access_log_dropped_total", &[]), Some(5.0));
+    assert_eq!(find(&page, "weir_short_of", &[("resource", "memory")]), Some(1.0));
+    assert_eq!(find(&page, "weir_short_of", &[("resource", "descriptors")]), Some(0.0));
     assert_eq!(find(&page, "weir_build_info", &[]), Some(1.0));
 }
 

@@ -20,6 +20,7 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         retries: None,
         hedge: None,
         tunnel_idle_timeout: None,
+        max_body: None,
     };
     let target = crate::snapshot::Target::Cluster(None);
     Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None, gate: None })

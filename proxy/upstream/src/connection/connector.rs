@@ -17,6 +17,7 @@ use weir_config::ProxyVersion;
 use super::{ConnectionError, Transport};
 use crate::{
     cluster::Cluster,
+    descriptors,
     endpoint::Endpoint,
     slots::{Recall, Slot, Slots},
     tls::client_tls,
@@ -122,7 +123,7 @@ impl Connector {
     /// A fresh connection for HTTP that begins with these octets.
     ///
     /// # Errors
-    /// [`ConnectionError::Connect`], `Tls` or `ConnectTimeout`.
+    /// [`ConnectionError::Connect`], `Tls`, `ConnectTimeout` or `NoDescriptor`.
     pub async fn dial(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
         let dialled = timeout(self.timeout, self.dial_slowly(address, preamble, true)).await;
         dialled.unwrap_or(Err(ConnectionError::ConnectTimeout))
@@ -139,7 +140,13 @@ impl Connector {
 
     async fn dial_slowly(&self, address: SocketAddr, preamble: &[u8], http: bool) -> Result<Dialled, ConnectionError> {
         let started = Instant::now();
-        let mut tcp = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
+        let mut tcp = TcpStream::connect(address).await.map_err(|error| match descriptors::are_missing(&error) {
+            true => ConnectionError::NoDescriptor,
+            false => ConnectionError::Connect(error),
+        })?;
+        if descriptors::is_reserved(&tcp) {
+            return Err(ConnectionError::NoDescriptor);
+        }
         tcp.set_nodelay(true).map_err(ConnectionError::Connect)?;
         if !preamble.is_empty() {
             tcp.write_all(preamble).await.map_err(ConnectionError::Connect)?;

@@ -22,9 +22,12 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
             connections: 1,
             header_bytes: ByteSize(1),
             headers: 1,
+            url_bytes: None,
+            max_body: None,
             header_timeout: long,
             idle_timeout: long,
             body_timeout: long,
+            min_rate: None,
             h2_streams: 1,
         },
         access: Access::default(),
@@ -146,7 +149,7 @@ fn acme() -> Tenant {
             ..TenantMatch::default()
         },
         affinity: None,
-        limits: TenantLimits { requests: Some(100) },
+        limits: TenantLimits { requests: Some(100), max_body: Some(ByteSize(1 << 20)) },
         rate_limits: vec!["per-client".into()],
         clusters: [("api".into(), "big".into())].into(),
     }
@@ -184,6 +187,7 @@ fn config() -> Config {
         retries: None,
         hedge: None,
         tunnel_idle_timeout: None,
+        max_body: None,
     };
     Config {
         process: Process {
@@ -196,6 +200,8 @@ fn config() -> Config {
             plugin_cache: None,
             zone: None,
             resolvers: Vec::new(),
+            max_connections: None,
+            max_memory: None,
         },
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
         access_log: AccessLog { format: LogFormat::Off, path: None },
@@ -242,6 +248,7 @@ Tenants: the first that matches wins
            -> cluster big in place of api
            keeps to per-client
            at most 100 requests in flight
+           bodies of at most 1 MiB
 
 Routes: the first that matches wins
   1. api   host *.example.com, path /v1 and below, method GET or HEAD, header x-team: blue
@@ -275,6 +282,30 @@ Admin
 "
     );
     assert_eq!(explain(&config()), wanted);
+}
+
+#[test]
+fn limits_are_told_where_there_are_any() {
+    let mut config = config();
+    config.process.max_connections = Some(50_000);
+    config.process.max_memory = Some(ByteSize(2 << 30));
+    config.routes[0].max_body = Some(ByteSize(64 << 10));
+    config.listeners[0].limits = Limits {
+        url_bytes: Some(ByteSize(2 << 10)),
+        max_body: Some(ByteSize(8 << 20)),
+        min_rate: Some(ByteSize(500)),
+        ..config.listeners[0].limits
+    };
+    let page = explain(&config);
+    for told in [
+        "  URLs of at most 2 KiB\n",
+        "  bodies of at most 8 MiB\n",
+        "  bodies at 500 bytes a second or faster\n",
+        "  bodies of at most 64 KiB\n",
+        "\nProcess\n  at most  50000 connections, 2 GiB of memory\n",
+    ] {
+        assert!(page.contains(told), "{told}\n{page}");
+    }
 }
 
 #[test]

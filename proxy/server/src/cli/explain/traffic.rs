@@ -208,6 +208,7 @@ mod tests {
             retries: None,
             hedge: None,
             tunnel_idle_timeout: None,
+            max_body: None,
         };
         assert_eq!(
             changes(&route),

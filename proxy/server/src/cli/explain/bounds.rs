@@ -1,0 +1,27 @@
+//! What clients and the process may take, where that is said.
+
+use weir_config::{ByteSize, Limits, Process};
+
+use super::{count, size};
+
+/// Where the process as a whole has a limit.
+pub fn of_process(process: &Process) -> Option<(&'static str, String)> {
+    let connections = process.max_connections.map(|most| count(most, "connection"));
+    let memory = process.max_memory.map(|most| format!("{} of memory", size(most)));
+    let limits: Vec<String> = connections.into_iter().chain(memory).collect();
+    (!limits.is_empty()).then(|| ("at most", limits.join(", ")))
+}
+
+/// Limits of a listener that are off by default.
+pub fn of_listener(limits: &Limits) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(limits.url_bytes.map(|most| format!("URLs of at most {}", size(most))));
+    lines.extend(limits.max_body.map(body));
+    lines.extend(limits.min_rate.map(|rate| format!("bodies at {} a second or faster", size(rate))));
+    lines
+}
+
+/// Bodies of requests.
+pub fn body(most: ByteSize) -> String {
+    format!("bodies of at most {}", size(most))
+}

@@ -1,0 +1,177 @@
+//! What the process runs short of, as all workers see it. While it is short of anything, connections
+//! that idle are closed; while memory is short, new ones are refused as well.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+/// Percent of the memory there may be from which on it is short, and below which it no longer is.
+const HIGH: u64 = 90;
+const LOW: u64 = 80;
+/// How long nobody must have met a shortage before it counts as over.
+const CALM: Duration = Duration::from_secs(2);
+
+/// What there can be too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scarce {
+    /// Resident memory, below `max-memory`.
+    Memory,
+    /// File descriptors that are not kept back.
+    Descriptors,
+    /// Connections, below `max-connections`.
+    Connections,
+}
+
+impl Scarce {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Descriptors, Self::Connections];
+
+    /// In logs, metrics and on the status page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Descriptors => "descriptors",
+            Self::Connections => "connections",
+        }
+    }
+}
+
+impl fmt::Display for Scarce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is short now.
+#[derive(Debug)]
+pub struct Pressure {
+    began: Instant,
+    memory: Shortage,
+    descriptors: Shortage,
+    connections: Shortage,
+    /// Octets; 0 where there is no limit.
+    most_memory: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shortage {
+    now: AtomicBool,
+    /// When it was met last, in milliseconds since the beginning.
+    met: AtomicU64,
+}
+
+impl Pressure {
+    /// Nothing is short, and memory never is.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            memory: Shortage::default(),
+            descriptors: Shortage::default(),
+            connections: Shortage::default(),
+            most_memory: AtomicU64::new(0),
+        }
+    }
+
+    /// How much memory there may be from now on; none is any.
+    pub fn bound_memory(&self, most: Option<u64>) {
+        self.most_memory.store(most.unwrap_or(0), Relaxed);
+    }
+
+    /// Whether the memory in use has to be looked at.
+    pub fn wants_memory(&self) -> bool {
+        self.most_memory.load(Relaxed) > 0 || self.is_short(Scarce::Memory)
+    }
+
+    /// Whether it is short of this.
+    pub fn is_short(&self, of: Scarce) -> bool {
+        self.shortage(of).now.load(Relaxed)
+    }
+
+    /// Whether it is short of anything.
+    pub fn is_on(&self) -> bool {
+        Scarce::ALL.iter().any(|of| self.is_short(*of))
+    }
+
+    /// Somebody found none left.
+    pub fn meet(&self, of: Scarce, now: Instant) {
+        let shortage = self.shortage(of);
+        shortage.met.store(self.millis(now), Relaxed);
+        if !shortage.now.swap(true, Relaxed) {
+            tracing::warn!(%of, "running short: connections that idle are closed");
+        }
+    }
+
+    /// Judge by the memory that is in use, and let what nobody has met for a while be over.
+    pub fn look(&self, resident: u64, now: Instant) {
+        let most = self.most_memory.load(Relaxed);
+        let percent = resident.saturating_mul(100).checked_div(most).unwrap_or(0);
+        if percent >= HIGH {
+            self.meet(Scarce::Memory, now);
+        } else if percent < LOW {
+            self.end(Scarce::Memory);
+        }
+        for of in [Scarce::Descriptors, Scarce::Connections] {
+            let met = Duration::from_millis(self.shortage(of).met.load(Relaxed));
+            if (now - self.began).saturating_sub(met) > CALM {
+                self.end(of);
+            }
+        }
+    }
+
+    fn end(&self, of: Scarce) {
+        if self.shortage(of).now.swap(false, Relaxed) {
+            tracing::info!(%of, "no longer short");
+        }
+    }
+
+    fn shortage(&self, of: Scarce) -> &Shortage {
+        match of {
+            Scarce::Memory => &self.memory,
+            Scarce::Descriptors => &self.descriptors,
+            Scarce::Connections => &self.connections,
+        }
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_short_from_nine_tenths_until_below_eight() {
+        let now = Instant::now();
+        let pressure = Pressure::new(now);
+        pressure.look(u64::MAX, now);
+        assert!(!pressure.is_on(), "without a limit it is never short");
+        pressure.bound_memory(Some(1000));
+        for (resident, short) in [(899, false), (900, true), (800, true), (799, false), (899, false), (5000, true)] {
+            pressure.look(resident, now);
+            assert_eq!(pressure.is_short(Scarce::Memory), short, "{resident}");
+        }
+        pressure.bound_memory(None);
+        assert!(pressure.wants_memory(), "it is to be noticed that it is over");
+        pressure.look(5000, now);
+        assert!(!pressure.is_on() && !pressure.wants_memory());
+    }
+
+    #[test]
+    fn what_nobody_meets_any_more_is_over_after_a_while() {
+        let began = Instant::now();
+        let pressure = Pressure::new(began);
+        let at = |millis| began + Duration::from_millis(millis);
+        pressure.meet(Scarce::Descriptors, at(1000));
+        pressure.look(0, at(2900));
+        assert!(pressure.is_short(Scarce::Descriptors) && !pressure.is_short(Scarce::Connections));
+        pressure.meet(Scarce::Descriptors, at(2950));
+        pressure.look(0, at(4900));
+        assert!(pressure.is_on());
+        pressure.look(0, at(4951));
+        assert!(!pressure.is_on());
+    }
+}

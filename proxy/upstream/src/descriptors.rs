@@ -1,0 +1,87 @@
+//! File descriptors of the process: how many there may be, and how many of them are kept back.
+//!
+//! The system gives the lowest number that is free, so that the number of a new socket tells how many
+//! are in use: nothing has to be counted.
+
+use std::{io, os::fd::AsRawFd, sync::LazyLock};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// More than any process needs; some systems allow numbers that cost programs minutes to go through.
+const MOST: u64 = 1 << 20;
+
+/// From which numbers on there is less than one wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Marks {
+    scarce: u64,
+    reserved: u64,
+}
+
+static MARKS: LazyLock<Marks> = LazyLock::new(|| {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(now, _)| now);
+    Marks::below(most)
+});
+
+impl Marks {
+    fn below(most: u64) -> Self {
+        let reserve = (most / 8).clamp(16, 256).min(most);
+        Self { scarce: most - reserve, reserved: most - reserve / 2 }
+    }
+}
+
+/// Raise the limit of this process as far as the system lets it. Call it before the first socket.
+pub fn raise_limit() {
+    if let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = most.min(MOST);
+        if now < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, most).is_err() {
+            tracing::warn!(limit = now, "the limit of open files cannot be raised");
+        }
+    }
+}
+
+/// Whether so many descriptors are in use, by that of a new socket, that no further clients should be
+/// taken on.
+pub fn are_scarce(socket: &impl AsRawFd) -> bool {
+    number(socket) >= MARKS.scarce
+}
+
+/// Whether a new socket has one of the descriptors that are kept for the admin interface, health checks
+/// and files.
+pub fn is_reserved(socket: &impl AsRawFd) -> bool {
+    number(socket) >= MARKS.reserved
+}
+
+/// Whether a call failed because there was no descriptor, in the process or the whole system.
+pub fn are_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
+}
+
+fn number(socket: &impl AsRawFd) -> u64 {
+    u64::try_from(socket.as_raw_fd()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_eighth_is_kept_back() {
+        assert_eq!(Marks::below(1024), Marks { scarce: 896, reserved: 960 });
+        assert_eq!(Marks::below(160), Marks { scarce: 140, reserved: 150 });
+        assert_eq!(Marks::below(1 << 20), Marks { scarce: (1 << 20) - 256, reserved: (1 << 20) - 128 });
+        assert_eq!(Marks::below(10), Marks { scarce: 0, reserved: 5 });
+    }
+
+    #[test]
+    fn a_first_socket_is_no_sign_of_scarcity() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(!are_scarce(&socket) && !is_reserved(&socket));
+    }
+
+    #[test]
+    fn want_of_descriptors_is_told_from_other_failures() {
+        assert!(are_missing(&io::Error::from_raw_os_error(nix::libc::EMFILE)));
+        assert!(!are_missing(&io::Error::from_raw_os_error(nix::libc::ECONNREFUSED)));
+        assert!(!are_missing(&io::ErrorKind::Other.into()));
+    }
+}

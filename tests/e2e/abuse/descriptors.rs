@@ -1,0 +1,96 @@
+//! No file descriptors left: admin answers, those who are served go on, and all is well afterwards.
+
+use http::Method;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use super::{
+    super::harness::{Client, Endpoint, Meter, Setup, Weir, eventually, get, weir_with_files},
+    text,
+};
+
+/// Fewer than the connections of [`flood`].
+const FILES: u32 = 200;
+
+async fn short_of_files(text: &str) -> Weir {
+    let weir = Setup::new(text).launch(weir_with_files(FILES, &["run", "--config", "weir.toml"]));
+    weir.begun().await
+}
+
+/// Connections that have begun to ask and never end, none of them idle.
+async fn flood(weir: &Weir) -> Vec<TcpStream> {
+    let mut flood = Vec::new();
+    for _ in 0..400 {
+        let mut stream = TcpStream::connect(weir.web()).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        flood.push(stream);
+    }
+    flood
+}
+
+async fn is_short(weir: &Weir, short: bool) {
+    let wanted = f64::from(u8::from(short));
+    eventually(&format!("short of descriptors: {short}"), || async {
+        (weir.metric(r#"weir_short_of{resource="descriptors"}"#).await == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_kept_back_keeps_admin_and_those_who_are_there_alive() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = short_of_files(&text(&endpoint, r#"header-timeout = "1h""#, "")).await;
+    let mut others: Vec<Client> = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::http2(weir.web()).await;
+        assert_eq!(client.get("/ping").await.text(), "pong");
+        others.push(client);
+    }
+    let asking: Vec<Client> = others.iter().map(Client::another).collect();
+    let held: Vec<_> =
+        asking.into_iter().map(|mut client| tokio::spawn(async move { client.get("/late").await })).collect();
+    eventually("all to be asked", || async { (endpoint.requests() == 3).then_some(()) }).await;
+
+    let meter = Meter::start("no descriptors left", &weir);
+    let flood = flood(&weir).await;
+    is_short(&weir, true).await;
+    for _ in 0..20 {
+        assert_eq!(weir.command(Method::GET, "/healthz", "").await.status, 200);
+        for client in &mut others {
+            assert_eq!(client.get("/").await.text(), "a", "who is there is served, by an endpoint too");
+        }
+    }
+    assert_eq!(weir.status().await["short_of"], serde_json::json!(["descriptors"]));
+    assert_eq!(weir.endpoint("web", endpoint.address).await["state"], "healthy");
+    meter.end(&weir);
+
+    drop(flood);
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    is_short(&weir, false).await;
+    endpoint.open();
+    for held in held {
+        assert_eq!(held.await.unwrap().text(), "late");
+    }
+    let log = weir.stderr();
+    let said = |message: &str| log.lines().filter(|line| line.contains(message)).count();
+    assert_eq!(said("running short"), 1, "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Idle connections go when there are no descriptors, so that those who ask are served all the while.
+#[tokio::test]
+async fn who_idles_makes_room() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = short_of_files(&text(&endpoint, "", "")).await;
+    let web = weir.web();
+    let mut idle = Vec::new();
+    super::endured("idle connections without end", &weir, async {
+        for _ in 0..400 {
+            idle.push(TcpStream::connect(web).await.unwrap());
+        }
+        is_short(&weir, true).await;
+        assert_eq!(get(web, "/").await.text(), "a");
+    })
+    .await;
+    drop(idle);
+    is_short(&weir, false).await;
+}
