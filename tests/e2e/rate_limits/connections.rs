@@ -89,7 +89,9 @@ async fn connections_for_http_are_limited_but_those_of_trusted_proxies() {
     let trusting = "connection-limits = { rate = \"1/1d\" }\nforwarded = { trusted = [\"127.0.0.2\"] }";
     let weir = Weir::start(&to(&endpoint, trusting, "")).await;
     assert_eq!(get(weir.web(), "/").await.status, 200);
-    Raw::connect(weir.web()).await.closed().await;
+    let mut refused = Raw::connect(weir.web()).await;
+    let _ = refused.try_send("GET / HTTP/1.1\r\nhost: weir.test\r\n\r\n").await;
+    refused.closed().await;
     for _ in 0..3 {
         assert_eq!(Client::http1_from([127, 0, 0, 2].into(), weir.web()).await.get("/").await.status, 200);
     }
