@@ -393,3 +393,53 @@ async fn a_client_stays_where_it_was() {
     assert_eq!(names.len(), 1, "{names:?}");
     weir.logged_where("a session", |line| line["affinity"] == "hit").await;
 }
+
+/// A listener and clusters `a` and `b`, with this route between them.
+fn shared(protocol: &str, route: &str, endpoints: [SocketAddr; 2]) -> String {
+    let [a, b] = endpoints;
+    format!(
+        "[listeners.tcp]\naddress = \"127.0.0.1:0\"\nprotocol = \"{protocol}\"\n[[routes]]\nname = \"r\"\n{route}\n\
+         [clusters.a]\nendpoints = [\"{a}\"]\n[clusters.b]\nendpoints = [\"{b}\"]\n"
+    )
+}
+
+/// Which endpoints so many connections meet.
+async fn met(weir: &Weir, number: usize) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    for _ in 0..number {
+        names.push(connect(weir).await.exactly(1).await);
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn clusters_share_connections() {
+    let [a, b] = [echo("a").await, echo("b").await];
+    let text = |route| shared("tcp", route, [a.address, b.address]);
+    let mut weir = Weir::start(&text("split = { a = 1, b = 1 }")).await;
+    assert_eq!(met(&weir, 40).await, [b"a", b"b"]);
+    weir.reload(&text("split = { a = 1, b = 1 }\nsplit-key = \"source-ip\"")).await.unwrap();
+    assert_eq!(met(&weir, 10).await.len(), 1, "one client, one cluster");
+    weir.reload(&text("split = { a = 0, b = 1 }")).await.unwrap();
+    assert_eq!(met(&weir, 5).await, [b"b"]);
+    assert!(
+        weir.metric("weir_requests_total{listener=\"tcp\",route=\"r\",cluster=\"b\",status_class=\"2xx\"}").await > 0.0
+    );
+}
+
+#[tokio::test]
+async fn connections_may_move_to_another_cluster_step_by_step() {
+    let [a, b] = [echo("a").await, echo("b").await];
+    let route = "rollout = { from = \"a\", to = \"b\", steps = [50, 100], interval = \"1h\", min-requests = 10 }";
+    let weir = Weir::start(&shared("tcp", route, [a.address, b.address])).await;
+    assert_eq!(met(&weir, 40).await, [b"a", b"b"]);
+    eventually("connections to be counted", || async {
+        let rollouts = weir.command(http::Method::GET, "/v1/rollouts", "").await.json();
+        (rollouts["rollouts"][0]["to"]["requests"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
+    assert_eq!(weir.command(http::Method::POST, "/v1/rollouts/r/rollback", "").await.status, 200);
+    assert_eq!(met(&weir, 10).await, [b"a"]);
+}

@@ -1,8 +1,10 @@
 //! Customers of the operator: found, kept apart, limited, and sent to clusters of their own.
 
+mod connections;
 mod found;
 mod limits;
 mod sessions;
+mod together;
 
 use std::fmt::Write;
 

@@ -296,3 +296,24 @@ async fn sessions_keep_to_the_limits_of_their_cluster() {
     clients[1].send(b"2").await.unwrap();
     assert_eq!(receive(&clients[1]).await, b"b2");
 }
+
+#[tokio::test]
+async fn clusters_share_sessions() {
+    let [one, two] = [Echo::start("a").await, Echo::start("b").await];
+    let weir = Weir::start(&format!(
+        "[listeners.udp]\naddress = \"127.0.0.1:0\"\nprotocol = \"udp\"\n\
+         [[routes]]\nname = \"r\"\nsplit = {{ one = 1, two = 1 }}\n\
+         [clusters.one]\nendpoints = [\"{}\"]\n[clusters.two]\nendpoints = [\"{}\"]\n",
+        one.address, two.address
+    ))
+    .await;
+    for _ in 0..30 {
+        let socket = client(&weir).await;
+        socket.send(b"1").await.unwrap();
+        let first = receive(&socket).await;
+        socket.send(b"1").await.unwrap();
+        assert_eq!(receive(&socket).await, first, "a session stays where it is");
+    }
+    assert!(one.sessions() > 0 && two.sessions() > 0);
+    assert_eq!(one.sessions() + two.sessions(), 30);
+}

@@ -218,9 +218,10 @@ impl Route {
     }
 
     /// Whether it takes connections of which nothing is read: it asks for nothing that only a request
-    /// shows, and leads to a cluster.
+    /// shows, and leads to clusters.
     pub fn takes_connections(&self) -> bool {
-        self.matcher.is_of_connections() && self.plugins.is_empty() && matches!(self.action, Action::Cluster(_))
+        let leads = matches!(self.action, Action::Cluster(_) | Action::Split(_) | Action::Rollout(_));
+        self.matcher.is_of_connections() && self.plugins.is_empty() && leads
     }
 }
 
@@ -256,8 +257,8 @@ pub struct Match {
 impl Match {
     /// Whether it asks for nothing but what is known of a connection before any request.
     pub fn is_of_connections(&self) -> bool {
-        let Self { sni, alpn, client, listener, .. } = self.clone();
-        *self == Self { sni, alpn, client, listener, ..Self::default() }
+        let Self { tenant, sni, alpn, client, listener, .. } = self.clone();
+        *self == Self { tenant, sni, alpn, client, listener, ..Self::default() }
     }
 }
 

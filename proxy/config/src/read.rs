@@ -98,14 +98,14 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let mut rate_limits = limits::rate_limits(&limits, &names);
     let authorities = acme::authorities(&acme);
     let listeners = listeners::listeners(&listeners, &names);
-    let routes = routes::routes(root, &names);
+    let routes = routes::routes(root, &names, &listeners);
     let tenants = tenants::tenants(tenants, &names);
     let read: Vec<Cluster> = clusters.iter().filter_map(|node| clusters::cluster(node, &names)).collect();
     root.done();
     listeners::addresses_differ(&listeners, admin.as_ref());
     listeners::introductions_fit(&listeners, &read);
     warn::routes(&routes, &listeners);
-    warn::tenants(&tenants, listeners.iter().any(|(listener, _)| listener.tls.is_some()));
+    warn::tenants(&tenants, listeners.iter().any(|(listener, _)| listeners::shows_server_names(listener)));
     acme::challenges_are_met(&authorities, &listeners, &names.used_acme.borrow());
     warn::unused("authority", &acme, &names.used_acme.borrow());
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());

@@ -18,6 +18,7 @@ use crate::{
     error::ProxyError,
     request::{Client, Eligible, Request, View},
     snapshot::{Prepared, Route, Snapshot, Upstream, header_map},
+    tenant::Tenant,
     trace::{Asking, Trace},
     worker::Worker,
 };
@@ -70,8 +71,13 @@ impl Decision<'_> {
     }
 
     /// What edits of messages may speak of.
-    pub fn facts<'f>(&'f self, cluster: Option<&'f str>, endpoint: Option<&'f str>) -> Option<Facts<'f>> {
-        Some(self.asking?.facts(self.client, &self.route.config.name, cluster, endpoint))
+    pub fn facts<'f>(
+        &'f self,
+        tenant: Option<&'f Tenant>,
+        cluster: Option<&'f str>,
+        endpoint: Option<&'f str>,
+    ) -> Option<Facts<'f>> {
+        Some(self.asking?.facts(self.client, &self.route.config.name, tenant, cluster, endpoint))
     }
 
     /// Ask the route's plugins in order; the last word on each part counts.

@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub uri: &'a Uri,
     /// The route that took the request.
     pub route: &'a str,
+    /// Whose request it is.
+    pub tenant: Option<&'a str>,
     /// The cluster it goes to.
     pub cluster: Option<&'a str>,
     /// The endpoint it went to.
@@ -182,6 +184,7 @@ impl Facts<'_> {
             Variable::Path => self.uri.path(),
             Variable::Listener => self.client.listener.name(),
             Variable::Route => self.route,
+            Variable::Tenant => self.tenant.unwrap_or_default(),
             Variable::Cluster => self.cluster.unwrap_or_default(),
             Variable::Endpoint => self.endpoint.unwrap_or_default(),
         };

@@ -144,6 +144,7 @@ async fn lead(
     }
     request.tenant = pinned.snapshot.tenants.find(request, client).cloned();
     let counted = enter(worker, request, trace)?;
+    refuse_large(worker, request)?;
     let route = pinned.snapshot.router.find(request, client);
     trace.route = route.cloned();
     let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(request), route, trace)?;
@@ -184,7 +185,8 @@ fn prepare(
     down: &mut Downstream<'_>,
 ) -> Result<(), ProxyError> {
     if let Some(edits) = &decision.route.edits
-        && let Some(facts) = decision.facts(Some(&**upstream.cluster.name()), None)
+        && let tenant = request.tenant.clone()
+        && let Some(facts) = decision.facts(tenant.as_deref(), Some(&**upstream.cluster.name()), None)
     {
         edits.request(request, &facts)?;
     }
@@ -208,14 +210,30 @@ fn challenge(worker: &Worker, request: &Request, trace: &mut Trace) -> Option<Ou
     Some(Ours { status: StatusCode::OK, headers, body, head })
 }
 
-/// Count a request of a tenant, if it may have one more.
-fn enter(worker: &Worker, request: &Request, trace: &mut Trace) -> Result<Option<InFlight>, ProxyError> {
+/// Count a request or a connection of a tenant, if it may have one more.
+///
+/// # Errors
+/// It may not.
+pub fn enter(worker: &Worker, request: &Request, trace: &mut Trace) -> Result<Option<InFlight>, ProxyError> {
     let Some(tenant) = &request.tenant else { return Ok(None) };
     trace.tenant = Some(Arc::clone(tenant));
     tenant.begin().map(Some).ok_or_else(|| {
         worker.metrics.tenant(tenant.name()).refuse(worker.index());
         ProxyError::TenantLimit(Arc::clone(tenant.name()))
     })
+}
+
+/// A head larger than its tenant may send.
+fn refuse_large(worker: &Worker, request: &Request) -> Result<(), ProxyError> {
+    let Some(tenant) = &request.tenant else { return Ok(()) };
+    let limits = tenant.config.limits;
+    let large = limits.header_bytes.is_some_and(|most| request.head_octets() as u64 > most.0);
+    if large || limits.headers.is_some_and(|most| request.headers.len() > most) {
+        worker.metrics.tenant(tenant.name()).refuse(worker.index());
+        let reason = if large { "header too large for its tenant" } else { "too many header fields for its tenant" };
+        return Err(ProxyError::Refused { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason });
+    }
+    Ok(())
 }
 
 /// What a reverse proxy has no use for, and RFC 9110 section 7.6.2.
@@ -305,7 +323,7 @@ async fn respond(
     trace.announce(&mut headers);
     headers.entry(DATE).or_insert_with(|| decision.worker.date(trace.time));
     if let Some(edits) = &decision.route.edits
-        && let Some(facts) = decision.facts(None, None)
+        && let Some(facts) = decision.facts(trace.tenant.as_deref(), None, None)
     {
         edits.response(&mut headers, &facts);
     }
@@ -417,7 +435,8 @@ async fn fail(
     {
         let cluster = trace.upstream.as_ref().map(|upstream| &**upstream.cluster.name());
         let endpoint = trace.endpoint.as_ref().map(|endpoint| endpoint.name());
-        edits.response(&mut headers, &asking.facts(client, &route.config.name, cluster, endpoint));
+        let tenant = trace.tenant.as_deref();
+        edits.response(&mut headers, &asking.facts(client, &route.config.name, tenant, cluster, endpoint));
     }
     let ours = Ours { status: told, headers, body: body.into(), head: asking.method == Method::HEAD };
     if whole(down, timer, client, ours).await.is_err() {

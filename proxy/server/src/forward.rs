@@ -346,7 +346,11 @@ impl Attempt<'_> {
         self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
         trace.announce(&mut headers);
         if let Some(edits) = &self.decision.route.edits
-            && let Some(facts) = self.decision.facts(Some(&**self.upstream.cluster.name()), Some(self.endpoint.name()))
+            && let Some(facts) = self.decision.facts(
+                request.tenant.as_deref(),
+                Some(&**self.upstream.cluster.name()),
+                Some(self.endpoint.name()),
+            )
         {
             edits.response(&mut headers, &facts);
         }

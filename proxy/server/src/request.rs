@@ -202,6 +202,13 @@ impl Request {
         self.upgrade.is_some() && self.version == Version::HTTP_2
     }
 
+    /// How long its head is as HTTP/1.1 writes it.
+    pub fn head_octets(&self) -> usize {
+        let line = self.method.as_str().len() + self.target().len() + " HTTP/1.1\r\n ".len();
+        let fields = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        line + fields.sum::<usize>() + "\r\n".len()
+    }
+
     /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
         self.method.is_idempotent()

@@ -121,10 +121,10 @@ impl Router {
         Self { by_host, elsewhere, connections, rules, routes }
     }
 
-    /// The route of a connection that is passed on as it is.
-    pub fn find_connection(&self, arrival: &impl Arrival) -> Option<&Arc<Route>> {
-        let index =
-            self.connections.iter().find(|index| self.rules.get(**index).is_some_and(|rule| rule.is_for(arrival)));
+    /// The route of a connection of this tenant that is passed on as it is.
+    pub fn find_connection(&self, tenant: Option<&Arc<str>>, arrival: &impl Arrival) -> Option<&Arc<Route>> {
+        let fits = |rule: &Rule| rule.is_of(tenant) && rule.is_for(arrival);
+        let index = self.connections.iter().find(|index| self.rules.get(**index).is_some_and(fits));
         self.routes.get(*index?)
     }
 
@@ -196,12 +196,16 @@ impl Rule {
         }
     }
 
+    fn is_of(&self, tenant: Option<&Arc<str>>) -> bool {
+        self.tenant.as_ref().is_none_or(|wanted| tenant == Some(wanted))
+    }
+
     fn is_for(&self, arrival: &impl Arrival) -> bool {
         self.place.as_ref().is_none_or(|place| place.fits(arrival))
     }
 
     fn fits(&self, request: &Request, host: &str, arrival: &impl Arrival) -> bool {
-        self.tenant.as_ref().is_none_or(|tenant| request.tenant_name() == Some(tenant))
+        self.is_of(request.tenant_name())
             && self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
             && self.scheme.is_none_or(|wanted| wanted == arrival.scheme())
             && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))

@@ -220,9 +220,9 @@ impl Snapshot {
         if self.has_entrances() { self.entrances.get(listener) } else { None }
     }
 
-    /// Where the connection of a client goes that is passed on as it is.
-    pub fn route_of(&self, client: &Client) -> Option<&Arc<Route>> {
-        self.direct.get(client.listener.name()).or_else(|| self.router.find_connection(client))
+    /// Where the connection of a client goes that is passed on as it is; `tenant` is whose it is.
+    pub fn route_of(&self, tenant: Option<&Arc<str>>, client: &Client) -> Option<&Arc<Route>> {
+        self.direct.get(client.listener.name()).or_else(|| self.router.find_connection(tenant, client))
     }
 }
 

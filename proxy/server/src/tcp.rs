@@ -23,8 +23,10 @@ use weir_upstream::{
 use crate::{
     access_log::Affinity,
     decide::Decision,
+    divide,
     duplex::{self, Broken, Moved},
     error::ProxyError,
+    exchange::enter,
     forward::{Failed, place::Placed, retry::Retry},
     listening::Settings,
     metrics::ClusterMetrics,
@@ -32,7 +34,8 @@ use crate::{
     permit,
     pressure::Scarce,
     request::{Client, Request},
-    snapshot::{Target, Upstream},
+    snapshot::{Route, Snapshot, Upstream},
+    tenant::InFlight,
     trace::{Trace, Words},
     transport::Transport,
     worker::Worker,
@@ -84,13 +87,10 @@ impl Book {
         let mut stream = opened.map_err(|_| ProxyError::ClientSlow)??;
         trace.split.read = accepted.elapsed();
         let pinned = worker.pin();
-        let route = Arc::clone(pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?);
-        trace.route = Some(Arc::clone(&route));
-        let _permit = permit::of_exchange(worker, &pinned.snapshot, client, None, Some(&route), trace)?;
-        let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
-        trace.upstream = Some(Arc::clone(upstream));
+        let Led { route, upstream, mut request, counted: _counted } = lead(worker, client, &pinned.snapshot, trace)?;
+        let _permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(&request), Some(&route), trace)?;
         let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route: &route };
-        let (mut dialled, _held) = connect(&decision, upstream, &stream, trace).await?;
+        let (mut dialled, _held) = connect(&decision, &upstream, &mut request, &stream, trace).await?;
         // What runs is held no longer than that: connections may last for days.
         drop(pinned);
         let connected = Instant::now();
@@ -157,8 +157,36 @@ async fn open(
     }
 }
 
+/// Where a connection or a session of datagrams is led, and whose it is.
+pub struct Led {
+    /// The route that took it.
+    pub route: Arc<Route>,
+    /// Its cluster, or the one of its tenant's in place of it.
+    pub upstream: Arc<Upstream>,
+    /// What deciders see of it.
+    pub request: Request,
+    /// It counts for its tenant as long as this lives.
+    pub counted: Option<InFlight>,
+}
+
+/// Find out where it is to be led.
+///
+/// # Errors
+/// Nowhere, or its tenant may have no more.
+pub fn lead(worker: &Worker, client: &Client, snapshot: &Snapshot, trace: &mut Trace) -> Result<Led, ProxyError> {
+    let mut request = request(client);
+    request.tenant = snapshot.tenants.find(&request, client).cloned();
+    let counted = enter(worker, &request, trace)?;
+    let route = snapshot.route_of(request.tenant_name(), client).ok_or(ProxyError::NoRoute)?;
+    trace.route = Some(Arc::clone(route));
+    let upstream = divide::upstream(&route.target, &request, client, worker).ok_or(ProxyError::NoEndpoint)?;
+    let upstream = request.tenant.as_ref().map_or(&upstream, |tenant| tenant.place(&upstream));
+    trace.upstream = Some(Arc::clone(upstream));
+    Ok(Led { route: Arc::clone(route), upstream: Arc::clone(upstream), request, counted })
+}
+
 /// What deciders see of a connection: a request for nothing but to be connected.
-pub fn request(client: &Client) -> Request {
+fn request(client: &Client) -> Request {
     let host = client.sni().and_then(|name| HeaderValue::from_str(name).ok());
     Request {
         method: Method::CONNECT,
@@ -177,20 +205,20 @@ pub fn request(client: &Client) -> Request {
 async fn connect<'u>(
     decision: &Decision<'_>,
     upstream: &'u Upstream,
+    request: &mut Request,
     client: &Transport,
     trace: &mut Trace,
 ) -> Result<(Dialled, (Admission<'u>, Slot)), ProxyError> {
-    let mut request = request(decision.client);
-    let (keeping, mut kept) = decision.session(upstream, &mut request, trace)?;
-    let mut retry = Retry::new(decision, upstream, &request, trace);
+    let (keeping, mut kept) = decision.session(upstream, request, trace)?;
+    let mut retry = Retry::new(decision, upstream, request, trace);
     let mut last = None;
     loop {
-        let endpoint = match retry.place(kept.as_ref(), &request, false, trace)? {
+        let endpoint = match retry.place(kept.as_ref(), request, false, trace)? {
             Placed::At(endpoint) => Some(endpoint),
             Placed::Full => {
                 let mut broken = pin!(client.broken());
                 let mut gone = |cx: &mut Context<'_>| broken.as_mut().poll(cx);
-                retry.wait(kept.as_ref(), &request, &mut gone, trace).await?
+                retry.wait(kept.as_ref(), request, &mut gone, trace).await?
             }
             Placed::Nowhere => None,
         };
@@ -200,7 +228,7 @@ async fn connect<'u>(
         let error = match attempt(decision, upstream, &endpoint, trace).await {
             Ok((connected, slot)) => {
                 // What a cookie would carry has nowhere to go.
-                decision.keep(upstream, &request, &keeping, &endpoint, &mut HeaderMap::new(), trace)?;
+                decision.keep(upstream, request, &keeping, &endpoint, &mut HeaderMap::new(), trace)?;
                 return Ok((connected, (endpoint, slot)));
             }
             Err(error) => ProxyError::Upstream(error),

@@ -122,10 +122,12 @@ impl Asking {
         &'f self,
         client: &'f Client,
         route: &'f str,
+        tenant: Option<&'f Tenant>,
         cluster: Option<&'f str>,
         endpoint: Option<&'f str>,
     ) -> Facts<'f> {
-        Facts { client, method: &self.method, host: &self.host, uri: &self.uri, route, cluster, endpoint }
+        let tenant = tenant.map(|tenant| &**tenant.name());
+        Facts { client, method: &self.method, host: &self.host, uri: &self.uri, route, tenant, cluster, endpoint }
     }
 }
 

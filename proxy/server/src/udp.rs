@@ -36,8 +36,8 @@ use crate::{
     permit,
     pressure::Scarce,
     request::Client,
-    snapshot::Target,
-    tcp::{Book, request},
+    tcp::{Book, Led, lead},
+    tenant::InFlight,
     worker::{Open, Worker},
 };
 
@@ -201,7 +201,7 @@ struct Leg {
     /// What the first datagram begins with.
     introduction: Vec<u8>,
     answers: JoinHandle<()>,
-    _counted: Lasting,
+    _counted: (Lasting, Option<InFlight>),
 }
 
 impl Drop for Leg {
@@ -260,16 +260,13 @@ impl Session {
         let mut book = self.book.borrow_mut();
         let Book { worker, client, trace, .. } = &mut *book;
         let pinned = worker.pin();
-        let route = pinned.snapshot.route_of(client).ok_or(ProxyError::NoRoute)?;
-        trace.route = Some(Arc::clone(route));
+        let Led { route, upstream, mut request, counted: of_tenant } = lead(worker, client, &pinned.snapshot, trace)?;
+        let (upstream, route) = (&upstream, &route);
         if self.permit.borrow().is_none() {
-            let permit = permit::of_exchange(worker, &pinned.snapshot, client, None, Some(route), trace)?;
+            let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(&request), Some(route), trace)?;
             *self.permit.borrow_mut() = Some(permit);
         }
-        let Target::Cluster(Some(upstream)) = &route.target else { return Err(ProxyError::NoEndpoint) };
-        trace.upstream = Some(Arc::clone(upstream));
         let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route };
-        let mut request = request(client);
         let lost = self.lost.borrow();
         let (keeping, kept) = decision.session(upstream, &mut request, trace)?;
         let kept = kept.filter(|endpoint| !lost.contains(&endpoint.id()));
@@ -300,7 +297,7 @@ impl Session {
         let introduction = if told { client.introduction(&upstream.connector) } else { Vec::new() };
         let socket = Rc::new(socket);
         let answers = spawn_local(answers(Rc::clone(hub), Rc::downgrade(self), Rc::clone(&socket)));
-        Ok(Leg { _counted: counted.lasting(&upstream.cluster), endpoint, socket, introduction, answers })
+        Ok(Leg { _counted: (counted.lasting(&upstream.cluster), of_tenant), endpoint, socket, introduction, answers })
     }
 
     /// Give the client what its endpoint sent.

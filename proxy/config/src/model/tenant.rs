@@ -39,6 +39,10 @@ pub struct TenantMatch {
 pub struct TenantLimits {
     /// Requests in flight over all workers; none is unlimited. More get 429.
     pub requests: Option<u32>,
+    /// Header fields of a request; none is what the listener says. More get 431.
+    pub headers: Option<usize>,
+    /// Request line and header together; none is what the listener says. Larger ones get 431.
+    pub header_bytes: Option<ByteSize>,
     /// Body of a request, whatever its route and listener say; more get 413. None leaves it to them.
     pub max_body: Option<ByteSize>,
 }

@@ -152,6 +152,8 @@ pub enum Variable {
     Listener,
     /// Name of the route.
     Route,
+    /// Name of the tenant; empty where the request is nobody's.
+    Tenant,
     /// Name of the cluster; empty where there is none.
     Cluster,
     /// Address of the endpoint; empty where there is none. In responses only.

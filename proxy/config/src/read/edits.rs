@@ -20,7 +20,7 @@ const OURS: [&str; 8] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// What `{NAME}` in a value may be.
-const VARIABLES: [(&str, Variable); 10] = [
+const VARIABLES: [(&str, Variable); 11] = [
     ("client-address", Variable::ClientAddress),
     ("client-port", Variable::ClientPort),
     ("scheme", Variable::Scheme),
@@ -29,6 +29,7 @@ const VARIABLES: [(&str, Variable); 10] = [
     ("path", Variable::Path),
     ("listener", Variable::Listener),
     ("route", Variable::Route),
+    ("tenant", Variable::Tenant),
     ("cluster", Variable::Cluster),
     ("endpoint", Variable::Endpoint),
 ];

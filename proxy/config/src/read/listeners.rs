@@ -181,6 +181,11 @@ fn default_forwarded() -> Forwarded {
     Forwarded { mode: ForwardedMode::Replace, headers, trusted: Vec::new() }
 }
 
+/// Whether its clients can say which server they ask for.
+pub(super) fn shows_server_names(listener: &Listener) -> bool {
+    listener.tls.is_some() || listener.protocol == Protocol::TlsPassthrough || listener.proxy_protocol.is_some()
+}
+
 /// What a UDP listener leads to has to be told of clients in the version that knows UDP.
 pub(super) fn introductions_fit(listeners: &[(Listener, Node<'_>)], clusters: &[Cluster]) {
     for (listener, node) in listeners.iter().filter(|(listener, _)| listener.protocol == Protocol::Udp) {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{Names, WAIT, body, text};
 use crate::{
-    model::{Action, Mirror, Route},
+    model::{Action, Listener, Match, Mirror, Protocol, Route},
     node::{Node, Table},
     read::{
         actions::{action, warn_of_loop},
@@ -18,17 +18,26 @@ use crate::{
 };
 
 /// Every route with the node of its name.
-pub(super) fn routes<'a>(root: &Table<'a>, names: &Names<'a>) -> Vec<(Route, Node<'a>)> {
+pub(super) fn routes<'a>(
+    root: &Table<'a>,
+    names: &Names<'a>,
+    listeners: &[(Listener, Node<'a>)],
+) -> Vec<(Route, Node<'a>)> {
     let nodes = root.read("routes", |node| node.array("`[[routes]]` above the keys of each"));
     let mut routes = Vec::new();
     let mut lines: HashMap<&str, usize> = HashMap::new();
     for node in nodes.unwrap_or_default() {
-        routes.extend(route(&node, names, &mut lines));
+        routes.extend(route(&node, names, listeners, &mut lines));
     }
     routes
 }
 
-fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, usize>) -> Option<(Route, Node<'a>)> {
+fn route<'a>(
+    node: &Node<'a>,
+    names: &Names<'a>,
+    listeners: &[(Listener, Node<'a>)],
+    lines: &mut HashMap<&'a str, usize>,
+) -> Option<(Route, Node<'a>)> {
     let table = node.table("`[[routes]]` above the keys of each")?;
     let name = table.require("name", "\"NAME\"");
     let checked = name.as_ref().and_then(|node| own_name(node, lines));
@@ -48,6 +57,9 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
     let tunnel_idle_timeout = table.read("tunnel-idle-timeout", |node| node.duration(WAIT));
     let max_body = table.read("max-body", body);
     table.done();
+    if let Some(protocol) = passed_on(&matcher, listeners) {
+        refuse_for_connections(&table, protocol);
+    }
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
     if let (Some(node), Some(mirror)) = (mirror_node, &mirror) {
@@ -72,6 +84,49 @@ fn route<'a>(node: &Node<'a>, names: &Names<'a>, lines: &mut HashMap<&'a str, us
         max_body,
     };
     Some((route, name))
+}
+
+/// The protocol of the listener, or of one of them, where all that a route can take are connections that pass as they are.
+fn passed_on(matcher: &Match, listeners: &[(Listener, Node<'_>)]) -> Option<Protocol> {
+    let mut protocols = listeners
+        .iter()
+        .filter(|(listener, _)| matcher.listener.as_ref().is_none_or(|name| *name == listener.name))
+        .map(|(listener, _)| listener.protocol);
+    let first = protocols.next()?;
+    (first != Protocol::Http && protocols.all(|protocol| protocol != Protocol::Http)).then_some(first)
+}
+
+/// Keys of a route that are about requests, and what they would do with them.
+const OF_REQUESTS: [(&str, &str); 10] = [
+    ("plugins", "routed by plugins"),
+    ("respond", "answered"),
+    ("redirect", "redirected"),
+    ("rewrite", "rewritten"),
+    ("request-headers", "edited"),
+    ("response-headers", "edited"),
+    ("mirror", "copied"),
+    ("hedge", "hedged"),
+    ("attempt-timeout", "attempted more than to be connected"),
+    ("tunnel-idle-timeout", "switched to a tunnel"),
+];
+
+fn refuse_for_connections(table: &Table<'_>, protocol: Protocol) {
+    let remedy = "leave it out, or let a listener with `protocol = \"http\"` take the requests";
+    for (key, done) in OF_REQUESTS {
+        if let Some(node) = table.get(key) {
+            let problem = format!("what comes in by `protocol = \"{}\"` cannot be {done}", protocol.as_str());
+            node.key_fault(problem, remedy);
+        }
+    }
+    let key = |node: Node<'_>| {
+        if node.as_string().is_none() {
+            let problem = format!("what comes in by `protocol = \"{}\"` shows no part of a request", protocol.as_str());
+            node.key_fault(problem, "write `\"source-ip\"`, or leave it out");
+        }
+    };
+    table.get("split-key").into_iter().for_each(key);
+    let rollout = table.get("rollout").and_then(|node| node.table("`{ from = \"stable\", to = \"next\" }`"));
+    rollout.and_then(|rollout| rollout.get("key")).into_iter().for_each(key);
 }
 
 /// Notes copies that are never made, or go where the request itself goes.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Names, affinity::affinity, limits::used, named};
+use super::{Names, affinity::affinity, count, limits::used, named};
 use crate::{
     model::{HostMatch, Tenant, TenantLimits, TenantMatch},
     node::{Node, Table},
@@ -57,10 +57,14 @@ fn hosts(table: &Table<'_>, key: &'static str) -> Vec<HostMatch> {
 
 fn limits(node: &Node<'_>) -> Option<TenantLimits> {
     let table = node.table("`{ requests = 100 }`")?;
-    let requests = table.read("requests", |node| node.integer(1..=10_000_000));
-    let max_body = table.read("max-body", body);
+    let limits = TenantLimits {
+        requests: table.read("requests", |node| node.integer(1..=10_000_000)),
+        headers: table.read("headers", |node| count(node, 1..=256)),
+        header_bytes: table.read("header-bytes", |node| node.size(1 << 10..=16 << 20)),
+        max_body: table.read("max-body", body),
+    };
     table.done();
-    Some(TenantLimits { requests, max_body })
+    Some(limits)
 }
 
 /// Names of clusters, with those of the clusters in their place.

@@ -53,6 +53,11 @@ struct TenantLimits {
     /// Requests in flight; more get 429. Without it there is no limit.
     #[schemars(range(min = 1, max = 10_000_000))]
     requests: Option<u32>,
+    /// Header fields of a request; more get 431. Without it what the listener says.
+    #[schemars(range(min = 1, max = 256))]
+    headers: Option<u32>,
+    /// Request line and headers together; larger ones get 431. Without it what the listener says.
+    header_bytes: Option<Size>,
     /// Body of a request, whatever its route and listener say.
     max_body: Option<Size>,
 }

@@ -141,10 +141,61 @@ fn connections_that_nothing_takes_are_warned_of() {
             "cluster = \"db\"",
             "[[routes]]\nname = \"r\"\nmatch = { host = \"a.test\" }\ncluster = \"db\"\n[listeners.postgres.limits]",
         ),
-        ("cluster = \"db\"", "[[routes]]\nname = \"r\"\nrespond = {}\n[listeners.postgres.limits]"),
     ] {
         let text = POSTGRES.replace(from, to).replace("proxy-protocol = {", "# ");
         let warnings = Folder::new().parse(&text).unwrap_or_else(|faults| panic!("{text}{faults}")).warnings;
         assert!(warnings.iter().any(|one| one.problem.contains("nothing takes the connections")), "{warnings}");
     }
+}
+
+#[test]
+fn clusters_may_share_connections() {
+    let config = read(
+        &ROUTED
+            .replace(
+                "cluster = \"web\"\n\n[[routes]]",
+                "split = { web = 1, next = 3 }\nsplit-key = \"source-ip\"\n\n[[routes]]",
+            )
+            .replace("[clusters.web]", "[clusters.next]\nendpoints = [\"127.0.0.1:9002\"]\n[clusters.web]"),
+    );
+    assert!(config.routes[0].takes_connections());
+}
+
+#[test]
+fn what_is_about_requests_is_refused_where_there_are_none() {
+    let fault = |line: &str| {
+        let text = ROUTED.replace("cluster = \"web\"\n\n[[routes]]", &format!("{line}\n\n[[routes]]"));
+        let faults = Folder::new().parse(&text).unwrap_err();
+        let mut keys: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.key, fault.problem)).collect();
+        assert_eq!(keys.len(), 1, "{faults}");
+        keys.remove(0)
+    };
+    for (line, key, problem) in [
+        ("redirect = { scheme = \"https\" }", "redirect", "redirected"),
+        ("respond = {}", "respond", "answered"),
+        ("cluster = \"web\"\nrewrite = { path = \"/\" }", "rewrite", "rewritten"),
+        ("cluster = \"web\"\nrequest-headers = { remove = [\"x-a\"] }", "request-headers", "edited"),
+        ("cluster = \"web\"\nresponse-headers = { remove = [\"x-a\"] }", "response-headers", "edited"),
+        ("cluster = \"web\"\nmirror = { cluster = \"web\" }", "mirror", "copied"),
+        ("cluster = \"web\"\nhedge = { after = \"1s\" }", "hedge", "hedged"),
+        (
+            "split = { web = 1, x = 1 }\nsplit-key = { header = \"a\" }\n[clusters.x]\nendpoints = [\"127.0.0.1:1\"]",
+            "split-key",
+            "no part of a request",
+        ),
+        (
+            "rollout = { from = \"web\", to = \"x\", key = { cookie = \"a\" } }\n[clusters.x]\nendpoints = [\"127.0.0.1:1\"]",
+            "rollout.key",
+            "no part of a request",
+        ),
+    ] {
+        let said = fault(line);
+        assert!(said.starts_with(&format!("routes[0].{key}: ")) && said.contains(problem), "{line}: {said}");
+    }
+    let both = format!(
+        "{}\n[listeners.web]\naddress = \"127.0.0.1:8080\"\n",
+        ROUTED.replace("listener = \"secure\"", "listener = \"web\"")
+    )
+    .replacen("cluster = \"web\"", "cluster = \"web\"\nresponse-headers = { remove = [\"x-a\"] }", 1);
+    assert!(Folder::new().parse(&both).is_ok(), "requests of the same route are edited");
 }

@@ -286,7 +286,11 @@ fn tenant(tenant: &Tenant) -> Value {
     json!({
         "name": &**tenant.name(),
         "in_flight": tenant.in_flight(),
-        "limits": { "requests": tenant.config.limits.requests },
+        "limits": {
+            "requests": tenant.config.limits.requests,
+            "headers": tenant.config.limits.headers,
+            "header_bytes": tenant.config.limits.header_bytes.map(|most| most.0),
+        },
         "clusters": tenant.config.clusters.iter().map(|(of, own)| (of.to_string(), json!(&**own))).collect::<Map<_, _>>(),
         "affinity": tenant.affinity.as_ref().map(|own| affinity(&own.affinity)),
     })

@@ -168,6 +168,8 @@ fn of_tenant(tenant: &Tenant, number: usize) -> (String, Vec<String>) {
     lines.extend(tenant.affinity.as_ref().map(of_affinity));
     lines.extend(limits::uses("keeps to", &tenant.rate_limits));
     lines.extend(tenant.limits.requests.map(|most| format!("at most {} in flight", count(most as usize, "request"))));
+    lines.extend(tenant.limits.headers.map(|most| format!("at most {} a request", count(most, "header field"))));
+    lines.extend(tenant.limits.header_bytes.map(|most| format!("headers up to {}", size(most))));
     lines.extend(tenant.limits.max_body.map(bounds::body));
     (format!("{number}. {}", tenant.name), lines)
 }

@@ -99,11 +99,23 @@ fn routes_of_connections_ask_for_nothing_that_only_a_request_shows() {
             Match { client: vec!["192.0.2.0/24".parse().unwrap()], listener: Some("web".into()), ..Match::default() },
         ),
     ]);
-    let found = |sni, alpn| router.find_connection(&From { sni, alpn }).map(|route| &*route.config.name);
+    let found = |sni, alpn| router.find_connection(None, &From { sni, alpn }).map(|route| &*route.config.name);
     assert_eq!(found(Some("a.test"), &[]), Some("exact"));
     assert_eq!(found(Some("b.a.test"), &[]), Some("below"));
     assert_eq!(found(Some("test"), &["y"]), Some("alpn"));
     assert_eq!(found(None, &[]), Some("client"));
+}
+
+#[test]
+fn connections_are_told_apart_by_their_tenant() {
+    let of = |tenant: &str| Match { tenant: Some(tenant.into()), ..Match::default() };
+    let router = Router::new(vec![forwarding("acme", of("acme")), forwarding("rest", Match::default())]);
+    let found = |tenant: Option<&str>| {
+        let tenant = tenant.map(Arc::from);
+        router.find_connection(tenant.as_ref(), &From { sni: None, alpn: &[] }).map(|route| &*route.config.name)
+    };
+    assert_eq!(found(Some("acme")), Some("acme"));
+    assert_eq!([found(Some("other")), found(None)], [Some("rest"); 2]);
 }
 
 #[test]

@@ -149,7 +149,12 @@ fn acme() -> Tenant {
             ..TenantMatch::default()
         },
         affinity: None,
-        limits: TenantLimits { requests: Some(100), max_body: Some(ByteSize(1 << 20)) },
+        limits: TenantLimits {
+            requests: Some(100),
+            headers: Some(50),
+            header_bytes: Some(ByteSize(8 << 10)),
+            max_body: Some(ByteSize(1 << 20)),
+        },
         rate_limits: vec!["per-client".into()],
         clusters: [("api".into(), "big".into())].into(),
     }
@@ -248,6 +253,8 @@ Tenants: the first that matches wins
            -> cluster big in place of api
            keeps to per-client
            at most 100 requests in flight
+           at most 50 header fields a request
+           headers up to 8 KiB
            bodies of at most 1 MiB
 
 Routes: the first that matches wins

@@ -120,6 +120,7 @@ fn name(variable: Variable) -> &'static str {
         Variable::Path => "path",
         Variable::Listener => "listener",
         Variable::Route => "route",
+        Variable::Tenant => "tenant",
         Variable::Cluster => "cluster",
         Variable::Endpoint => "endpoint",
     }
