@@ -243,3 +243,38 @@ async fn a_report_that_is_none_is_counted_and_harms_nothing() {
     assert_eq!((reply.text(), reply.header("endpoint-load-metrics")), ("ok", ""));
     assert_eq!(weir.metric(r#"weir_load_reports_total{cluster="web",result="unusable"}"#).await, 1.0);
 }
+
+/// `cpu_utilization` 0.5 and `rps_fractional` 100.
+const BINARY: &str = "CQAAAAAAAOA/MQAAAAAAAFlA";
+
+#[tokio::test]
+async fn reports_may_be_binary_and_in_trailers() {
+    let header = format!("endpoint-load-metrics-bin: {BINARY}\r\n");
+    let trailer = format!("x-sum: 2\r\n{header}");
+    let endpoint = RawEndpoint::start(move |mut raw, _| {
+        let (header, trailer) = (header.clone(), trailer.clone());
+        async move {
+            loop {
+                let answer = match raw.head().await.contains("/trailers") {
+                    true => {
+                        format!("Transfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\n{trailer}\r\n")
+                    }
+                    false => format!("{header}Content-Length: 2\r\n\r\nok"),
+                };
+                raw.send(format!("HTTP/1.1 200 OK\r\n{answer}")).await;
+            }
+        }
+    })
+    .await;
+    let weir = Weir::before_with(&[endpoint.address], "load-reports = {}").await;
+    let used = r#"weir_load_reports_total{cluster="web",result="used"}"#;
+    let mut client = Client::http2(weir.web()).await;
+    let reply = client.get("/header").await;
+    assert_eq!((reply.text(), reply.header("endpoint-load-metrics-bin")), ("ok", ""));
+    assert_eq!(weir.metric(used).await, 1.0);
+    let reply = client.get("/trailers").await;
+    let trailers = reply.trailers.clone().unwrap();
+    assert_eq!((reply.text(), &trailers["x-sum"]), ("ok", &"2".parse().unwrap()));
+    assert!(!trailers.contains_key("endpoint-load-metrics-bin"), "not the client's business");
+    assert_eq!(weir.metric(used).await, 2.0);
+}

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Method, request::Builder};
 
-use super::harness::{Body, Client, Endpoint, Reply, Reserved, Weir, channel, full, request, soon};
+use super::harness::{Body, Client, Endpoint, RawEndpoint, Reply, Reserved, Weir, channel, full, request, soon};
 
 fn call(path: &str) -> Builder {
     request(Method::POST, path).header("content-type", "application/grpc+proto").header("te", "trailers")
@@ -120,4 +120,23 @@ async fn a_response_under_way_ends_with_the_status() {
     assert_eq!((reply.status.as_u16(), reply.text()), (200, "first "));
     assert_eq!(reply.trailers.unwrap()["grpc-status"], "4");
     assert_eq!(weir.logged("/half").await["error"], "deadline of the client passed");
+}
+
+const UNAVAILABLE: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 14\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn a_call_that_fails_without_a_message_may_be_made_again() {
+    let (failing, good) = (RawEndpoint::answering(UNAVAILABLE).await, Endpoint::start("a").await);
+    let text =
+        "balance = \"first\"\nretries = { on = [\"unavailable\", \"resource-exhausted\"], methods = [\"POST\"] }";
+    let weir = Weir::before_with(&[failing.address, good.address], text).await;
+    let mut client = Client::http2(weir.web()).await;
+    assert_eq!(client.ask(call("/made-again").body(one()).unwrap()).await.text(), "a");
+    assert_eq!(weir.logged("/made-again").await["retries"], "grpc-14");
+    assert_eq!(weir.metric("weir_retries_total{cluster=\"web\",reason=\"grpc-status\"}").await, 1.0);
+    let weir = Weir::before_with(&[failing.address, good.address], &text.replace("\"unavailable\", ", "")).await;
+    let mut client = Client::http2(weir.web()).await;
+    let reply = client.ask(call("/not-again").body(one()).unwrap()).await;
+    assert_eq!(reply.header("grpc-status"), "14", "another status was asked for");
 }

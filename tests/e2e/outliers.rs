@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -163,6 +164,45 @@ async fn an_endpoint_that_fails_far_more_often_than_others_is_ejected() {
     for _ in 0..6 {
         assert_eq!(get(weir.web(), "/").await.status, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_is_much_slower_than_the_others_is_ejected() {
+    let slow = RawEndpoint::start(|mut raw, _| async move {
+        loop {
+            raw.head().await;
+            let asked = Instant::now();
+            until("some time to pass", || asked.elapsed() > Duration::from_millis(300)).await;
+            raw.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow").await;
+        }
+    })
+    .await;
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let detection = "outlier-detection = { interval = \"1s\", ejection = \"1h\", \
+                     latency = { min-endpoints = 3, min-requests = 5, factor = 2 } }";
+    let weir = Weir::before_with(&[slow.address, a.address, b.address], detection).await;
+    let load = Load::start(6, weir.web());
+    weir.endpoint_is("web", slow.address, "ejected").await;
+    assert_eq!(load.end().await, 0, "slow is no failure");
+    assert_eq!(weir.metric("weir_ejections_total{cluster=\"web\",reason=\"latency\"}").await, 1.0);
+    for _ in 0..6 {
+        assert_ne!(get(weir.web(), "/").await.text(), "slow");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_endpoint_is_out_after_as_many_checks_as_it_takes() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let health = "health = { http = { path = \"/health\" }, interval = \"500ms\" }";
+    let weir = Weir::before_with(&[a.address, b.address], health).await;
+    until("it to be checked", || a.checks() >= 1).await;
+    a.set_healthy(false);
+    let before = a.checks();
+    weir.endpoint_is("web", a.address, "unhealthy").await;
+    // One may have been under way when it began to fail, and one more may follow before the status is read.
+    let taken = a.checks() - before;
+    assert!((3..=5).contains(&taken), "{taken} checks where three failures in a row are enough");
+    assert_eq!(get(weir.web(), "/").await.text(), "b");
 }
 
 /// Clusters `http` and `tcp` of the same endpoints, each checked its way.

@@ -369,6 +369,43 @@ pub struct Cluster {
     pub queue: Queue,
 }
 
+impl Cluster {
+    /// Of these endpoints, with nothing else said of it and outliers not looked for.
+    pub fn of(name: &str, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            name: Arc::from(name),
+            endpoints,
+            discover: None,
+            balance: Balance::RoundRobin,
+            load_reports: None,
+            affinity: None,
+            health: None,
+            agent: None,
+            outlier_detection: None,
+            drain: Duration::from_secs(30),
+            slow_start: None,
+            min_healthy: 50,
+            panic_threshold: 0,
+            zone: None,
+            http2: false,
+            tls: None,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            idle_connections: 64,
+            idle_timeout: Duration::from_secs(30),
+            send_proxy_protocol: None,
+            timeout: None,
+            attempt_timeout: None,
+            retries: None,
+            hedge: None,
+            tunnel_idle_timeout: Duration::from_secs(3_600),
+            retry_budget: RetryBudget::default(),
+            limits: UpstreamLimits::default(),
+            queue: Queue::default(),
+        }
+    }
+}
+
 /// `send-proxy-protocol`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyVersion {
@@ -404,6 +441,14 @@ pub struct RetryOn {
     pub timeout: bool,
     /// The response has one of these statuses, as inclusive ranges.
     pub statuses: Vec<(u16, u16)>,
+    /// The response is that of a call of gRPC which has failed with one of these statuses, and no more.
+    pub grpc: Vec<u8>,
+}
+
+impl RetryOn {
+    /// Words for statuses of gRPC, as in the file.
+    pub const GRPC: [(&str, u8); 5] =
+        [("cancelled", 1), ("deadline-exceeded", 4), ("resource-exhausted", 8), ("internal", 13), ("unavailable", 14)];
 }
 
 /// `backoff` of `retries`: a random time up to `base`, twice that, and so on up to `max`.

@@ -144,12 +144,14 @@ pub enum Retried {
     Timeout,
     /// A response of this status.
     Status(u16),
+    /// A call of gRPC that failed with this status.
+    Grpc(u8),
 }
 
 impl Retried {
     /// Every reason, in the order of the metrics page; the status does not matter.
-    pub const ALL: [Retried; 5] =
-        [Retried::Connect, Retried::Stale, Retried::Reset, Retried::Timeout, Retried::Status(0)];
+    pub const ALL: [Retried; 6] =
+        [Retried::Connect, Retried::Stale, Retried::Reset, Retried::Timeout, Retried::Status(0), Retried::Grpc(0)];
 
     /// As in the metrics.
     pub fn as_str(self) -> &'static str {
@@ -159,6 +161,7 @@ impl Retried {
             Retried::Reset => "reset",
             Retried::Timeout => "timeout",
             Retried::Status(_) => "status",
+            Retried::Grpc(_) => "grpc-status",
         }
     }
 }

@@ -2,7 +2,6 @@
 //! router plugins say, which endpoint takes it.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -214,25 +213,14 @@ pub fn hash_key(balance: &Balance, request: &Request, client: &Client) -> Option
         return unless_empty(named.as_bytes());
     }
     match &hash.key {
-        HashKey::Source => Some(of_address(client.address.ip())),
+        HashKey::Client(by) => request.keyed(by, client, KeyHash::of),
         HashKey::Path => unless_empty(request.uri.path().as_bytes()),
         HashKey::Router => None,
-        HashKey::Header(name) => unless_empty(request.headers.get(name)?.as_bytes()),
-        HashKey::Cookie(name) => unless_empty(request.cookie(name)?.as_bytes()),
-        HashKey::Query(name) => unless_empty(&request.parameter(name)?),
     }
 }
 
 fn unless_empty(key: &[u8]) -> Option<KeyHash> {
     (!key.is_empty()).then(|| KeyHash::of(key))
-}
-
-/// An IPv6 network gives its hosts as many addresses as they like, but no other first half.
-fn of_address(address: IpAddr) -> KeyHash {
-    match address.to_canonical() {
-        IpAddr::V4(address) => KeyHash::of(&address.octets()),
-        IpAddr::V6(address) => KeyHash::of(address.octets().first_chunk::<8>().unwrap_or(&[0; 8])),
-    }
 }
 
 /// Candidates with the labels that the request wants, where any has them, without those that failed it.

@@ -211,7 +211,7 @@ impl Attempt<'_> {
             }
         };
         self.note_head(sent, &mut response, trace);
-        if let Some(why) = retry.is_again(response.status, relay.is_intact(), trace) {
+        if let Some(why) = retry.is_again(&response, relay.is_intact(), trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
         }
@@ -364,7 +364,12 @@ impl Attempt<'_> {
             relay.close_after();
         }
         relay.start(response.status, headers, response.length)?;
-        relay.body().await.map(|()| Done::Over)
+        let mut report = None;
+        let done = relay.body(&mut |trailers| report = self.upstream.cluster.hear(self.endpoint, trailers)).await;
+        if let Some(report) = report {
+            self.count_report(report, trace);
+        }
+        done.map(|()| Done::Over)
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header::CONTENT_TYPE};
 
+use weir_upstream::connection::Outcome;
+
 use crate::{error::ProxyError, request::Request};
 
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -42,6 +44,13 @@ impl Call {
     pub fn is_over(self, started: Instant) -> bool {
         self.timeout.is_some_and(|timeout| started.elapsed() >= timeout)
     }
+}
+
+/// The status of a call that has failed and says no more than that (gRPC's Trailers-Only).
+pub fn failure(response: &Outcome) -> Option<u8> {
+    let kind = response.headers.get(CONTENT_TYPE)?.as_bytes();
+    let status = response.headers.get(&STATUS).filter(|_| response.length == Some(0) && is_grpc(kind))?;
+    status.to_str().ok()?.parse().ok().filter(|status| *status != 0)
 }
 
 /// `application/grpc`, with the name of a message format behind `+`; not `application/grpc-web`.

@@ -60,6 +60,9 @@ enum Party {
     Endpoint,
 }
 
+/// Sees the trailers of a response before the client does.
+pub type See<'s> = &'s mut dyn FnMut(&mut HeaderMap);
+
 /// A failure with the party it belongs to.
 type Step = Poll<Result<(), ProxyError>>;
 
@@ -195,12 +198,12 @@ impl<'a, 'c> Relay<'a, 'c> {
     ///
     /// # Errors
     /// Of either side, or out of time.
-    pub async fn body(&mut self) -> Result<(), ProxyError> {
-        poll_fn(|cx| self.poll_body(cx)).await
+    pub async fn body(&mut self, trailers: See<'_>) -> Result<(), ProxyError> {
+        poll_fn(|cx| self.poll_body(cx, trailers)).await
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Poll::Ready(done) = self.poll_download(cx) {
+    fn poll_body(&mut self, cx: &mut Context<'_>, trailers: See<'_>) -> Step {
+        if let Poll::Ready(done) = self.poll_download(cx, trailers) {
             return Poll::Ready(done);
         }
         // Both ways go on at once; it is the download that says whom we wait for.
@@ -228,7 +231,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 result?;
                 up_closed = self.up.poll_shutdown(cx).is_ready();
             }
-            if !down_closed && let Poll::Ready(result) = self.poll_download(cx) {
+            if !down_closed && let Poll::Ready(result) = self.poll_download(cx, &mut |_| {}) {
                 result?;
                 down_closed = self.down.poll_shutdown(cx).is_ready();
             }
@@ -287,7 +290,7 @@ impl<'a, 'c> Relay<'a, 'c> {
         Poll::Ready(Ok(frame))
     }
 
-    fn poll_download(&mut self, cx: &mut Context<'_>) -> Step {
+    fn poll_download(&mut self, cx: &mut Context<'_>, trailers: See<'_>) -> Step {
         loop {
             if self.downloaded {
                 self.waits_for = Party::Client;
@@ -304,7 +307,10 @@ impl<'a, 'c> Relay<'a, 'c> {
             };
             self.moved = true;
             let ended = frame.is_none();
-            if let Some(frame) = frame {
+            if let Some(mut frame) = frame {
+                if let Frame::Trailers(fields) = &mut frame {
+                    trailers(fields);
+                }
                 self.down.send(frame)?;
             }
             if ended || self.up.is_received() {

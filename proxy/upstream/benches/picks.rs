@@ -15,42 +15,13 @@ use weir_upstream::{Balancer, Cluster, KeyHash, Occasion, Rng};
 fn cluster(len: u32, balance: &Balance, weight: impl Fn(u32) -> u32) -> Arc<Cluster> {
     let endpoint =
         |index: u32| Endpoint { weight: weight(index), ..Endpoint::at(SocketAddr::from((index.to_be_bytes(), 80))) };
-    let config = weir_config::Cluster {
-        name: Arc::from("bench"),
-        endpoints: (0..len).map(endpoint).collect(),
-        discover: None,
-        balance: balance.clone(),
-        load_reports: None,
-        affinity: None,
-        health: None,
-        agent: None,
-        outlier_detection: None,
-        drain: Duration::from_secs(30),
-        slow_start: None,
-        min_healthy: 50,
-        panic_threshold: 0,
-        zone: None,
-        http2: false,
-        tls: None,
-        connect_timeout: Duration::from_secs(5),
-        response_timeout: Duration::from_secs(60),
-        idle_connections: 64,
-        idle_timeout: Duration::from_secs(30),
-        send_proxy_protocol: None,
-        timeout: None,
-        attempt_timeout: None,
-        retries: None,
-        hedge: None,
-        tunnel_idle_timeout: Duration::from_secs(3600),
-        retry_budget: weir_config::RetryBudget::default(),
-        limits: weir_config::UpstreamLimits::default(),
-        queue: weir_config::Queue::default(),
-    };
+    let endpoints = (0..len).map(endpoint).collect();
+    let config = weir_config::Cluster { balance: balance.clone(), ..weir_config::Cluster::of("bench", endpoints) };
     Cluster::build(&config, None)
 }
 
 fn balances() -> [(&'static str, Balance); 9] {
-    let hash = |algorithm, balance_factor| Balance::Hash(Hash { key: HashKey::Source, algorithm, balance_factor });
+    let hash = |algorithm, balance_factor| Balance::Hash(Hash { key: HashKey::SOURCE, algorithm, balance_factor });
     [
         ("round-robin", Balance::RoundRobin),
         ("random", Balance::Random),

@@ -25,7 +25,7 @@ use crate::{
     figures::CheckFigures,
     hedging::Hedging,
     load_report::{
-        HEADER, LoadReport, Unusable,
+        BINARY, HEADER, LoadReport, Unusable,
         weights::{LoadWeights, Sample},
     },
     outlier::{EjectionFigures, Met, Outliers, Reason},
@@ -189,12 +189,17 @@ impl Cluster {
         }
     }
 
-    /// Take an endpoint's load report out of a response's fields, where the cluster goes by such reports.
+    /// Take an endpoint's load report out of a response's fields or trailers, where the cluster goes by such reports.
     /// None where there is none.
     pub fn hear(&self, endpoint: &Endpoint, headers: &mut HeaderMap) -> Option<Result<(), Unusable>> {
         let config = self.config.load_reports.as_ref()?;
-        let value = if config.keep { headers.get(HEADER).cloned() } else { headers.remove(HEADER) }?;
-        let report = LoadReport::parse(value.as_bytes(), config.metric.as_deref());
+        let mut take = |name| if config.keep { headers.get(&name).cloned() } else { headers.remove(&name) };
+        let metric = config.metric.as_deref();
+        let report = match (take(HEADER), take(BINARY)) {
+            (Some(text), _) => LoadReport::parse(text.as_bytes(), metric),
+            (None, Some(binary)) => LoadReport::parse_binary(binary.as_bytes(), metric),
+            (None, None) => return None,
+        };
         Some(report.map(|report| endpoint.hear(report)))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use weir_config::{Affinity, AffinityKind, Balance, Binding, Cluster, Endpoint, MarkCookie, MarkMode, OnLost};
+use weir_config::{Affinity, AffinityKind, Binding, Cluster, Endpoint, MarkCookie, MarkMode, OnLost};
 
 use crate::standing::{State, Verdict};
 
@@ -12,37 +12,7 @@ pub(crate) fn cluster(weights: &[u32]) -> Cluster {
     let endpoints = ports
         .zip(weights)
         .map(|(port, &weight)| Endpoint { weight, ..Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port))) });
-    Cluster {
-        name: Arc::from("web"),
-        endpoints: endpoints.collect(),
-        discover: None,
-        balance: Balance::RoundRobin,
-        load_reports: None,
-        affinity: None,
-        health: None,
-        agent: None,
-        outlier_detection: None,
-        drain: Duration::from_secs(30),
-        slow_start: None,
-        min_healthy: 50,
-        panic_threshold: 0,
-        zone: None,
-        http2: false,
-        tls: None,
-        connect_timeout: Duration::from_secs(5),
-        response_timeout: Duration::from_secs(60),
-        idle_connections: 64,
-        idle_timeout: Duration::from_secs(30),
-        send_proxy_protocol: None,
-        timeout: None,
-        attempt_timeout: None,
-        retries: None,
-        hedge: None,
-        tunnel_idle_timeout: Duration::from_secs(3600),
-        retry_budget: weir_config::RetryBudget::default(),
-        limits: weir_config::UpstreamLimits::default(),
-        queue: weir_config::Queue::default(),
-    }
+    Cluster::of("web", endpoints.collect())
 }
 
 /// Sessions by a cookie `weir`, 30 minutes idle and 8 hours in all.

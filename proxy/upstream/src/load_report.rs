@@ -1,10 +1,11 @@
-//! Load reports of endpoints in the headers of their responses, as ORCA has them (Open Request Cost
+//! Load reports of endpoints in the headers or trailers of their responses, as ORCA has them (Open Request Cost
 //! Aggregation, CNCF xDS).
 //!
 //! `TEXT cpu_utilization=0.3, rps_fractional=250` or `JSON {"cpu_utilization": 0.3, "named_metrics":
 //! {"queue": 0.1}}`; without the first word, a brace tells. JSON's other spelling, `cpuUtilization`, is
-//! known as well. Figures nobody asks for are passed over, whatever they are called.
+//! known as well. The binary form stands in a field of its own, or behind `BIN `. Figures nobody asks for are passed over, whatever they are called.
 
+mod binary;
 pub(crate) mod weights;
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -14,6 +15,8 @@ use serde_json::Value;
 
 /// Where a report stands.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+/// Where a report in the binary form stands.
+pub(crate) const BINARY: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 
 /// What counts where the configuration names no metric, the first that is there and above 0.
 const USUAL: [&str; 2] = ["application_utilization", "cpu_utilization"];
@@ -29,7 +32,7 @@ pub(crate) struct LoadReport {
 /// Why a report cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Neither of the two forms, or a figure that is no number from 0 up.
+    /// None of the forms there are, or a figure that is no number from 0 up.
     #[error("malformed load report")]
     Malformed,
     /// The metric that weights go by is not in it.
@@ -41,11 +44,21 @@ impl LoadReport {
     /// The report of a field's value, by this metric.
     pub(crate) fn parse(value: &[u8], metric: Option<&str>) -> Result<Self, Unusable> {
         let text = std::str::from_utf8(value).map_err(|_| Unusable::Malformed)?.trim();
+        if let Some(binary) = text.strip_prefix("BIN ") {
+            return Self::parse_binary(binary.as_bytes(), metric);
+        }
         let mut figures = Figures::new(metric);
         match text.strip_prefix("JSON ").or_else(|| text.starts_with('{').then_some(text)) {
             Some(json) => read_json(json, &mut figures)?,
             None => read_text(text.strip_prefix("TEXT ").unwrap_or(text), &mut figures)?,
         }
+        figures.report().ok_or(Unusable::Missing)
+    }
+
+    /// The report of the value of a field for the binary form, by this metric.
+    pub(crate) fn parse_binary(value: &[u8], metric: Option<&str>) -> Result<Self, Unusable> {
+        let mut figures = Figures::new(metric);
+        binary::read(value.trim_ascii(), &mut figures)?;
         figures.report().ok_or(Unusable::Missing)
     }
 

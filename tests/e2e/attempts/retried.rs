@@ -307,3 +307,18 @@ async fn an_endpoint_that_restarts_costs_no_request() {
         assert_eq!(client.get(&format!("/{number}")).await.text(), "b");
     }
 }
+
+#[tokio::test]
+async fn a_status_of_an_http2_endpoint_may_be_followed_by_another_attempt() {
+    let (failing, good) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    failing.set_healthy(false);
+    let text = "http2 = true\nbalance = \"first\"\nretries = { on = [503] }";
+    let weir = Weir::before_with(&[failing.address, good.address], text).await;
+    for number in 1..=3 {
+        assert_eq!(get(weir.web(), "/health").await.status, 200);
+        assert_eq!((failing.checks(), good.checks()), (number, number));
+    }
+    let line = weir.logged("/health").await;
+    assert_eq!((&line["retries"], &line["attempts"]), (&"503".into(), &2.into()));
+    assert!(failing.connections() <= 2, "{} connections for two workers", failing.connections());
+}

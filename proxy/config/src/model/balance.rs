@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Binding;
+use super::{Binding, RequestKey};
 
 /// `balance`: which endpoint a request goes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,18 +52,17 @@ pub struct Hash {
 /// Where the key of a request is found. What a router plugin names goes before all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {
-    /// The client's address; of an IPv6 address its first 64 bits.
-    Source,
+    /// What tells its client from others.
+    Client(RequestKey),
     /// The path, without the query.
     Path,
     /// Only what a router plugin names.
     Router,
-    /// First value of a header, its name in lower case.
-    Header(String),
-    /// First value of a cookie.
-    Cookie(String),
-    /// First value of a query parameter, decoded.
-    Query(String),
+}
+
+impl HashKey {
+    /// The client's address.
+    pub const SOURCE: Self = Self::Client(RequestKey::SourceIp);
 }
 
 /// How keys are spread over endpoints.

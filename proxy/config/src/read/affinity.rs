@@ -6,7 +6,7 @@ use super::{Names, checked, count, text};
 use crate::{
     model::{Affinity, AffinityKind, MarkCookie, MarkMode, OnLost, RequestKey, ResponseKey},
     node::Node,
-    read::bindings::{beside, exactly_one, one_of},
+    read::bindings::{beside, one_of},
     syntax::{self, Wrong},
 };
 
@@ -88,7 +88,7 @@ fn learned(node: &Node<'_>) -> Option<AffinityKind> {
     let table = node.table("`{ cookie = \"SESSION\" }`")?;
     let header = table.get("header");
     let cookie = table.get("cookie");
-    exactly_one(&table, ("header", header.as_ref()), ("cookie", cookie.as_ref()));
+    one_of(&table, &[header.as_ref(), cookie.as_ref()], &["header", "cookie"]);
     let found = table.read("match", learn_match);
     table.done();
     let header = header.and_then(|node| header_name(&node));

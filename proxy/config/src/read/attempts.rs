@@ -30,7 +30,7 @@ pub(super) fn retries(node: &Node<'_>) -> Option<Retries> {
 }
 
 fn usual() -> RetryOn {
-    RetryOn { connect: true, reset: true, timeout: false, statuses: vec![GATEWAY] }
+    RetryOn { connect: true, reset: true, timeout: false, statuses: vec![GATEWAY], grpc: Vec::new() }
 }
 
 const GATEWAY: (u16, u16) = (502, 504);
@@ -42,6 +42,7 @@ enum Word {
     Reset,
     Timeout,
     Statuses((u16, u16)),
+    Grpc(u8),
 }
 
 const WORDS: [(&str, Word); 5] = [
@@ -60,6 +61,7 @@ fn conditions(node: &Node<'_>) -> Option<RetryOn> {
             Word::Reset => on.reset = true,
             Word::Timeout => on.timeout = true,
             Word::Statuses(range) => on.statuses.push(range),
+            Word::Grpc(status) => on.grpc.push(status),
         }
     }
     Some(on)
@@ -69,7 +71,8 @@ fn conditions(node: &Node<'_>) -> Option<RetryOn> {
 fn condition(node: &Node<'_>) -> Option<Word> {
     let numeric = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == '-');
     if !node.is_integer() && !node.as_string().is_some_and(numeric) {
-        return node.choice(&WORDS);
+        let grpc = RetryOn::GRPC.map(|(word, status)| (word, Word::Grpc(status)));
+        return node.choice(&[&WORDS[..], &grpc].concat());
     }
     match statuses(node)? {
         (low, _) if low < 400 => node.fault("a response below 400 is no failure", "name statuses from 400 to 599"),

@@ -8,7 +8,7 @@ use super::{
     text,
 };
 use crate::{
-    model::{Balance, Choices, Hash, HashAlgorithm, HashKey, LoadReports},
+    model::{Balance, Choices, Hash, HashAlgorithm, HashKey, LoadReports, RequestKey},
     node::Node,
     read::bindings::{beside, one_of},
     syntax::Wrong,
@@ -40,7 +40,7 @@ pub(super) fn balance<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance>
         ("random", || Balance::Random),
         ("least-request", || Balance::LeastRequest(Choices::Drawn(2))),
         ("least-time", || Balance::LeastTime { decay: DECAY }),
-        ("source-hash", || Balance::Hash(Hash { key: HashKey::Source, algorithm: RING, balance_factor: None })),
+        ("source-hash", || Balance::Hash(Hash { key: HashKey::SOURCE, algorithm: RING, balance_factor: None })),
         ("first", || Balance::First { max_requests: MAX_REQUESTS }),
     ];
     node.choice(&words).map(|meant| meant())
@@ -99,7 +99,7 @@ fn hash(node: &Node<'_>, [algorithm, factor]: [Option<Node<'_>>; 2]) -> Option<B
 fn key(node: &Node<'_>) -> Option<HashKey> {
     if node.as_string().is_some() {
         let words: [Word<HashKey>; 3] =
-            [("source", || HashKey::Source), ("path", || HashKey::Path), ("router", || HashKey::Router)];
+            [("source", || HashKey::SOURCE), ("path", || HashKey::Path), ("router", || HashKey::Router)];
         return node.choice(&words).map(|meant| meant());
     }
     let table = node.table("`\"source\"` or `{ header = \"x-user\" }`")?;
@@ -107,10 +107,10 @@ fn key(node: &Node<'_>) -> Option<HashKey> {
     let [header, cookie, query] = keys.map(|key| table.get(key));
     one_of(&table, &[header.as_ref(), cookie.as_ref(), query.as_ref()], &keys);
     table.done();
-    let header = header.as_ref().and_then(header_name).map(HashKey::Header);
-    let cookie = cookie.as_ref().and_then(cookie_name).map(HashKey::Cookie);
-    let query = query.as_ref().and_then(parameter).map(HashKey::Query);
-    header.or(cookie).or(query)
+    let header = header.as_ref().and_then(header_name).map(RequestKey::Header);
+    let cookie = cookie.as_ref().and_then(cookie_name).map(RequestKey::Cookie);
+    let query = query.as_ref().and_then(parameter).map(RequestKey::Query);
+    header.or(cookie).or(query).map(HashKey::Client)
 }
 
 pub(super) fn load_reports(node: &Node<'_>) -> Option<LoadReports> {

@@ -40,22 +40,6 @@ pub(super) fn beside<'a>(plugin: Option<&Node<'a>>, own: Option<&Node<'a>>, name
     bind(plugin?, own, names)
 }
 
-/// Notes when not exactly one of two keys is there.
-pub(super) fn exactly_one(
-    table: &Table<'_>,
-    (first, one): (&str, Option<&Node<'_>>),
-    (second, other): (&str, Option<&Node<'_>>),
-) {
-    match (one, other) {
-        (None, None) => {
-            table.fault(&format!("one of `{first}` and `{second}` is missing"), &format!("add `{first}` or `{second}`"))
-        }
-        (Some(_), Some(other)) => other
-            .key_fault(format!("`{first}` and `{second}` exclude each other"), format!("keep `{first}` or `{second}`")),
-        _ => {}
-    }
-}
-
 /// Notes when not exactly one of several keys is there.
 pub(super) fn one_of(table: &Table<'_>, nodes: &[Option<&Node<'_>>], keys: &[&str]) {
     let mut present = nodes.iter().flatten();

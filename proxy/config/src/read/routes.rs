@@ -97,7 +97,7 @@ fn passed_on(matcher: &Match, listeners: &[(Listener, Node<'_>)]) -> Option<Prot
 }
 
 /// Keys of a route that are about requests, and what they would do with them.
-const OF_REQUESTS: [(&str, &str); 10] = [
+const OF_REQUESTS: [(&str, &str); 11] = [
     ("plugins", "routed by plugins"),
     ("respond", "answered"),
     ("redirect", "redirected"),
@@ -108,6 +108,7 @@ const OF_REQUESTS: [(&str, &str); 10] = [
     ("hedge", "hedged"),
     ("attempt-timeout", "attempted more than to be connected"),
     ("tunnel-idle-timeout", "switched to a tunnel"),
+    ("max-body", "measured"),
 ];
 
 fn refuse_for_connections(table: &Table<'_>, protocol: Protocol) {

@@ -47,6 +47,16 @@ enum ConditionWord {
     GatewayError,
     #[schemars(rename = "5xx")]
     ServerError,
+    #[schemars(rename = "cancelled")]
+    Cancelled,
+    #[schemars(rename = "deadline-exceeded")]
+    DeadlineExceeded,
+    #[schemars(rename = "resource-exhausted")]
+    ResourceExhausted,
+    #[schemars(rename = "internal")]
+    Internal,
+    #[schemars(rename = "unavailable")]
+    Unavailable,
 }
 
 /// A random time that grows with every attempt.

@@ -201,17 +201,20 @@ fn balance_has_several_spellings() {
         ("{ least-time = { decay = \"1s\" } }", Balance::LeastTime { decay: Duration::from_secs(1) }),
         ("\"first\"", Balance::First { max_requests: 100 }),
         ("{ first = { max-requests = 7 } }", Balance::First { max_requests: 7 }),
-        ("\"source-hash\"", hash(HashKey::Source, HashAlgorithm::Ring, None)),
-        ("{ hash = \"source\" }", hash(HashKey::Source, HashAlgorithm::Ring, None)),
+        ("\"source-hash\"", hash(HashKey::SOURCE, HashAlgorithm::Ring, None)),
+        ("{ hash = \"source\" }", hash(HashKey::SOURCE, HashAlgorithm::Ring, None)),
         (
             "{ hash = { header = \"X-User\" }, algorithm = \"maglev\", balance-factor = 1.25 }",
-            hash(HashKey::Header("x-user".into()), HashAlgorithm::Maglev, Some(125)),
+            hash(HashKey::Client(RequestKey::Header("x-user".into())), HashAlgorithm::Maglev, Some(125)),
         ),
         (
             "{ hash = { cookie = \"u\" }, balance-factor = 2 }",
-            hash(HashKey::Cookie("u".into()), HashAlgorithm::Ring, Some(200)),
+            hash(HashKey::Client(RequestKey::Cookie("u".into())), HashAlgorithm::Ring, Some(200)),
         ),
-        ("{ hash = { query = \"u\" } }", hash(HashKey::Query("u".into()), HashAlgorithm::Ring, None)),
+        (
+            "{ hash = { query = \"u\" } }",
+            hash(HashKey::Client(RequestKey::Query("u".into())), HashAlgorithm::Ring, None),
+        ),
         ("{ hash = \"path\" }", hash(HashKey::Path, HashAlgorithm::Ring, None)),
         ("{ hash = \"router\" }", hash(HashKey::Router, HashAlgorithm::Ring, None)),
     ] {

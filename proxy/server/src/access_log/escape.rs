@@ -75,6 +75,10 @@ pub(super) fn retries(out: &mut Vec<u8>, retries: &[Retried]) {
         before = Some(b',');
         match why {
             Retried::Status(status) => number(out, u64::from(*status)),
+            Retried::Grpc(status) => {
+                out.extend_from_slice(b"grpc-");
+                number(out, u64::from(*status));
+            }
             other => out.extend_from_slice(other.as_str().as_bytes()),
         }
     }

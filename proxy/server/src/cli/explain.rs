@@ -315,19 +315,16 @@ fn of_load_reports(reports: &LoadReports) -> String {
 
 fn of_hash(hash: &Hash) -> String {
     let key = match &hash.key {
-        HashKey::Source => "the client's address".to_owned(),
+        HashKey::Client(by) => of_request_key(by),
         HashKey::Path => "the path".to_owned(),
         HashKey::Router => "the key a router plugin names".to_owned(),
-        HashKey::Header(name) => format!("header {name}"),
-        HashKey::Cookie(name) => format!("cookie {name}"),
-        HashKey::Query(name) => format!("query parameter {name}"),
     };
     let table = match hash.algorithm {
         HashAlgorithm::Ring => "on a ketama ring",
         HashAlgorithm::Maglev => "in a Maglev table",
     };
     let bound = hash.balance_factor.map(|percent| format!(", at most {percent} percent of its share of the load"));
-    let keyless = if hash.key == HashKey::Source || hash.key == HashKey::Path { "" } else { "; without it random" };
+    let keyless = if hash.key == HashKey::SOURCE || hash.key == HashKey::Path { "" } else { "; without it random" };
     format!("by {key} {table}{}{keyless}", bound.unwrap_or_default())
 }
 

@@ -204,7 +204,7 @@ impl Attempt<'_> {
         };
         note_lease(&lease, trace);
         self.note_head(sent, &mut response, trace);
-        if let Some(why) = retry.is_again(response.status, true, trace) {
+        if let Some(why) = retry.is_again(&response, true, trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
         }

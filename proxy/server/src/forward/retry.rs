@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 use weir_config::{Hedge, HedgeDelay, Retries};
 use weir_http1::Length;
-use weir_upstream::{Admission, Endpoint, RetryBudget, retry};
+use weir_upstream::{Admission, Endpoint, RetryBudget, connection::Outcome, retry};
 
 use crate::{
-    access_log::Retried, decide::Decision, error::ProxyError, metrics::ClusterMetrics, replay::Replay,
+    access_log::Retried, decide::Decision, error::ProxyError, grpc, metrics::ClusterMetrics, replay::Replay,
     request::Request, snapshot::Upstream, trace::Trace,
 };
 
@@ -137,7 +137,7 @@ impl<'a, 'u> Retry<'a, 'u> {
     pub fn replay(&self, request: &Request) -> Option<Replay> {
         let is_of_use = |policy: &&Retries| {
             let on = &policy.on;
-            self.repeatable && (on.reset || on.timeout || !on.statuses.is_empty())
+            self.repeatable && (on.reset || on.timeout || !on.statuses.is_empty() || !on.grpc.is_empty())
         };
         let most = match self.policy.filter(is_of_use) {
             Some(policy) => policy.buffer.0,
@@ -180,9 +180,11 @@ impl<'a, 'u> Retry<'a, 'u> {
         }
     }
 
-    /// Whether a response of this status is to be followed by another attempt.
-    pub fn is_again(&mut self, status: StatusCode, intact: bool, trace: &Trace) -> Option<Retried> {
-        let why = Retried::Status(status.as_u16());
+    /// Whether a response is to be followed by another attempt.
+    pub fn is_again(&mut self, response: &Outcome, intact: bool, trace: &Trace) -> Option<Retried> {
+        let asked = self.policy.is_some_and(|policy| !policy.on.grpc.is_empty());
+        let failed = if asked { grpc::failure(response) } else { None };
+        let why = failed.map_or(Retried::Status(response.status.as_u16()), Retried::Grpc);
         (self.policy.is_some() && intact && self.allows(why, trace)).then_some(why)
     }
 
@@ -224,6 +226,7 @@ impl<'a, 'u> Retry<'a, 'u> {
             Retried::Status(status) => {
                 self.repeatable && on.statuses.iter().any(|(low, high)| (*low..=*high).contains(&status))
             }
+            Retried::Grpc(status) => self.repeatable && on.grpc.contains(&status),
         }
     }
 

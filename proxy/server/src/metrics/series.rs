@@ -238,7 +238,7 @@ impl From<Affinity> for Count {
 
 impl ClusterBlock {
     fn of(&self, count: Count) -> &AtomicU64 {
-        let [connect, stale, reset, timeout, status] = &self.retries;
+        let [connect, stale, reset, timeout, status, grpc] = &self.retries;
         let [closed, idle, client, endpoint, cut] = &self.tunnels;
         match count {
             Count::Connect => &self.connects,
@@ -248,6 +248,7 @@ impl ClusterBlock {
             Count::Retry(Retried::Reset) => reset,
             Count::Retry(Retried::Timeout) => timeout,
             Count::Retry(Retried::Status(_)) => status,
+            Count::Retry(Retried::Grpc(_)) => grpc,
             Count::Denied => &self.denied,
             Count::HedgeWon => &self.hedges_won,
             Count::HedgeLost => &self.hedges_lost,

@@ -27,7 +27,7 @@ pub(super) fn count_looks(looks: u64) {
 }
 
 fn hash(algorithm: HashAlgorithm, balance_factor: Option<u32>) -> Balance {
-    Balance::Hash(Hash { key: HashKey::Source, algorithm, balance_factor })
+    Balance::Hash(Hash { key: HashKey::SOURCE, algorithm, balance_factor })
 }
 
 fn all() -> Vec<Balance> {

@@ -89,6 +89,7 @@ fn causes(on: &RetryOn) -> String {
         true => low.to_string(),
         false => format!("{low}-{high}"),
     });
-    let causes: Vec<String> = words.chain(statuses).collect();
+    let grpc = RetryOn::GRPC.iter().filter(|(_, status)| on.grpc.contains(status)).map(|(word, _)| (*word).to_owned());
+    let causes: Vec<String> = words.chain(statuses).chain(grpc).collect();
     if causes.is_empty() { "nothing".to_owned() } else { causes.join(", ") }
 }

@@ -38,40 +38,6 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
     }
 }
 
-fn cluster(name: &str, endpoints: Vec<Endpoint>) -> Cluster {
-    Cluster {
-        name: name.into(),
-        endpoints,
-        discover: None,
-        balance: Balance::RoundRobin,
-        load_reports: None,
-        affinity: None,
-        health: None,
-        agent: None,
-        outlier_detection: None,
-        drain: Duration::from_secs(30),
-        slow_start: None,
-        min_healthy: 50,
-        panic_threshold: 0,
-        zone: None,
-        http2: false,
-        tls: None,
-        connect_timeout: Duration::from_secs(5),
-        response_timeout: Duration::from_secs(60),
-        idle_connections: 64,
-        idle_timeout: Duration::from_secs(30),
-        send_proxy_protocol: None,
-        timeout: None,
-        attempt_timeout: None,
-        retries: None,
-        hedge: None,
-        tunnel_idle_timeout: Duration::from_secs(3_600),
-        retry_budget: weir_config::RetryBudget::default(),
-        limits: UpstreamLimits::default(),
-        queue: weir_config::Queue::default(),
-    }
-}
-
 fn endpoint(weight: u32) -> Endpoint {
     let labels = if weight == 1 { BTreeMap::new() } else { [("version".into(), "v2".into())].into() };
     Endpoint {
@@ -124,7 +90,13 @@ fn api() -> Cluster {
         tunnel_idle_timeout: Duration::from_secs(14_400),
         retries: Some(Retries {
             attempts: 3,
-            on: RetryOn { connect: true, reset: false, timeout: true, statuses: vec![(502, 504), (429, 429)] },
+            on: RetryOn {
+                connect: true,
+                reset: false,
+                timeout: true,
+                statuses: vec![(502, 504), (429, 429)],
+                grpc: vec![],
+            },
             methods: vec!["POST".into()],
             buffer: ByteSize(64 << 10),
             backoff: Backoff { base: Duration::ZERO, max: Duration::ZERO },
@@ -136,7 +108,7 @@ fn api() -> Cluster {
             send: Vec::new(),
         }),
         outlier_detection: Some(OutlierDetection::default()),
-        ..cluster("api", vec![endpoint(1), endpoint(3)])
+        ..Cluster::of("api", vec![endpoint(1), endpoint(3)])
     }
 }
 
@@ -229,7 +201,7 @@ fn config() -> Config {
             route("api", matcher, vec![binding("canary")], Action::Cluster("api".into()), None),
             route("rest", Match::default(), Vec::new(), Action::Respond(pong), Some(Duration::from_secs(15))),
         ],
-        clusters: vec![api(), cluster("big", vec![endpoint(1); 10])],
+        clusters: vec![api(), Cluster::of("big", vec![endpoint(1); 10])],
     }
 }
 
@@ -317,7 +289,7 @@ fn limits_are_told_where_there_are_any() {
 
 #[test]
 fn where_endpoints_are_found_is_told() {
-    let told = |discover| of_cluster(&Cluster { discover: Some(discover), ..cluster("found", Vec::new()) });
+    let told = |discover| of_cluster(&Cluster { discover: Some(discover), ..Cluster::of("found", Vec::new()) });
     let lines = told(Discover::Dns { name: "api.internal".into(), port: 80 });
     assert_eq!(lines[..2], ["no endpoint listed; http/1.1", "discovers: the addresses of api.internal, at port 80"]);
     assert_eq!(told(Discover::Srv("_http._tcp.a".into()))[1], "discovers: the services _http._tcp.a");
@@ -331,7 +303,7 @@ fn who_stands_in_for_whom_is_told_where_it_matters() {
         slow_start: Some(Duration::from_secs(60)),
         panic_threshold: 20,
         zone: Some("east".into()),
-        ..cluster("layered", vec![endpoint(1), Endpoint { priority: 1, ..endpoint(1) }, backup])
+        ..Cluster::of("layered", vec![endpoint(1), Endpoint { priority: 1, ..endpoint(1) }, backup])
     };
     let lines = of_cluster(&layered);
     assert!(
@@ -393,9 +365,9 @@ fn every_balance_is_told_in_words() {
             "the quicker of 2 random endpoints by latency and load, remembered for 10s",
         ),
         (Balance::First { max_requests: 8 }, "the first endpoint in file order with fewer than 8 requests"),
-        (hash(HashKey::Source, HashAlgorithm::Ring, None), "by the client's address on a ketama ring"),
+        (hash(HashKey::SOURCE, HashAlgorithm::Ring, None), "by the client's address on a ketama ring"),
         (
-            hash(HashKey::Header("x-user".into()), HashAlgorithm::Maglev, Some(125)),
+            hash(HashKey::Client(RequestKey::Header("x-user".into())), HashAlgorithm::Maglev, Some(125)),
             "by header x-user in a Maglev table, at most 125 percent of its share of the load; without it random",
         ),
     ] {

@@ -9,7 +9,7 @@ use crate::{cluster::Cluster, fixture, rng::Rng, standing::State};
 const ALGORITHMS: [HashAlgorithm; 2] = [HashAlgorithm::Ring, HashAlgorithm::Maglev];
 
 fn cluster(weights: &[u32], algorithm: HashAlgorithm, balance_factor: Option<u32>) -> Arc<Cluster> {
-    let balance = Balance::Hash(Hash { key: HashKey::Source, algorithm, balance_factor });
+    let balance = Balance::Hash(Hash { key: HashKey::SOURCE, algorithm, balance_factor });
     Cluster::build(&weir_config::Cluster { balance, ..fixture::cluster(weights) }, None)
 }
 
@@ -225,7 +225,7 @@ fn subsets_by_label_have_homes_of_their_own() {
         endpoint.labels = labels.iter().cloned().collect();
     }
     config.balance =
-        Balance::Hash(Hash { key: HashKey::Source, algorithm: HashAlgorithm::Maglev, balance_factor: None });
+        Balance::Hash(Hash { key: HashKey::SOURCE, algorithm: HashAlgorithm::Maglev, balance_factor: None });
     let cluster = Cluster::build(&config, None);
     let subset = cluster.candidates().with_labels(&labels);
     let (all, some) = (homes(&cluster, 300), homes_among(&cluster, &subset, 300));
