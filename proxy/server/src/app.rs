@@ -13,6 +13,7 @@ mod estate;
 mod health;
 mod requests;
 mod upgrade;
+mod workshop;
 
 pub use self::{control::Admin, upgrade::Doors};
 
@@ -33,7 +34,9 @@ use weir_config::{Config, ListenerTls};
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
-use self::{authorities::Authorities, discovery::Discoveries, health::HealthChecks, upgrade::Ending};
+use self::{
+    authorities::Authorities, discovery::Discoveries, health::HealthChecks, upgrade::Ending, workshop::Workshop,
+};
 use crate::{
     access_log::{AccessLog, Writer},
     acme::{self, Challenges, Managed},
@@ -72,6 +75,7 @@ pub struct App {
     managed: ArcSwap<Vec<Arc<Managed>>>,
     authorities: std::sync::Mutex<Authorities>,
     plugins: ArcSwap<Plugins>,
+    workshop: Workshop,
     ending_as: ArcSwap<Ending>,
     doors: OnceLock<Doors>,
     draining: AtomicBool,
@@ -115,6 +119,7 @@ impl App {
         let (log, writer) =
             AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
         let metrics = Metrics::new(workers(&config));
+        let workshop = Workshop::open().map_err(|error| vec![format!("no thread for changes: {error}")])?;
         let managed = managed(&config, &[])?;
         let terms = Terms { issued: issued(&managed), ..Terms::at_start() };
         let listeners = bind(&config, &[], inherited, &metrics, &terms)?;
@@ -146,6 +151,7 @@ impl App {
             managed: ArcSwap::from_pointee(managed),
             authorities: std::sync::Mutex::default(),
             plugins: ArcSwap::from_pointee(plugins),
+            workshop,
             ending_as: ArcSwap::from_pointee(ending_as),
             doors: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -289,8 +295,8 @@ impl App {
 
     async fn reload_into(self: &Arc<Self>, running: &mut Running) -> Result<u64, Vec<String>> {
         let (app, plugins) = (Arc::clone(self), running.plugins.clone());
-        let prepared = tokio::task::spawn_blocking(move || app.prepare(&plugins));
-        let prepared = prepared.await.map_err(|error| vec![error.to_string()])??;
+        let prepared = self.workshop.run(move || app.prepare(&plugins)).await;
+        let prepared = prepared.map_err(|error| vec![error.to_string()])??;
         if running.config.access_log != prepared.config.access_log {
             let changed = self.shared.log.change(&prepared.config.access_log);
             changed.map_err(|error| vec![format!("access log: {error}")])?;
@@ -327,7 +333,7 @@ impl App {
     ) -> Result<u64, crate::versions::Fault> {
         let mut running = self.running.lock().await;
         let (app, plugins, config) = (Arc::clone(self), running.plugins.clone(), Arc::clone(&running.config));
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = self.workshop.run(move || {
             let plugins = change(&plugins, &app.shared.host)?;
             let previous = app.shared.snapshot.load_full();
             let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous));
@@ -335,7 +341,7 @@ impl App {
                 .map(|snapshot| (plugins, snapshot))
                 .map_err(|faults| crate::versions::Fault::Refused(faults.join("; ")))
         });
-        let refused = |error: tokio::task::JoinError| crate::versions::Fault::Refused(error.to_string());
+        let refused = |error: workshop::Unfinished| crate::versions::Fault::Refused(error.to_string());
         let (plugins, snapshot) = prepared.await.map_err(refused)??;
         Ok(self.take_up(&mut running, plugins, snapshot))
     }
