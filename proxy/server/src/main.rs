@@ -1,5 +1,7 @@
 //! `weir`: what was asked for, and the life of the process that serves.
 
+mod allocator;
+
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -15,9 +17,8 @@ use weir::{
 };
 use weir_upstream::descriptors;
 
-/// Exchanges allocate and free many small things on one thread: what this allocator is made for.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     match cli::parse() {
