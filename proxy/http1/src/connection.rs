@@ -118,6 +118,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             let mut buf = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
             self.input.extend_from_slice(buf.filled());
+            if buf.remaining() == 0 {
+                self.read_more();
+            }
             Poll::Ready(Ok(!buf.filled().is_empty()))
         })
     }
@@ -235,15 +238,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         Ok(Some(Some(Frame::Data(data))))
     }
 
-    /// Read into a buffer of our own, in larger steps as the peer fills them.
+    /// Read into a buffer of our own, in larger steps as the peer fills them and no larger than the body.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
-        self.input.reserve(self.read_size);
+        let left = match self.incoming {
+            Incoming::Known(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        self.input.reserve(self.read_size.min(left));
         let room = self.input.capacity() - self.input.len();
         let read = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx))?;
         if read == room {
-            self.read_size = (self.read_size * 4).min(MAX_READ);
+            self.read_more();
         }
         Poll::Ready(Ok(read > 0))
+    }
+
+    /// The peer has filled what it was given: more is to be expected of it.
+    fn read_more(&mut self) {
+        self.read_size = (self.read_size * 4).min(MAX_READ);
     }
 
     /// Begin a message: `write` appends its head.

@@ -1,11 +1,11 @@
 //! How long a body is (RFC 9112 section 6.3), and how one is written.
 
-use http::{
-    HeaderMap, Method, StatusCode, Version,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
+use http::{Method, StatusCode, Version};
 
-use crate::error::Fault;
+use crate::{
+    error::Fault,
+    noted::{Noted, Single},
+};
 
 /// Length of an incoming body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub enum Framing {
 ///
 /// # Errors
 /// A [`Fault`] for every way of saying it that two readers could understand differently.
-pub fn request_length(headers: &HeaderMap, version: Version) -> Result<Length, Fault> {
-    let length = content_length(headers)?;
-    if !headers.contains_key(TRANSFER_ENCODING) {
+pub(crate) fn request_length(noted: &Noted<'_>, version: Version) -> Result<Length, Fault> {
+    let length = content_length(noted.content_length)?;
+    if noted.transfer_encoding.value.is_none() {
         return Ok(match length {
             None | Some(0) => Length::Empty,
             Some(n) => Length::Known(n),
@@ -51,15 +51,15 @@ pub fn request_length(headers: &HeaderMap, version: Version) -> Result<Length, F
     if length.is_some() {
         return Err(Fault::bad("both content-length and transfer-encoding"));
     }
-    chunked(headers).map(|()| Length::Chunked)
+    chunked(noted.transfer_encoding).map(|()| Length::Chunked)
 }
 
 /// Length of a response's body, given the request's method.
 ///
 /// # Errors
 /// As [`request_length`].
-pub fn response_length(
-    headers: &HeaderMap,
+pub(crate) fn response_length(
+    noted: &Noted<'_>,
     version: Version,
     status: StatusCode,
     method: &Method,
@@ -69,37 +69,35 @@ pub fn response_length(
         || status == StatusCode::NOT_MODIFIED
         || *method == Method::HEAD;
     if bodyless {
-        content_length(headers)?;
+        content_length(noted.content_length)?;
         return Ok(Length::Empty);
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return request_length(headers, version);
+    if noted.transfer_encoding.value.is_some() {
+        return request_length(noted, version);
     }
-    Ok(match content_length(headers)? {
+    Ok(match content_length(noted.content_length)? {
         Some(0) => Length::Empty,
         Some(n) => Length::Known(n),
         None => Length::UntilClose,
     })
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
-    let mut values = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
+fn content_length(field: Single<'_>) -> Result<Option<u64>, Fault> {
+    let Some(digits) = field.value else { return Ok(None) };
+    if field.repeated {
         return Err(Fault::bad("more than one content-length"));
     }
-    let digits = value.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Fault::bad("content-length is not a number"));
     }
-    let number = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+    let number =
+        digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
     number.map(Some).ok_or(Fault::bad("content-length is too large"))
 }
 
-fn chunked(headers: &HeaderMap) -> Result<(), Fault> {
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    let value = values.next().map(|v| v.as_bytes()).unwrap_or_default();
-    if values.next().is_some() {
+fn chunked(field: Single<'_>) -> Result<(), Fault> {
+    let value = field.value.unwrap_or_default();
+    if field.repeated {
         return Err(Fault::bad("more than one transfer-encoding"));
     }
     if value.eq_ignore_ascii_case(b"chunked") {
@@ -119,17 +117,19 @@ fn repeats_chunked(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-        fields.iter().fold(HeaderMap::new(), |mut map, (name, value)| {
-            map.append(*name, value.parse().unwrap());
-            map
+    fn noted(fields: &[(&'static str, &'static str)]) -> Noted<'static> {
+        fields.iter().fold(Noted::default(), |mut noted, (name, value)| {
+            assert!(noted.take(&HeaderName::from_static(name), value.as_bytes()));
+            noted
         })
     }
 
-    fn request(fields: &[(&'static str, &str)]) -> Result<Length, StatusCode> {
-        request_length(&headers(fields), Version::HTTP_11).map_err(|fault| fault.status)
+    fn request(fields: &[(&'static str, &'static str)]) -> Result<Length, StatusCode> {
+        request_length(&noted(fields), Version::HTTP_11).map_err(|fault| fault.status)
     }
 
     #[test]
@@ -137,6 +137,7 @@ mod tests {
         assert_eq!(request(&[]), Ok(Length::Empty));
         assert_eq!(request(&[("content-length", "0")]), Ok(Length::Empty));
         assert_eq!(request(&[("content-length", "12")]), Ok(Length::Known(12)));
+        assert_eq!(request(&[("content-length", "18446744073709551615")]), Ok(Length::Known(u64::MAX)));
         assert_eq!(request(&[("transfer-encoding", "Chunked")]), Ok(Length::Chunked));
     }
 
@@ -145,6 +146,7 @@ mod tests {
         let bad = Err(StatusCode::BAD_REQUEST);
         assert_eq!(request(&[("content-length", "5"), ("content-length", "5")]), bad);
         assert_eq!(request(&[("content-length", "5, 5")]), bad);
+        assert_eq!(request(&[("content-length", "18446744073709551616")]), bad);
         assert_eq!(request(&[("content-length", "+5")]), bad);
         assert_eq!(request(&[("content-length", "0x5")]), bad);
         assert_eq!(request(&[("content-length", "")]), bad);
@@ -155,20 +157,20 @@ mod tests {
         assert_eq!(request(&[("transfer-encoding", "chunked, identity")]), bad);
         assert_eq!(request(&[("transfer-encoding", "xchunked")]), bad);
         assert_eq!(request(&[("transfer-encoding", "gzip, chunked")]), Err(StatusCode::NOT_IMPLEMENTED));
-        let http10 = request_length(&headers(&[("transfer-encoding", "chunked")]), Version::HTTP_10);
+        let http10 = request_length(&noted(&[("transfer-encoding", "chunked")]), Version::HTTP_10);
         assert!(http10.is_err());
     }
 
     #[test]
     fn responses_without_body() {
-        let with_length = headers(&[("content-length", "7")]);
+        let with_length = noted(&[("content-length", "7")]);
         let length = |status, method| {
             response_length(&with_length, Version::HTTP_11, StatusCode::from_u16(status).unwrap(), &method)
         };
         assert_eq!(length(200, Method::GET), Ok(Length::Known(7)));
         assert_eq!(length(200, Method::HEAD), Ok(Length::Empty));
         assert_eq!(length(304, Method::GET), Ok(Length::Empty));
-        let open = response_length(&HeaderMap::new(), Version::HTTP_11, StatusCode::OK, &Method::GET);
+        let open = response_length(&Noted::default(), Version::HTTP_11, StatusCode::OK, &Method::GET);
         assert_eq!(open, Ok(Length::UntilClose));
     }
 }

@@ -8,13 +8,13 @@ use std::mem::MaybeUninit;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
 use crate::{
     error::Fault,
-    fields::connection_has,
     framing::{Framing, Length, request_length, response_length},
+    noted::{Noted, Single},
 };
 
 /// Most header fields of any message; [`Limits::headers`] may only be lower.
@@ -44,8 +44,12 @@ pub struct RequestHead {
     pub uri: Uri,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// All fields, hop-by-hop ones included.
+    /// All fields but a `Connection` that says no more than `keep_alive` does.
     pub headers: HeaderMap,
+    /// Whether some of them are about the connection.
+    pub hop_by_hop: bool,
+    /// Whether there is `Expect` among them.
+    pub expects: bool,
     /// Of the body that follows.
     pub length: Length,
     /// Whether the client wants to go on after this exchange.
@@ -59,8 +63,10 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// All fields, hop-by-hop ones included.
+    /// All fields but a `Connection` that says no more than `keep_alive` does.
     pub headers: HeaderMap,
+    /// Whether some of them are about the connection.
+    pub hop_by_hop: bool,
     /// Of the body that follows.
     pub length: Length,
     /// Whether the server keeps the connection after this exchange.
@@ -136,11 +142,12 @@ impl RequestHead {
         let method = request.method.unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Fault::bad("malformed method"))?;
         let uri = target(&block, request.path.unwrap_or_default(), &method)?;
-        let headers = header_map(&block, request.headers)?;
-        check_host(&headers, version)?;
-        let length = request_length(&headers, version)?;
-        let keep_alive = keeps_alive(&headers, version);
-        Ok(Self { method, uri, version, headers, length, keep_alive })
+        let (headers, noted) = header_map(&block, request.headers)?;
+        check_host(noted.host, version)?;
+        let length = request_length(&noted, version)?;
+        let keep_alive = noted.keeps_alive(&headers, version);
+        let Noted { hop_by_hop, expects, .. } = noted;
+        Ok(Self { method, uri, version, headers, hop_by_hop, expects, length, keep_alive })
     }
 
     /// Write the head of a request to an endpoint.
@@ -169,10 +176,10 @@ impl ResponseHead {
         let version = version(response.version)?;
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Fault::bad("malformed status"))?;
-        let headers = header_map(&block, response.headers)?;
-        let length = response_length(&headers, version, status, method)?;
-        let keep_alive = keeps_alive(&headers, version) && length != Length::UntilClose;
-        Ok(Self { status, version, headers, length, keep_alive })
+        let (headers, noted) = header_map(&block, response.headers)?;
+        let length = response_length(&noted, version, status, method)?;
+        let keep_alive = noted.keeps_alive(&headers, version) && length != Length::UntilClose;
+        Ok(Self { status, version, headers, hop_by_hop: noted.hop_by_hop, length, keep_alive })
     }
 
     /// Write the head of a response to a client. `connection` becomes the Connection field.
@@ -275,61 +282,59 @@ fn is_http_absolute(target: &str) -> bool {
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")) && is_valid_authority(authority)
 }
 
-fn header_map(block: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+fn header_map<'a>(block: &Bytes, fields: &[httparse::Header<'a>]) -> Result<(HeaderMap, Noted<'a>), Fault> {
+    let (mut headers, mut noted) = (HeaderMap::with_capacity(fields.len() + 4), Noted::default());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Fault::bad("malformed header name"))?;
-        let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
-        headers.append(name, value.map_err(|_| Fault::bad("malformed header value"))?);
+        if noted.take(&name, field.value) {
+            let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
+            headers.append(name, value.map_err(|_| Fault::bad("malformed header value"))?);
+        }
     }
-    Ok(headers)
+    Ok((headers, noted))
 }
 
-fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Fault> {
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if version == Version::HTTP_10 => Ok(()),
-        (None, _) => Err(Fault::bad("no host")),
-        (Some(_), Some(_)) => Err(Fault::bad("more than one host")),
-        (Some(host), None) => match host.to_str() {
-            Ok(host) if is_valid_authority(host) => Ok(()),
-            _ => Err(Fault::bad("malformed host")),
-        },
+fn check_host(host: Single<'_>, version: Version) -> Result<(), Fault> {
+    match host {
+        Single { value: None, .. } if version == Version::HTTP_10 => Ok(()),
+        Single { value: None, .. } => Err(Fault::bad("no host")),
+        Single { repeated: true, .. } => Err(Fault::bad("more than one host")),
+        Single { value: Some(host), .. } if is_authority(host) => Ok(()),
+        Single { .. } => Err(Fault::bad("malformed host")),
     }
 }
 
 /// Whether this is a host with an optional port and nothing else (RFC 3986 section 3.2 without user
 /// information).
 pub fn is_valid_authority(text: &str) -> bool {
-    let (host, port) = match text.rfind(':') {
-        Some(at) if !text.ends_with(']') => (text.get(..at).unwrap_or(""), text.get(at + 1..).unwrap_or("")),
-        _ => (text, ""),
+    is_authority(text.as_bytes())
+}
+
+fn is_authority(text: &[u8]) -> bool {
+    let (host, port) = match memchr::memrchr(b':', text) {
+        Some(at) if !text.ends_with(b"]") => text.split_at(at),
+        _ => (text, &b""[..]),
     };
-    if !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5 {
+    let port = port.get(1..).unwrap_or_default();
+    if !port.iter().all(u8::is_ascii_digit) || port.len() > 5 {
         return false;
     }
-    match host.strip_prefix('[') {
-        Some(literal) => literal.strip_suffix(']').is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => !host.is_empty() && host.bytes().all(is_reg_name),
+    match host.strip_prefix(b"[") {
+        Some(literal) => literal.strip_suffix(b"]").is_some_and(is_ipv6),
+        None => !host.is_empty() && host.iter().all(is_reg_name),
     }
 }
 
-fn is_reg_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+fn is_ipv6(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+fn is_reg_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte)
 }
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-fn keeps_alive(headers: &HeaderMap, version: Version) -> bool {
-    if !headers.contains_key(http::header::CONNECTION) {
-        return version == Version::HTTP_11;
-    }
-    match version {
-        Version::HTTP_11 => !connection_has(headers, "close"),
-        _ => connection_has(headers, "keep-alive") && !connection_has(headers, "close"),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod error;
 mod fields;
+mod noted;
 
 mod chunked;
 mod framing;
@@ -19,5 +20,5 @@ mod connection;
 pub use connection::{Connection, Frame};
 pub use error::{Error, Fault};
 pub use fields::{connection_has, is_hop_by_hop, strip_hop_by_hop};
-pub use framing::{Framing, Length, request_length, response_length};
+pub use framing::{Framing, Length};
 pub use head::{Limits, RequestHead, ResponseHead, is_valid_authority};

@@ -127,7 +127,7 @@ impl App {
         let pressure = Pressure::new(Instant::now());
         pressure.bound_memory(config.process.max_memory.map(|most| most.0));
         let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             host,
             metrics,
             log,

@@ -134,7 +134,7 @@ async fn lead(
     refuse_methods(request)?;
     refuse_sizes(request, &asker.listener.limits)?;
     refuse_hosts(request, client)?;
-    if !request.headers.contains_key(HOST) {
+    if asker.asking.host.is_empty() && !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
         let host = HeaderValue::try_from(client.listener.address().to_string());
         request.headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("localhost")));
@@ -355,7 +355,7 @@ async fn whole(
         down.send(Frame::Data(ours.body))?;
     }
     down.finish()?;
-    let patience = client.listener.settings().config.limits.body_timeout;
+    let patience = client.listener.limits().body_timeout;
     let mut deadline = None;
     poll_fn(|cx| match down.poll_flush(cx) {
         Poll::Ready(flushed) => Poll::Ready(flushed),

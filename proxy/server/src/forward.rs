@@ -307,7 +307,7 @@ impl Attempt<'_> {
     }
 
     fn patience(&self, answer: Option<Duration>, trace: &Trace) -> Patience {
-        let limits = self.decision.client.listener.settings().config.limits;
+        let limits = self.decision.client.listener.limits();
         Patience {
             client: limits.body_timeout,
             rate: limits.min_rate.map(|rate| rate.0),
@@ -402,7 +402,7 @@ fn give_up(stream: &mut Stream, error: &ProxyError) {
 }
 
 fn start(lease: &mut Lease, request: &Request, scheme: &str, ask: Option<&Ask>) -> Result<(), ConnectionError> {
-    let target = Target { method: &request.method, scheme, authority: request.authority(), path: request.target() };
+    let target = Target { method: &request.method, scheme, path: request.target() };
     match ask {
         None => lease.stream.start(target, &request.headers, request.length),
         Some(ask) => ask.start(lease, target, request),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use weir_config::{Forwarded, ForwardedHeader, ForwardedMode};
 
-use crate::request::{Client, Request};
+use crate::request::{self, Client, Request};
 
 static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -100,7 +100,7 @@ fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>, a
 }
 
 fn ip_value(client: &Client, named: SocketAddr) -> Option<HeaderValue> {
-    if named == client.address { client.ip_value() } else { HeaderValue::try_from(named.ip().to_string()).ok() }
+    if named == client.address { client.ip_value() } else { request::ip_value(named.ip()) }
 }
 
 fn element(ip: IpAddr, proto: &str, host: &str) -> String {

@@ -60,13 +60,13 @@ pub async fn serve(
                 return refuse(Rc::clone(&worker), client, connection, fault, read).await;
             }
         };
-        match one(&worker, &client, &mut connection, &mut timer, head, (now, read)).await {
-            After::Next => {}
+        let ended = match one(&worker, &client, &mut connection, &mut timer, head, (now, read)).await {
+            After::Next(ended) => ended,
             After::Linger => return end(connection).await,
             After::Close => return,
-        }
+        };
         connection.release();
-        waiting = Waiting { idle: limits.idle_timeout, since: Instant::now(), first: None, ..waiting };
+        waiting = Waiting { idle: limits.idle_timeout, since: ended, first: None, ..waiting };
     }
 }
 
@@ -117,8 +117,8 @@ impl Waiting {
 
 /// What becomes of a connection after an exchange.
 enum After {
-    /// Another exchange.
-    Next,
+    /// Another exchange, for which is waited from then on.
+    Next(Instant),
     /// It ends, and its client may be sending still.
     Linger,
     /// It ends as its client wished: nothing is on the way in either direction.
@@ -147,7 +147,7 @@ async fn exchange(
     let mut down = Downstream::http1(connection, request.version, &request.method, keep);
     exchange::run(worker, client, &mut request, &mut down, timer, &mut trace).await;
     if down.keeps() && discard(&mut down).await {
-        return After::Next;
+        return After::Next(trace.ended);
     }
     let quiet = connection.is_received() && connection.is_sent() && connection.buffered().is_empty();
     if last && quiet { After::Close } else { After::Linger }
@@ -170,13 +170,15 @@ async fn discard(down: &mut Downstream<'_>) -> bool {
 
 /// The request in the words both protocols share.
 fn request(head: RequestHead) -> Result<Request, Fault> {
-    let RequestHead { method, uri, version, mut headers, length, .. } = head;
-    let upgrade = wanted_upgrade(&headers, &method, version, length);
+    let RequestHead { method, uri, version, mut headers, hop_by_hop, expects, length, .. } = head;
+    let upgrade = hop_by_hop.then(|| wanted_upgrade(&headers, &method, version, length)).flatten();
     let uri = origin(uri, &mut headers)?;
-    if headers.get(EXPECT).is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if expects && headers.get(EXPECT).is_some_and(|wish| !wish.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Fault { status: StatusCode::EXPECTATION_FAILED, reason: "unknown expectation" });
     }
-    weir_http1::strip_hop_by_hop(&mut headers);
+    if hop_by_hop {
+        weir_http1::strip_hop_by_hop(&mut headers);
+    }
     Ok(Request { method, uri, version, headers, length, upgrade, hash_key: None, labels: Vec::new(), tenant: None })
 }
 

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     os::fd::AsFd,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -61,14 +61,17 @@ pub fn start(worker: Rc<Worker>, listening: Arc<Listening>) {
 async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Result<()> {
     let Some(socket) = listening.socket()? else { return Ok(()) };
     let socket = TcpListener::from_std(socket)?;
-    loop {
+    let mut closed = pin!(listening.closed());
+    while !listening.is_closed() {
         let room = tokio::select! {
+            biased;
             room = listening.room.take() => room?,
-            () = listening.closed() => break,
+            () = &mut closed => break,
         };
         let accepted = tokio::select! {
+            biased;
             accepted = socket.accept() => accepted,
-            () = listening.closed() => break,
+            () = &mut closed => break,
         };
         match accepted {
             Ok((stream, address)) => {

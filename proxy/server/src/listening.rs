@@ -242,9 +242,19 @@ impl Listening {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// Ends when the listener is closed.
     pub async fn closed(&self) {
         self.closing.cancelled().await;
+    }
+
+    /// What its clients may do, as it is now.
+    pub fn limits(&self) -> weir_config::Limits {
+        self.settings.load().config.limits
     }
 
     /// As they are now.

@@ -15,10 +15,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{EXPECT, HOST},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::EXPECT};
 use weir_http1::{Frame, Length};
 use weir_upstream::{
     KeyHash,
@@ -163,8 +160,7 @@ impl Copy {
     }
 
     async fn exchange(&self, lease: &mut Lease) -> Result<StatusCode, ConnectionError> {
-        let authority = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let target = Target { method: &self.method, scheme: self.scheme, authority, path: &self.target };
+        let target = Target { method: &self.method, scheme: self.scheme, path: &self.target };
         lease.stream.start(target, &self.headers, self.length)?;
         let body = (!self.body.is_empty()).then(|| Frame::Data(self.body.clone().freeze()));
         let mut left: VecDeque<Frame> = body.into_iter().chain(self.trailers.clone().map(Frame::Trailers)).collect();

@@ -41,6 +41,8 @@ pub struct Relay<'a, 'c> {
     asked: Option<Instant>,
     /// Something has passed since `progress`: the clock is read only where we have to wait.
     moved: bool,
+    /// What passes before the first wait does so at the time of `progress`.
+    waited: bool,
     waits_for: Party,
     uploaded: bool,
     upload_sent: bool,
@@ -94,6 +96,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             progress: now,
             asked: None,
             moved: false,
+            waited: false,
             waits_for: Party::Endpoint,
             uploaded,
             upload_sent: false,
@@ -122,6 +125,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             progress: now,
             asked: None,
             moved: false,
+            waited: false,
             waits_for: Party::Endpoint,
             uploaded: false,
             upload_sent: false,
@@ -365,9 +369,10 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
-        if std::mem::take(&mut self.moved) {
+        if std::mem::take(&mut self.moved) && self.waited {
             self.progress = Instant::now();
         }
+        self.waited = true;
         let silence = self.silence();
         let until = self.patience.until.unwrap_or(silence);
         let answer = self.answer_by().unwrap_or(silence);

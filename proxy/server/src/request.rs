@@ -99,7 +99,7 @@ impl Client {
 
     /// Its address without port, as a field value. Made when it is first needed.
     pub fn ip_value(&self) -> Option<HeaderValue> {
-        self.ip.get_or_init(|| HeaderValue::try_from(self.address.ip().to_string()).ok()).clone()
+        self.ip.get_or_init(|| ip_value(self.address.ip())).clone()
     }
 
     /// The connections of its own that a cluster wants, where each begins by naming its client.
@@ -156,6 +156,19 @@ impl Client {
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
+}
+
+/// An address without port as a field value.
+pub fn ip_value(ip: IpAddr) -> Option<HeaderValue> {
+    let IpAddr::V4(ip) = ip else { return HeaderValue::try_from(ip.to_string()).ok() };
+    // Made for every connection: as text it would cost several times as much.
+    let mut value = Vec::with_capacity("255.255.255.255".len());
+    for octet in ip.octets() {
+        value.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+        value.push(b'.');
+    }
+    value.pop();
+    HeaderValue::try_from(value).ok()
 }
 
 /// What is asked.
@@ -376,5 +389,17 @@ impl CandidatesView for Eligible<'_> {
 
     fn hash_key(&self) -> Option<&str> {
         self.hash_key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_usual() {
+        for text in ["0.0.0.0", "10.9.200.1", "255.255.255.255", "::1", "2001:db8::7"] {
+            assert_eq!(ip_value(text.parse().unwrap()).unwrap(), text);
+        }
     }
 }

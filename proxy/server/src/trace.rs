@@ -30,6 +30,8 @@ pub struct Trace {
     pub split: Split,
     /// When the response's head came.
     pub head_at: Option<Instant>,
+    /// When the books on it were closed; until then, when it began.
+    pub ended: Instant,
     /// The route that took it.
     pub route: Option<Arc<Route>>,
     /// Whose request it was.
@@ -134,9 +136,11 @@ impl Asking {
 impl Trace {
     /// An exchange whose head took `read` and is read now.
     pub fn new(now: Instant, read: Duration) -> Self {
+        let started = now.checked_sub(read).unwrap_or(now);
         Self {
             time: SystemTime::now() - read,
-            started: now.checked_sub(read).unwrap_or(now),
+            started,
+            ended: started,
             split: Split { read, ..Split::default() },
             head_at: None,
             route: None,
@@ -224,6 +228,7 @@ impl Trace {
     /// The same of what was asked in other words.
     pub fn finish_with(&mut self, worker: &Worker, client: &Client, words: Words<'_>, counts: (u64, u64)) {
         let now = Instant::now();
+        self.ended = now;
         let total = now - self.started;
         self.split.rest = self.head_at.map_or(Duration::ZERO, |at| now - at);
         let settled = self.settled.as_deref();

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use http::HeaderValue;
 use tokio::{
     runtime::LocalOptions,
@@ -42,7 +42,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// What the process shares with its workers.
 pub struct Shared {
     /// What runs.
-    pub snapshot: ArcSwap<Snapshot>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The plugin host.
     pub host: Arc<Host>,
     /// Series of the process.
@@ -82,8 +82,10 @@ pub struct Handle {
 /// One worker.
 pub struct Worker {
     shared: Arc<Shared>,
+    /// What runs, known without touching memory that is written to as long as it is the same.
+    latest: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     pinned: RefCell<Rc<Pinned>>,
-    balancers: RefCell<HashMap<usize, Balancing>>,
+    balancers: RefCell<HashMap<usize, Balancing, foldhash::fast::RandomState>>,
     rng: RefCell<Rng>,
     date: RefCell<(u64, HeaderValue)>,
     open: Cell<usize>,
@@ -118,6 +120,7 @@ impl Worker {
     fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
         let snapshot = shared.snapshot.load_full();
         Rc::new(Self {
+            latest: RefCell::new(Cache::new(Arc::clone(&shared.snapshot))),
             pinned: RefCell::new(Rc::new(Pinned { snapshot })),
             balancers: RefCell::default(),
             rng: RefCell::new(Rng::seeded()),
@@ -146,10 +149,10 @@ impl Worker {
 
     /// What runs now. Who holds it keeps it.
     pub fn pin(&self) -> Rc<Pinned> {
-        let current = self.shared.snapshot.load();
-        let mut pinned = self.pinned.borrow_mut();
-        if !Arc::ptr_eq(&pinned.snapshot, &current) {
-            *pinned = Rc::new(Pinned { snapshot: Arc::clone(&current) });
+        let (mut latest, mut pinned) = (self.latest.borrow_mut(), self.pinned.borrow_mut());
+        let latest = latest.load();
+        if !Arc::ptr_eq(&pinned.snapshot, latest) {
+            *pinned = Rc::new(Pinned { snapshot: Arc::clone(latest) });
         }
         Rc::clone(&pinned)
     }

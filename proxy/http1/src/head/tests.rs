@@ -1,3 +1,5 @@
+use http::header::HOST;
+
 use super::*;
 
 fn parse(text: &[u8]) -> Result<RequestHead, Fault> {
@@ -117,4 +119,49 @@ proptest::proptest! {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         proptest::prop_assert_eq!(head.headers, headers);
     }
+}
+
+#[test]
+fn a_plain_connection_field_is_understood_and_left_out() {
+    let head = |version: &str, fields: &str| parse(format!("GET / {version}\r\nHost: a\r\n{fields}\r\n").as_bytes());
+    for (version, fields, keep_alive) in [
+        ("HTTP/1.1", "", true),
+        ("HTTP/1.1", "Connection: Keep-Alive\r\n", true),
+        ("HTTP/1.1", "connection: close\r\n", false),
+        ("HTTP/1.1", "Connection: keep-alive\r\nConnection: close\r\n", false),
+        ("HTTP/1.0", "", false),
+        ("HTTP/1.0", "Connection: keep-alive\r\n", true),
+        ("HTTP/1.0", "Connection: keep-alive\r\nConnection: close\r\n", false),
+    ] {
+        let head = head(version, fields).unwrap();
+        assert_eq!(
+            (head.keep_alive, head.headers.len(), head.hop_by_hop),
+            (keep_alive, 1, false),
+            "{version} {fields}"
+        );
+    }
+}
+
+#[test]
+fn what_else_is_said_of_the_connection_is_kept_and_told() {
+    for (field, keep_alive) in [
+        ("Connection: close, x-a", false),
+        ("Connection: upgrade", true),
+        ("Connection: x-a\r\nConnection: close", false),
+        ("TE: trailers", true),
+        ("Keep-Alive: timeout=5", true),
+        ("Upgrade: websocket", true),
+        ("Proxy-Connection: close", true),
+        ("HTTP2-Settings: AAMAAABkAAQAAP__", true),
+        ("Transfer-Encoding: chunked", true),
+    ] {
+        let head = parse(format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!((head.keep_alive, head.headers.len(), head.hop_by_hop), (keep_alive, 2, true), "{field}");
+    }
+}
+
+#[test]
+fn an_expectation_is_told() {
+    assert!(parse(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n").unwrap().expects);
+    assert!(!parse(b"POST / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().expects);
 }

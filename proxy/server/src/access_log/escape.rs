@@ -20,7 +20,12 @@ pub(super) fn text(out: &mut Vec<u8>, text: &str) {
 /// Whether the text is printable ASCII without quotes and backslashes. Eight bytes at a time.
 pub(super) fn is_plain(text: &str) -> bool {
     let (words, rest) = text.as_bytes().as_chunks::<8>();
-    words.iter().all(|word| is_plain_word(u64::from_ne_bytes(*word))) && rest.iter().all(is_plain_byte)
+    let is_plain = |word: &[u8; 8]| is_plain_word(u64::from_ne_bytes(*word));
+    match text.as_bytes().last_chunk() {
+        // Some of its bytes may be looked at twice.
+        Some(last) => words.iter().all(is_plain) && is_plain(last),
+        None => rest.iter().all(is_plain_byte),
+    }
 }
 
 fn is_plain_byte(byte: &u8) -> bool {

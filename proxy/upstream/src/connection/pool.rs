@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    io::ErrorKind,
     ops::{Deref, DerefMut},
     rc::Rc,
     sync::{Arc, Weak},
@@ -50,7 +51,8 @@ type ById<T> = HashMap<u64, T, foldhash::fast::RandomState>;
 
 #[derive(Default)]
 struct Idle {
-    http1: Vec<(Kept, Instant)>,
+    /// Each with the sweep that first found it here.
+    http1: Vec<(Kept, Option<Instant>)>,
     http2: Vec<Shared>,
     connector: u64,
     timeout: Duration,
@@ -249,7 +251,7 @@ impl Pools {
         let mut idle = self.idle.borrow_mut();
         let kept = &mut of(&mut idle, connector, endpoint).http1;
         if kept.len() < connector.idle_connections {
-            kept.push((connection, Instant::now()));
+            kept.push((connection, None));
         }
     }
 
@@ -280,7 +282,8 @@ impl Pools {
     pub fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, idle| {
             let timeout = idle.timeout;
-            idle.http1.retain_mut(|(connection, since)| now - *since < timeout && is_quiet(connection));
+            idle.http1
+                .retain_mut(|(connection, since)| now - *since.get_or_insert(now) < timeout && is_quiet(connection));
             idle.http2.retain_mut(|shared| {
                 if shared.active() > 0 {
                     shared.used = now;
@@ -320,5 +323,9 @@ fn take_http2(kept: &mut Vec<Shared>) -> Option<Stream> {
 
 /// Whether nothing came on an idle connection: neither its end nor octets nobody asked for.
 fn is_quiet(connection: &mut Kept) -> bool {
-    connection.poll_more(&mut Context::from_waker(Waker::noop())).is_pending()
+    match connection.io() {
+        // Without leaving a waker, and without a system call where the runtime knows of nothing.
+        Transport::Tcp(io) => io.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+        Transport::Tls(_) => connection.poll_more(&mut Context::from_waker(Waker::noop())).is_pending(),
+    }
 }

@@ -13,7 +13,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
     ext::Protocol,
 };
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header::HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header::HOST};
 use weir_http1::{Frame, Framing, Length, Limits, RequestHead};
 
 use super::{ConnectionError, link::Link, pool::Kept};
@@ -29,7 +29,7 @@ pub struct Outcome {
     /// Length of its body where that is known.
     pub length: Option<u64>,
     /// The protocol the endpoint switched to, after 101.
-    pub upgrade: Option<http::HeaderValue>,
+    pub upgrade: Option<HeaderValue>,
 }
 
 /// One exchange with an endpoint.
@@ -50,8 +50,6 @@ pub struct Target<'a> {
     pub method: &'a Method,
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// Host and port.
-    pub authority: &'a str,
     /// Path and query, or `*`.
     pub path: &'a str,
 }
@@ -65,7 +63,7 @@ impl Stream {
         Self(Kind::Ready { sender, link })
     }
 
-    /// Send the request's head. `headers` has `host` for HTTP/1.1; HTTP/2 takes it from the target.
+    /// Send the request's head. `headers` has `host`.
     ///
     /// # Errors
     /// The HTTP/2 connection cannot take a stream, or the target is no valid URI.
@@ -178,7 +176,9 @@ impl Stream {
                 let upgrade = (head.status == StatusCode::SWITCHING_PROTOCOLS)
                     .then(|| head.headers.get(http::header::UPGRADE).cloned())
                     .flatten();
-                weir_http1::strip_hop_by_hop(&mut head.headers);
+                if head.hop_by_hop {
+                    weir_http1::strip_hop_by_hop(&mut head.headers);
+                }
                 let length = match head.length {
                     Length::Empty => Some(0),
                     Length::Known(n) => Some(n),
@@ -265,9 +265,10 @@ impl Stream {
 
 fn http2_request(target: Target<'_>, headers: &HeaderMap) -> Result<Request<()>, ConnectionError> {
     let invalid = || ConnectionError::from(h2::Error::from(Reason::INTERNAL_ERROR));
+    let authority = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let uri = Uri::builder()
         .scheme(target.scheme)
-        .authority(target.authority)
+        .authority(authority)
         .path_and_query(target.path)
         .build()
         .map_err(|_| invalid())?;
