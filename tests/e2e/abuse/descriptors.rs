@@ -94,3 +94,33 @@ async fn who_idles_makes_room() {
     drop(idle);
     is_short(&weir, false).await;
 }
+
+/// Requests that cannot have a connection of their own to an endpoint are refused, and no endpoint is taken out.
+#[tokio::test]
+async fn no_endpoint_is_blamed_for_what_we_lack() {
+    let (one, other) = (Endpoint::start("one").await, Endpoint::start("other").await);
+    let both = format!("\", \"{}\"]", other.address);
+    let weir = short_of_files(&text(&one, "", "").replace("\"]", &both)).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let client = Client::http2(weir.web()).await;
+        for _ in 0..90 {
+            let mut client = client.another();
+            held.push(tokio::spawn(async move { client.get("/late").await.status }));
+        }
+    }
+    weir.logged_where("a request without descriptor", |line| line["error"] == "no file descriptor left").await;
+    is_short(&weir, true).await;
+    for endpoint in [&one, &other] {
+        assert_eq!(weir.endpoint("web", endpoint.address).await["state"], "healthy");
+        endpoint.open();
+    }
+    let mut statuses = Vec::new();
+    for held in held {
+        statuses.push(held.await.unwrap().as_u16());
+    }
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&200), "nobody was served: {statuses:?}");
+    is_short(&weir, false).await;
+    assert_eq!(get(weir.web(), "/").await.status, 200);
+}

@@ -3,6 +3,7 @@
 
 use std::{
     io::ErrorKind,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -198,6 +199,7 @@ fn unknown_frames() {
 #[test]
 fn hpack_bomb() {
     let proxy = Proxy::start();
+    let (meter, others) = (Meter::start("hpack bomb", &proxy.weir), Bystander::start(proxy.address(), "/ping"));
     let before = proxy.weir.rss();
     let mut wire = Wire::ready(proxy.address());
     let mut fields = block(&request("GET", "/ping"));
@@ -212,9 +214,37 @@ fn hpack_bomb() {
     }
     let seen = wire.until(|frame| frame.kind == HEADERS && frame.status() == Some(200));
     assert!(seen.is_err(), "a bomb was taken for a request");
+    meter.end(&proxy.weir);
+    others.end();
     let after = proxy.weir.rss();
     assert!(after < before + ROOM, "memory grew from {before} to {after}");
     serves(proxy.address()).unwrap();
+}
+
+/// Clients that come again as soon as they are cut, several at once.
+#[test]
+fn rapid_reset_on_connection_after_connection() {
+    let proxy = Proxy::start();
+    let address = proxy.address();
+    let pair = |stream| {
+        [headers(END_HEADERS | END_STREAM, stream, &request("GET", "/hold")), rst_stream(stream, CANCEL)].concat()
+    };
+    let resets: Vec<u8> = (0..500).flat_map(|number| pair(number * 2 + 1)).collect();
+    let (meter, others) = (Meter::start("rapid reset, 80 times", &proxy.weir), Bystander::start(address, "/ping"));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let mut wire = Wire::ready(address);
+                    wire.send(&resets);
+                    let seen = wire.until(|_| false).unwrap_err();
+                    assert_eq!(seen.last(), Some(&Seen::Closed), "the connection goes on");
+                }
+            });
+        }
+    });
+    meter.end(&proxy.weir);
+    others.end();
 }
 
 /// A client that uses a connection much and well is not taken for a flood.
