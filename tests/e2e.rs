@@ -54,6 +54,7 @@ mod e2e {
     mod tenants;
     mod tls;
     mod tls_passthrough;
+    mod tls_sessions;
     mod tunnels;
     mod udp;
     mod upgrade;

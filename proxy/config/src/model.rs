@@ -580,3 +580,10 @@ impl Endpoint {
         }
     }
 }
+
+impl Cluster {
+    /// TLS to its endpoints, of requests and of health checks.
+    pub fn tls(&self) -> impl Iterator<Item = &UpstreamTls> {
+        self.tls.iter().chain(self.health.iter().filter_map(|health| health.tls.as_ref()))
+    }
+}

@@ -30,7 +30,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use weir_config::{Config, ListenerTls};
+use weir_config::{Config, ListenerTls, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
@@ -173,7 +173,7 @@ impl App {
         let terms = Terms::at_start();
         let mut found = Found::default();
         for listener in &config.listeners {
-            match settings(listener, &terms) {
+            match settings(listener, &terms, None) {
                 Ok(settings) => found.warnings.extend(certificates::warnings(&settings, terms.now)),
                 Err(fault) => found.faults.push(fault),
             }
@@ -269,6 +269,8 @@ impl App {
         let tls = running.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
         let mut files: Vec<PathBuf> = running.plugins.files().map(PathBuf::from).collect();
         files.extend(tls.flat_map(ListenerTls::files).cloned());
+        let tls = running.config.clusters.iter().flat_map(weir_config::Cluster::tls);
+        files.extend(tls.flat_map(UpstreamTls::files).cloned());
         files.push(self.path.clone());
         Some(files)
     }
@@ -517,9 +519,11 @@ fn issued(managed: &[Arc<Managed>]) -> Vec<Arc<Issued>> {
     managed.iter().map(|certificate| Arc::clone(certificate.issued())).collect()
 }
 
-fn settings(config: &weir_config::Listener, terms: &Terms) -> Result<Settings, String> {
+fn settings(config: &weir_config::Listener, terms: &Terms, former: Option<&Settings>) -> Result<Settings, String> {
     let named = |fault| format!("listener {}: {fault}", config.name);
-    let tls = config.tls.as_ref().map(|tls| ServerTls::load(tls, config.protocol, terms)).transpose().map_err(named)?;
+    let former = former.and_then(|former| former.tls.as_ref());
+    let load = |tls| ServerTls::load(tls, config.protocol, terms, former);
+    let tls = config.tls.as_ref().map(load).transpose().map_err(named)?;
     Ok(Settings { config: config.clone(), tls })
 }
 
@@ -548,7 +552,8 @@ fn bind_one(
     metrics: &Metrics,
     terms: &Terms,
 ) -> Result<Change, String> {
-    let settings = settings(config, terms)?;
+    let former = present.iter().find(|open| open.name() == &*config.name).map(|open| open.settings());
+    let settings = settings(config, terms, former.as_deref())?;
     let datagrams = config.protocol == weir_config::Protocol::Udp;
     let same = |open: &&Arc<Listening>| {
         let address = open.settings().config.address == config.address;

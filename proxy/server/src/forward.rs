@@ -297,7 +297,10 @@ impl Attempt<'_> {
             lease => lease.is_ok(),
         };
         if let Some(figures) = figures.cluster() {
-            figures.dialled(self.decision.worker.index(), opened);
+            let worker = self.decision.worker.index();
+            figures.dialled(worker, opened);
+            let resumed = lease.as_ref().ok().and_then(|lease| lease.resumed);
+            resumed.into_iter().for_each(|resumed| figures.handshake(worker, resumed));
         }
     }
 

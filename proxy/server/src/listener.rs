@@ -33,7 +33,7 @@ use crate::{
     proxy_protocol,
     request::Client,
     tcp,
-    tls::{ServerTls, Session},
+    tls::{self, ServerTls, Session},
     transport::Transport,
     udp,
     worker::Worker,
@@ -197,7 +197,10 @@ async fn serve(
     }
     let spoken = match &settings.tls {
         None => plain(Rc::clone(&worker), stream, limits, accepted),
-        Some(tls) => encrypted(Rc::clone(&worker), tls.clone(), stream, limits, accepted),
+        Some(tls) => {
+            let listening = Arc::clone(&client.listener);
+            encrypted(Rc::clone(&worker), listening, tls.clone(), stream, limits, accepted)
+        }
     };
     drop(settings);
     match spoken.await {
@@ -270,14 +273,17 @@ fn http2(worker: Rc<Worker>, client: Client, transport: Transport, limits: Limit
 
 fn encrypted(
     worker: Rc<Worker>,
+    listening: Arc<Listening>,
     tls: ServerTls,
     stream: TcpStream,
     limits: Limits,
     accepted: Instant,
 ) -> Later<Option<Spoken>> {
     Box::pin(async move {
+        let handshake = worker.challenges().accept(&tls, stream);
+        let handshake = tls::counted(&listening.metrics, worker.index(), handshake);
         let shaken = tokio::select! {
-            shaken = timeout(limits.header_timeout, worker.challenges().accept(&tls, stream)) => shaken,
+            shaken = timeout(limits.header_timeout, handshake) => shaken,
             () = worker.unwanted_since(accepted) => return None,
         };
         match shaken {

@@ -31,7 +31,10 @@ pub use self::{
     judged::ClusterSample,
     limits::LimitSample,
     process::resident,
-    series::{ClusterMetrics, ConnectionGuard, ListenerMetrics, Refused, RouteMetrics, TenantMetrics, TunnelEnd},
+    series::{
+        ClusterMetrics, ConnectionGuard, Handshake, HandshakeFailure, ListenerMetrics, Refused, RouteMetrics,
+        TenantMetrics, TunnelEnd,
+    },
     traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
 };
@@ -276,6 +279,7 @@ impl Metrics {
         source.queues(&mut |cluster, waiting| {
             text.sample("weir_queue_waiting", &[("cluster", cluster)], waiting);
         });
+        render_handshakes(&mut text, &handles.listeners);
         render_certificates(&mut text, source);
         acme::render(&mut text, source);
         render_endpoints(&mut text, source);
@@ -414,6 +418,17 @@ fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
         }
     }
     render_tunnels(text, clusters);
+    text.family(
+        "weir_upstream_tls_handshakes_total",
+        "counter",
+        "TLS handshakes with endpoints: full, or of a session that goes on.",
+    );
+    for cluster in clusters.iter().filter(|cluster| cluster.has_handshakes()) {
+        for (kind, count) in [("full", Count::FullHandshake), ("resumed", Count::ResumedHandshake)] {
+            let labels = [("cluster", cluster.name()), ("kind", kind)];
+            text.sample("weir_upstream_tls_handshakes_total", &labels, cluster.total(count));
+        }
+    }
     text.family("weir_load_reports_total", "counter", "Load reports of endpoints: used, or passed over as unusable.");
     for cluster in clusters.iter().filter(|cluster| cluster.has_load_reports()) {
         for (result, count) in [("used", Count::Report), ("unusable", Count::UnusableReport)] {
@@ -481,6 +496,28 @@ fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     text.family("weir_denied_total", "counter", "Connections and requests of clients whose network is denied.");
     for listener in listeners {
         text.sample("weir_denied_total", &[("listener", listener.name())], listener.denied());
+    }
+}
+
+fn render_handshakes(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
+    let listeners = || listeners.iter().filter(|listener| listener.has_handshakes());
+    text.family(
+        "weir_tls_handshakes_total",
+        "counter",
+        "TLS handshakes with clients: full, or of a session that goes on.",
+    );
+    for listener in listeners() {
+        for (kind, handshake) in [("full", Handshake::Full), ("resumed", Handshake::Resumed)] {
+            let labels = [("listener", listener.name()), ("kind", kind)];
+            text.sample("weir_tls_handshakes_total", &labels, listener.handshakes(handshake));
+        }
+    }
+    text.family("weir_tls_handshake_failures_total", "counter", "TLS handshakes with clients that failed, by reason.");
+    for listener in listeners() {
+        for why in HandshakeFailure::ALL {
+            let labels = [("listener", listener.name()), ("reason", why.as_str())];
+            text.sample("weir_tls_handshake_failures_total", &labels, listener.handshakes(Handshake::Failed(why)));
+        }
     }
 }
 

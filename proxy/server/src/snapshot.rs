@@ -254,12 +254,13 @@ fn upstream(config: &weir_config::Cluster, programs: &Programs, before: Option<&
         Some(HealthKind::Plugin(binding)) => Some(bind(binding, Role::Health, programs)?),
         _ => None,
     };
-    let (cluster, connector) = match before {
-        Some(before) if before.cluster.config() == config => {
+    let kept = before.and_then(|before| before.connector.succeeded_by(config));
+    let (cluster, connector) = match (before, kept) {
+        (Some(before), Some(_)) if before.cluster.config() == config => {
             (Arc::clone(&before.cluster), Arc::clone(&before.connector))
         }
-        _ => {
-            let connector = Connector::build(config)?;
+        (_, kept) => {
+            let connector = kept.map_or_else(|| Connector::build(config), Ok)?;
             weir_upstream::health::probe(config).map_err(|fault| format!("health: {fault}"))?;
             let cluster = Cluster::build(config, before.map(|before| &*before.cluster));
             let connector = Arc::new(connector.counted_by(&cluster));

@@ -12,6 +12,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header::HOST};
 use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::server::TlsStream;
 use weir_config::Protocol;
 use weir_http1::Length;
 use weir_preamble::hello;
@@ -36,6 +37,7 @@ use crate::{
     request::{Client, Request},
     snapshot::{Route, Snapshot, Upstream},
     tenant::InFlight,
+    tls::{self, ServerTls},
     trace::{Trace, Words},
     transport::Transport,
     worker::Worker,
@@ -142,7 +144,7 @@ async fn open(
             client.hello = Some(Box::new(hello));
             Ok(Transport::from(stream))
         }
-        (Protocol::Tls, Some(tls)) => match worker.challenges().accept(tls, stream).await {
+        (Protocol::Tls, Some(tls)) => match handshake(worker, client, tls, stream).await {
             Ok(None) => Err(ProxyError::ClientGone),
             Ok(Some(stream)) => {
                 client.learn(Some(tls.session(stream.get_ref().1)));
@@ -183,6 +185,16 @@ pub fn lead(worker: &Worker, client: &Client, snapshot: &Snapshot, trace: &mut T
     let upstream = request.tenant.as_ref().map_or(&upstream, |tenant| tenant.place(&upstream));
     trace.upstream = Some(Arc::clone(upstream));
     Ok(Led { route: Arc::clone(route), upstream: Arc::clone(upstream), request, counted })
+}
+
+async fn handshake(
+    worker: &Worker,
+    client: &Client,
+    tls: &ServerTls,
+    stream: TcpStream,
+) -> std::io::Result<Option<TlsStream<TcpStream>>> {
+    let handshake = worker.challenges().accept(tls, stream);
+    tls::counted(&client.listener.metrics, worker.index(), handshake).await
 }
 
 /// What deciders see of a connection: a request for nothing but to be connected.
@@ -267,7 +279,10 @@ async fn attempt(
             trace.split.tls += dialled.tls;
             endpoint.observe(dialled.connect);
             upstream.cluster.meet(endpoint, Met::Connection, None);
-            note(decision, trace, |figures, worker| figures.dialled(worker, true));
+            note(decision, trace, |figures, worker| {
+                figures.dialled(worker, true);
+                dialled.resumed.into_iter().for_each(|resumed| figures.handshake(worker, resumed));
+            });
         }
         Err(ConnectionError::NoDescriptor) => decision.worker.run_short(Scarce::Descriptors),
         Err(error) => {

@@ -5,21 +5,29 @@ mod client;
 mod expiry;
 mod ocsp;
 mod resolver;
+mod tickets;
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
 
-use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, crypto::aws_lc_rs, version};
-use tokio_rustls::TlsAcceptor;
+use rustls::{
+    HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion, crypto::aws_lc_rs,
+    server::ProducesTickets, version,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use weir_config::{Protocol, TlsVersion};
 use weir_plugin::TlsFacts;
 
-use self::client::Verifier;
 pub use self::{
     certificate::{Certificate, Validity, left, second},
     expiry::Expiry,
     resolver::{Certificates, Issued, Resolver},
 };
-use crate::identity::Identity;
+use self::{client::Verifier, tickets::TicketKeys};
+use crate::{
+    identity::Identity,
+    metrics::{Handshake, HandshakeFailure as Failure, ListenerMetrics},
+};
 
 /// TLS of one listener.
 #[derive(Clone)]
@@ -33,6 +41,33 @@ pub struct ServerTls {
     /// When the first list of revoked certificates wants to be replaced.
     pub revoked_until: Option<SystemTime>,
     strict_host: bool,
+    tickets: Tickets,
+}
+
+/// Under what sessions can be resumed.
+#[derive(Debug, Clone)]
+struct Tickets {
+    ticketer: Arc<dyn ProducesTickets>,
+    /// Whether its keys are random: those go on over reloads.
+    random: bool,
+    context: String,
+}
+
+impl Tickets {
+    /// `context` tells by what clients were verified: what counts here need not count elsewhere.
+    fn load(keys: Option<&Path>, context: String, former: Option<&Self>) -> Result<Self, String> {
+        if let Some(path) = keys {
+            let keys = TicketKeys::load(path, context.as_bytes())?;
+            return Ok(Self { ticketer: Arc::new(keys), random: false, context });
+        }
+        match former {
+            Some(former) if former.random && former.context == context => Ok(former.clone()),
+            _ => {
+                let ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+                Ok(Self { ticketer, random: true, context })
+            }
+        }
+    }
 }
 
 /// What is known of a session once its handshake is over.
@@ -81,11 +116,16 @@ impl Terms {
 }
 
 impl ServerTls {
-    /// Read the certificates.
+    /// Read every file. Sessions of the former one can be resumed where the same counts for clients.
     ///
     /// # Errors
     /// Which file cannot be used and why: missing, not PEM, a key that is not the certificate's, or out of its time.
-    pub fn load(config: &weir_config::ListenerTls, protocol: Protocol, terms: &Terms) -> Result<Self, String> {
+    pub fn load(
+        config: &weir_config::ListenerTls,
+        protocol: Protocol,
+        terms: &Terms,
+        former: Option<&Self>,
+    ) -> Result<Self, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut certificates = Vec::new();
         for one in &config.certificates {
@@ -106,6 +146,9 @@ impl ServerTls {
         let builder = builder.map_err(|error| error.to_string())?;
         let verifier = config.client_auth.as_ref().map(|auth| Verifier::load(auth, &provider)).transpose()?;
         let revoked_until = verifier.as_ref().and_then(|verifier| verifier.revoked_until);
+        let context = verifier.as_ref().map(|verifier| verifier.context.clone()).unwrap_or_default();
+        let former = former.map(|former| &former.tickets);
+        let tickets = Tickets::load(config.ticket_keys.as_deref(), context, former)?;
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier.verifier),
             None => builder.with_no_client_auth(),
@@ -117,13 +160,14 @@ impl ServerTls {
             _ => config.alpn.iter().map(|name| name.clone().into_bytes()).collect(),
         };
         server.send_tls13_tickets = 1;
-        server.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+        server.ticketer = Arc::clone(&tickets.ticketer);
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             resolver,
             identity: config.client_auth.as_ref().and_then(Identity::of).map(Arc::new),
             revoked_until,
             strict_host: config.strict_host,
+            tickets,
         })
     }
 
@@ -131,6 +175,40 @@ impl ServerTls {
     pub fn session(&self, connection: &ServerConnection) -> Session {
         let shown = || self.resolver.choose(connection.server_name(), &[]);
         Session { facts: facts(connection), shown: self.strict_host.then(shown).flatten() }
+    }
+}
+
+/// Count a handshake, also one that is given up; those of authorities are none of clients.
+///
+/// # Errors
+/// Of the handshake.
+pub async fn counted(
+    metrics: &ListenerMetrics,
+    worker: usize,
+    handshake: impl Future<Output = std::io::Result<Option<TlsStream<TcpStream>>>>,
+) -> std::io::Result<Option<TlsStream<TcpStream>>> {
+    let mut outcome = Outcome { metrics, worker, handshake: Some(Handshake::Failed(Failure::Timeout)) };
+    let done = handshake.await;
+    outcome.handshake = match &done {
+        Ok(Some(stream)) => Some(match stream.get_ref().1.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Handshake::Resumed,
+            _ => Handshake::Full,
+        }),
+        Ok(None) => None,
+        Err(error) => Some(Handshake::Failed(Failure::of(error))),
+    };
+    done
+}
+
+struct Outcome<'a> {
+    metrics: &'a ListenerMetrics,
+    worker: usize,
+    handshake: Option<Handshake>,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.handshake.into_iter().for_each(|handshake| self.metrics.handshake(self.worker, handshake));
     }
 }
 

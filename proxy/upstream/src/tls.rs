@@ -6,11 +6,16 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use weir_config::UpstreamTls;
+use weir_config::{ClientIdentity, UpstreamTls};
 
-/// The client side of TLS as a cluster has it. Reads the authorities from disk; errors name the file.
+/// What the files of these settings hold now, to be compared with what they held.
+pub fn contents<'a>(tls: impl Iterator<Item = &'a UpstreamTls>) -> Vec<Option<Vec<u8>>> {
+    tls.flat_map(UpstreamTls::files).map(|path| std::fs::read(path).ok()).collect()
+}
+
+/// The client side of TLS as a cluster has it. Reads every file from disk; errors name the file.
 pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -21,7 +26,21 @@ pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified { provider }))
     };
-    let mut tls = builder.with_no_client_auth();
+    let mut tls = match &config.identity {
+        None => builder.with_no_client_auth(),
+        Some(ClientIdentity { cert, key }) => {
+            let fault = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
+            let chain = chain.map_err(|error| fault(cert, &error))?;
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, &error))?;
+            builder.with_client_auth_cert(chain, private).map_err(|error| match error {
+                Error::InconsistentKeys(_) => {
+                    format!("{} is not the private key of {}", key.display(), cert.display())
+                }
+                error => format!("{} with {}: {error}", cert.display(), key.display()),
+            })?
+        }
+    };
     let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
     tls.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(tls))

@@ -125,6 +125,11 @@ impl Endpoint {
         Endpoint::launch(name, Reserved::new(), Some(certificate.server(alpn)))
     }
 
+    /// The same as a server that is configured otherwise.
+    pub async fn start_with(name: &'static str, tls: Arc<ServerConfig>) -> Endpoint {
+        Endpoint::launch(name, Reserved::new(), Some(tls))
+    }
+
     fn launch(name: &'static str, reserved: Reserved, tls: Option<Arc<ServerConfig>>) -> Endpoint {
         let address = reserved.address;
         let listener = reserved.socket.listen(1024).unwrap();

@@ -12,6 +12,7 @@ use rcgen::{
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
 };
 
 /// A certificate authority.
@@ -127,14 +128,26 @@ impl Ca {
         self.configure(alpn, None)
     }
 
+    /// The same with TLS 1.2 alone.
+    pub fn old_client(&self) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+        Arc::new(builder.with_root_certificates(self.roots()).with_no_client_auth())
+    }
+
     /// The same with a certificate to show.
     pub fn client_with(&self, alpn: &[&str], certificate: &Certificate) -> Arc<ClientConfig> {
         self.configure(alpn, Some(certificate))
     }
 
-    fn configure(&self, alpn: &[&str], certificate: Option<&Certificate>) -> Arc<ClientConfig> {
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
+        roots
+    }
+
+    fn configure(&self, alpn: &[&str], certificate: Option<&Certificate>) -> Arc<ClientConfig> {
+        let roots = self.roots();
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -155,13 +168,27 @@ impl Certificate {
     }
 
     pub fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        self.serve(alpn, None)
+    }
+
+    /// For clients that show a certificate of this authority.
+    pub fn server_for(&self, alpn: &[&str], clients: &Ca) -> Arc<ServerConfig> {
+        self.serve(alpn, Some(clients))
+    }
+
+    fn serve(&self, alpn: &[&str], clients: Option<&Ca>) -> Arc<ServerConfig> {
         let (chain, key) = self.parts();
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let builder = match clients {
+            Some(ca) => {
+                let roots = Arc::new(ca.roots());
+                builder.with_client_cert_verifier(
+                    WebPkiClientVerifier::builder_with_provider(roots, provider()).build().unwrap(),
+                )
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }

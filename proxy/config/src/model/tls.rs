@@ -21,6 +21,8 @@ pub struct ListenerTls {
     pub client_auth: Option<ClientAuth>,
     /// Refuse requests for hosts that the connection's certificate is not for. Default false.
     pub strict_host: bool,
+    /// File of the keys of session tickets; none makes random ones.
+    pub ticket_keys: Option<PathBuf>,
 }
 
 impl ListenerTls {
@@ -29,7 +31,7 @@ impl ListenerTls {
         let certificates =
             self.certificates.iter().flat_map(|one| [Some(&one.cert), Some(&one.key), one.ocsp.as_ref()]);
         let client_auth = self.client_auth.iter().flat_map(|auth| [Some(&auth.ca), auth.crl.as_ref()]);
-        certificates.chain(client_auth).flatten()
+        certificates.chain(client_auth).chain([self.ticket_keys.as_ref()]).flatten()
     }
 }
 
@@ -92,4 +94,23 @@ pub struct UpstreamTls {
     pub sni: Option<String>,
     /// Verify the endpoint's certificate. Default true.
     pub verify: bool,
+    /// By what we prove who we are; none shows nothing.
+    pub identity: Option<ClientIdentity>,
+}
+
+impl UpstreamTls {
+    /// Every file it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let identity = self.identity.iter().flat_map(|identity| [&identity.cert, &identity.key]);
+        self.ca.iter().chain(identity)
+    }
+}
+
+/// A certificate chain with its key, both PEM files, that endpoints are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }

@@ -2,8 +2,8 @@
 
 use super::{Names, acme::wanted, checked, edits, matching::alpn};
 use crate::{
-    model::{Certificate, ClientAuth, ClientFact, ListenerTls, Protocol, TlsVersion, UpstreamTls},
-    node::Node,
+    model::{Certificate, ClientAuth, ClientFact, ClientIdentity, ListenerTls, Protocol, TlsVersion, UpstreamTls},
+    node::{Node, Table},
     syntax,
 };
 
@@ -51,6 +51,7 @@ pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a
     let alpn = alpn_node.as_ref().and_then(|node| node.each("`[\"h2\"]`", alpn)).unwrap_or_default();
     let min_version = table.read("min-version", |node| node.choice(&TLS_VERSIONS)).unwrap_or(TlsVersion::V1_2);
     let client_auth = table.read("client-auth", |node| client_auth(node, protocol));
+    let ticket_keys = table.read("ticket-keys", Node::file);
     let strict_node = table.get("strict-host");
     let strict_host = strict_node.as_ref().and_then(Node::boolean).unwrap_or(false);
     table.done();
@@ -76,7 +77,7 @@ pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a
         None if acme.is_empty() => return None,
         None => Vec::new(),
     };
-    Some(ListenerTls { certificates, acme, http2, alpn, min_version, client_auth, strict_host })
+    Some(ListenerTls { certificates, acme, http2, alpn, min_version, client_auth, strict_host, ticket_keys })
 }
 
 fn client_auth(node: &Node<'_>, protocol: Protocol) -> Option<ClientAuth> {
@@ -125,6 +126,7 @@ pub(super) fn cluster(node: &Node<'_>) -> Option<UpstreamTls> {
     let sni = table.read("sni", |node| checked(node, "a name in quotes", syntax::host_name));
     let verify_node = table.get("verify");
     let verify = verify_node.as_ref().and_then(Node::boolean).unwrap_or(true);
+    let identity = identity(&table);
     table.done();
     if let (false, Some(node)) = (verify, verify_node) {
         node.key_warn(
@@ -132,5 +134,15 @@ pub(super) fn cluster(node: &Node<'_>) -> Option<UpstreamTls> {
             "trust their authority by `ca` instead",
         );
     }
-    Some(UpstreamTls { ca, sni, verify })
+    Some(UpstreamTls { ca, sni, verify, identity })
+}
+
+/// `cert` and `key`, which are of no use alone.
+fn identity(table: &Table<'_>) -> Option<ClientIdentity> {
+    match (table.get("cert"), table.get("key")) {
+        (Some(cert), Some(key)) => Some(ClientIdentity { cert: cert.file()?, key: key.file()? }),
+        (Some(cert), None) => cert.fault("the certificate has no key", "add `key`"),
+        (None, Some(key)) => key.fault("the key has no certificate", "add `cert`"),
+        (None, None) => None,
+    }
 }

@@ -27,6 +27,8 @@ pub(super) struct ListenerTls {
     /// Answer requests for hosts that the connection's certificate is not for with 421.
     #[schemars(extend("default" = false))]
     strict_host: Option<bool>,
+    /// File of the keys of session tickets, shared by instances; without it keys are random.
+    ticket_keys: Option<String>,
 }
 
 #[derive(JsonSchema)]
@@ -101,4 +103,8 @@ pub(super) struct UpstreamTls {
     /// Verify the endpoint's certificate.
     #[schemars(extend("default" = true))]
     verify: Option<bool>,
+    /// The certificate chain to show, leaf first; without it none.
+    cert: Option<String>,
+    /// The private key of `cert`.
+    key: Option<String>,
 }

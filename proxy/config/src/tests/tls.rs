@@ -55,3 +55,25 @@ fn hosts_are_for_http() {
     assert!(read("http", "strict-host = true").strict_host && !read("http", "").strict_host);
     assert_eq!(faulty("tls", "strict-host = true").key, "listeners.l.tls.strict-host");
 }
+
+#[test]
+fn what_endpoints_are_shown_has_both_its_halves() {
+    let parse = |tls: &str| {
+        Folder::new().parse(&format!(
+            "[[routes]]\nname = \"r\"\ncluster = \"c\"\n[clusters.c]\nendpoints = [\"127.0.0.1:1\"]\ntls = {{ {tls} }}\n"
+        ))
+    };
+    let loaded = parse("ca = \"cert.pem\", cert = \"cert.pem\", key = \"key.pem\"").unwrap();
+    let tls = loaded.config.clusters[0].tls.clone().unwrap();
+    assert!(tls.identity.as_ref().unwrap().key.ends_with("key.pem"));
+    assert_eq!(tls.files().count(), 3);
+    for (tls, key) in [
+        ("cert = \"cert.pem\"", "cert"),
+        ("key = \"key.pem\"", "key"),
+        ("cert = \"absent.pem\", key = \"key.pem\"", "cert"),
+    ] {
+        let faults = parse(tls).unwrap_err();
+        assert!(faults.len() == 1 && faults.0[0].key == format!("clusters.c.tls.{key}"), "{faults}");
+    }
+    assert!(read("tls", "ticket-keys = \"key.pem\"").ticket_keys.is_some());
+}

@@ -152,6 +152,8 @@ struct ClusterBlock {
     times: Histogram,
     connects: AtomicU64,
     connect_failures: AtomicU64,
+    full_handshakes: AtomicU64,
+    resumed_handshakes: AtomicU64,
     retries: [AtomicU64; Retried::ALL.len()],
     denied: AtomicU64,
     hedges_won: AtomicU64,
@@ -175,6 +177,8 @@ struct ClusterBlock {
 pub(super) enum Count {
     Connect,
     ConnectFailure,
+    FullHandshake,
+    ResumedHandshake,
     Retry(Retried),
     Denied,
     HedgeWon,
@@ -243,6 +247,8 @@ impl ClusterBlock {
         match count {
             Count::Connect => &self.connects,
             Count::ConnectFailure => &self.connect_failures,
+            Count::FullHandshake => &self.full_handshakes,
+            Count::ResumedHandshake => &self.resumed_handshakes,
             Count::Retry(Retried::Connect) => connect,
             Count::Retry(Retried::Stale) => stale,
             Count::Retry(Retried::Reset) => reset,
@@ -280,6 +286,11 @@ impl ClusterMetrics {
     /// A connection to an endpoint was tried, and opened or not.
     pub fn dialled(&self, worker: usize, opened: bool) {
         self.count(worker, if opened { Count::Connect } else { Count::ConnectFailure });
+    }
+
+    /// It began with a TLS handshake, which may have gone on with an earlier session.
+    pub fn handshake(&self, worker: usize, resumed: bool) {
+        self.count(worker, if resumed { Count::ResumedHandshake } else { Count::FullHandshake });
     }
 
     /// A further attempt was made.
@@ -363,6 +374,10 @@ impl ClusterMetrics {
         TunnelEnd::ALL.iter().any(|end| self.total(Count::Tunnel(*end)) > 0)
     }
 
+    pub(super) fn has_handshakes(&self) -> bool {
+        [Count::FullHandshake, Count::ResumedHandshake].iter().any(|count| self.total(*count) > 0)
+    }
+
     pub(super) fn has_load_reports(&self) -> bool {
         [Count::Report, Count::UnusableReport].iter().any(|count| self.total(*count) > 0)
     }
@@ -420,6 +435,89 @@ impl TenantMetrics {
     }
 }
 
+/// How a TLS handshake with a client went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// A session began.
+    Full,
+    /// An earlier session goes on.
+    Resumed,
+    /// There is none.
+    Failed(HandshakeFailure),
+}
+
+/// Why a TLS handshake with a client failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// It took too long, or the process ended.
+    Timeout,
+    /// The client left.
+    Closed,
+    /// What the client said is not TLS.
+    Malformed,
+    /// No version, suite or signature that both know.
+    Incompatible,
+    /// The client showed no certificate, and has to.
+    NoCertificate,
+    /// The client's certificate cannot be verified.
+    BadCertificate,
+    /// The client refuses us, such as for our certificate.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+impl HandshakeFailure {
+    /// Every reason, in the order of the metrics page.
+    pub const ALL: [Self; 8] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::Malformed,
+        Self::Incompatible,
+        Self::NoCertificate,
+        Self::BadCertificate,
+        Self::Refused,
+        Self::Other,
+    ];
+
+    /// Of a handshake that ended with this error.
+    pub fn of(error: &std::io::Error) -> Self {
+        use rustls::Error::{
+            AlertReceived, InappropriateHandshakeMessage, InappropriateMessage, InvalidCertRevocationList,
+            InvalidCertificate, InvalidMessage, NoCertificatesPresented, PeerIncompatible, PeerMisbehaved,
+        };
+        let Some(error) = error.get_ref() else { return Self::Closed };
+        match error.downcast_ref::<rustls::Error>() {
+            Some(NoCertificatesPresented) => Self::NoCertificate,
+            Some(InvalidCertificate(_) | InvalidCertRevocationList(_)) => Self::BadCertificate,
+            Some(AlertReceived(_)) => Self::Refused,
+            Some(PeerIncompatible(_)) => Self::Incompatible,
+            Some(
+                InvalidMessage(_)
+                | InappropriateMessage { .. }
+                | InappropriateHandshakeMessage { .. }
+                | PeerMisbehaved(_),
+            ) => Self::Malformed,
+            Some(_) => Self::Other,
+            None => Self::Closed,
+        }
+    }
+
+    /// As in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Malformed => "malformed",
+            Self::Incompatible => "incompatible",
+            Self::NoCertificate => "no-certificate",
+            Self::BadCertificate => "bad-certificate",
+            Self::Refused => "refused",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Connections of one listener.
 #[derive(Debug)]
 pub struct ListenerMetrics {
@@ -434,6 +532,9 @@ struct ListenerBlock {
     refused: [AtomicU64; Refused::ALL.len()],
     denied: AtomicU64,
     dropped: AtomicU64,
+    full_handshakes: AtomicU64,
+    resumed_handshakes: AtomicU64,
+    failed_handshakes: [AtomicU64; HandshakeFailure::ALL.len()],
     open: AtomicI64,
 }
 
@@ -464,6 +565,16 @@ impl Refused {
             Self::Limited => "limited",
             Self::Memory => "memory",
             Self::Descriptors => "descriptors",
+        }
+    }
+}
+
+impl ListenerBlock {
+    fn of(&self, handshake: Handshake) -> Option<&AtomicU64> {
+        match handshake {
+            Handshake::Full => Some(&self.full_handshakes),
+            Handshake::Resumed => Some(&self.resumed_handshakes),
+            Handshake::Failed(why) => self.failed_handshakes.get(why as usize),
         }
     }
 }
@@ -507,6 +618,22 @@ impl ListenerMetrics {
         if let Some(block) = self.blocks.get(worker) {
             bump(&block.denied, 1);
         }
+    }
+
+    /// Counts a TLS handshake. To be called by the worker of this number only.
+    pub fn handshake(&self, worker: usize, handshake: Handshake) {
+        if let Some(figure) = self.blocks.get(worker).and_then(|block| block.of(handshake)) {
+            bump(figure, 1);
+        }
+    }
+
+    pub(super) fn handshakes(&self, handshake: Handshake) -> u64 {
+        self.blocks.iter().filter_map(|block| block.of(handshake)).map(|figure| figure.load(Relaxed)).sum()
+    }
+
+    pub(super) fn has_handshakes(&self) -> bool {
+        let failed = HandshakeFailure::ALL.map(Handshake::Failed);
+        failed.into_iter().chain([Handshake::Full, Handshake::Resumed]).any(|handshake| self.handshakes(handshake) > 0)
     }
 
     /// Counts datagrams that are lost here. To be called by the worker of this number only.

@@ -25,6 +25,8 @@ pub struct Verifier {
     pub verifier: Arc<dyn ClientCertVerifier>,
     /// When the first of the lists of revoked certificates wants to be replaced.
     pub revoked_until: Option<SystemTime>,
+    /// Tells what it verifies from what others do.
+    pub context: String,
 }
 
 impl Verifier {
@@ -35,26 +37,32 @@ impl Verifier {
     pub fn load(config: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
         let lists = config.crl.as_deref().map(revoked).transpose()?.unwrap_or_default();
         let revoked_until = lists.iter().filter_map(next_update).min();
-        let roots = Arc::new(authorities(&config.ca)?);
+        let authorities = authorities(&config.ca)?;
+        let parts = authorities.iter().map(AsRef::as_ref).chain(lists.iter().map(AsRef::as_ref)).map(fingerprint);
+        let context = parts.chain([config.required.to_string()]).collect();
+        let roots = Arc::new(trusted(authorities, &config.ca)?);
         let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).with_crls(lists);
         let builder = if config.required { builder } else { builder.allow_unauthenticated() };
         let verifier = builder.build().map_err(|error| match &config.crl {
             Some(crl) => format!("{}: {error}", crl.display()),
             None => error.to_string(),
         })?;
-        Ok(Self { verifier, revoked_until })
+        Ok(Self { verifier, revoked_until, context })
     }
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, String> {
-    let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(&error))? {
-        let certificate = certificate.map_err(|error| fault(&error))?;
-        store.add(certificate).map_err(|error| fault(&error))?;
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
+        found => found.map_err(|error| format!("{}: {error}", path.display())),
     }
-    if store.is_empty() {
-        return Err(fault(&"no certificate in it"));
+}
+
+fn trusted(authorities: Vec<CertificateDer<'static>>, path: &Path) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    for certificate in authorities {
+        store.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(store)
 }

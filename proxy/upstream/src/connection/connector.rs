@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::{ClientConfig, pki_types::ServerName};
+use dashmap::DashMap;
+use rustls::{ClientConfig, HandshakeKind, client::Resumption, pki_types::ServerName};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
-use weir_config::ProxyVersion;
+use weir_config::{ProxyVersion, UpstreamTls};
 
 use super::{ConnectionError, Transport};
 use crate::{
@@ -20,13 +21,16 @@ use crate::{
     descriptors,
     endpoint::Endpoint,
     slots::{Recall, Slot, Slots},
-    tls::client_tls,
+    tls::{client_tls, contents},
 };
+
+/// Endpoints whose sessions are remembered; discovery may find ever others.
+const REMEMBERED: usize = 4096;
 
 /// Dials the endpoints of one cluster.
 pub struct Connector {
     id: u64,
-    tls: Option<Tls>,
+    tls: Option<Arc<Tls>>,
     pub(super) http2: bool,
     introduces: Option<ProxyVersion>,
     timeout: Duration,
@@ -34,14 +38,43 @@ pub struct Connector {
     pub(super) idle_timeout: Duration,
     slots: Arc<Slots>,
     most: Option<u32>,
+    /// Of the files it was built from.
+    contents: Vec<Option<Vec<u8>>>,
 }
 
 struct Tls {
+    settings: UpstreamTls,
     /// Agrees on a version of HTTP.
-    http: TlsConnector,
-    /// Agrees on nothing.
-    anything: TlsConnector,
+    http: Arc<ClientConfig>,
+    /// The same for each endpoint, and whether for HTTP, with the sessions that can be resumed there.
+    by_endpoint: DashMap<(SocketAddr, bool), TlsConnector>,
     name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    fn build(settings: &UpstreamTls, http2: bool) -> Result<Self, String> {
+        let name = settings.sni.clone().map(ServerName::try_from).transpose().map_err(|error| error.to_string())?;
+        let http = client_tls(settings, http2)?;
+        Ok(Self { settings: settings.clone(), http, by_endpoint: DashMap::new(), name })
+    }
+
+    /// For an endpoint. Another one could do nothing with its tickets.
+    fn connector(&self, address: SocketAddr, http: bool) -> TlsConnector {
+        if let Some(connector) = self.by_endpoint.get(&(address, http)) {
+            return connector.clone();
+        }
+        let mut config = ClientConfig::clone(&self.http);
+        if !http {
+            config.alpn_protocols.clear();
+        }
+        config.resumption = Resumption::in_memory_sessions(1);
+        let connector = TlsConnector::from(Arc::new(config));
+        if self.by_endpoint.len() >= REMEMBERED {
+            self.by_endpoint.clear();
+        }
+        self.by_endpoint.insert((address, http), connector.clone());
+        connector
+    }
 }
 
 /// A fresh connection and what it took.
@@ -53,6 +86,8 @@ pub struct Dialled {
     pub connect: Duration,
     /// Time for TLS.
     pub tls: Duration,
+    /// Whether TLS went on with an earlier session; none without TLS.
+    pub resumed: Option<bool>,
 }
 
 impl Connector {
@@ -62,19 +97,11 @@ impl Connector {
     /// A file of its TLS settings cannot be used; the text says which and why.
     pub fn build(config: &weir_config::Cluster) -> Result<Self, String> {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        let tls = match &config.tls {
-            None => None,
-            Some(tls) => {
-                let name = tls.sni.clone().map(ServerName::try_from).transpose().map_err(|error| error.to_string())?;
-                let http = client_tls(tls, config.http2)?;
-                let mut anything = ClientConfig::clone(&http);
-                anything.alpn_protocols.clear();
-                Some(Tls { http: TlsConnector::from(http), anything: TlsConnector::from(Arc::new(anything)), name })
-            }
-        };
+        let contents = contents(config.tls());
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
-            tls,
+            tls: config.tls.as_ref().map(|tls| Tls::build(tls, config.http2).map(Arc::new)).transpose()?,
+            contents,
             http2: config.http2,
             introduces: config.send_proxy_protocol,
             timeout: config.connect_timeout,
@@ -98,6 +125,23 @@ impl Connector {
     pub async fn slot(&self, endpoint: &Endpoint, recall: &Recall) -> Result<Slot, ConnectionError> {
         let places = [(endpoint.slots(), endpoint.most_connections()), (&self.slots, self.most)];
         timeout(self.timeout, Slot::take(places, recall)).await.map_err(|_| ConnectionError::ConnectTimeout)
+    }
+
+    /// The same for a cluster that is yet to be built, whose connections go on; none where it dials otherwise now, or
+    /// its files do not hold what they held.
+    pub fn succeeded_by(&self, config: &weir_config::Cluster) -> Option<Self> {
+        let same = self.tls.as_ref().map(|tls| &tls.settings) == config.tls.as_ref()
+            && self.http2 == config.http2
+            && self.introduces == config.send_proxy_protocol
+            && self.timeout == config.connect_timeout
+            && (self.idle_connections, self.idle_timeout) == (config.idle_connections, config.idle_timeout)
+            && self.contents == contents(config.tls());
+        same.then(|| Self {
+            tls: self.tls.clone(),
+            slots: Arc::clone(&self.slots),
+            contents: self.contents.clone(),
+            ..*self
+        })
     }
 
     /// Tells connections of this connector from those of its predecessors.
@@ -153,15 +197,16 @@ impl Connector {
         }
         let connect = started.elapsed();
         let Some(tls) = &self.tls else {
-            return Ok(Dialled { transport: Transport::Tcp(tcp), connect, tls: Duration::ZERO });
+            return Ok(Dialled { transport: Transport::Tcp(tcp), connect, tls: Duration::ZERO, resumed: None });
         };
         let name = tls.name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
-        let connector = if http { &tls.http } else { &tls.anything };
-        let stream = connector.connect(name, tcp).await.map_err(ConnectionError::Tls)?;
+        let stream = tls.connector(address, http).connect(name, tcp).await.map_err(ConnectionError::Tls)?;
         if http && self.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             let refused = std::io::Error::other("the endpoint does not offer HTTP/2 by ALPN");
             return Err(ConnectionError::Tls(refused));
         }
-        Ok(Dialled { transport: Transport::Tls(Box::new(stream)), connect, tls: started.elapsed() - connect })
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        let (transport, tls) = (Transport::Tls(Box::new(stream)), started.elapsed() - connect);
+        Ok(Dialled { transport, connect, tls, resumed: Some(resumed) })
     }
 }

@@ -44,6 +44,8 @@ pub struct Lease {
     pub connect: Duration,
     /// Time for TLS.
     pub tls: Duration,
+    /// Whether TLS went on with an earlier session; none where it did not begin.
+    pub resumed: Option<bool>,
 }
 
 /// By the id of an endpoint, which nobody outside chooses: the hash need not resist anyone.
@@ -169,7 +171,7 @@ impl Pools {
         fresh: bool,
     ) -> Result<Lease, ConnectionError> {
         if !fresh && let Some(stream) = self.take_or_wait(connector, endpoint.id()).await {
-            return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO });
+            return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO, resumed: None });
         }
         // In a box, since an exchange over a kept connection needs none of the room this takes.
         Box::pin(self.open(connector, endpoint)).await
@@ -186,7 +188,7 @@ impl Pools {
             }
             true => self.open_http2(connector, endpoint, dialled.transport, slot).await?,
         };
-        Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls })
+        Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls, resumed: dialled.resumed })
     }
 
     /// A kept connection; for HTTP/2 also one that is being made, which has room for many.

@@ -141,6 +141,7 @@ fn config() -> Config {
         min_version: TlsVersion::V1_2,
         client_auth: None,
         strict_host: false,
+        ticket_keys: None,
     };
     let matcher = Match {
         host: Some(HostMatch::Suffix(".example.com".into())),

@@ -120,7 +120,7 @@ async fn speaks_http2_over_tls_and_verifies() {
     let mut config = config(address);
     let tls = |ca, verify| {
         let sni = Some("api.example.com".to_owned());
-        Some(UpstreamTls { ca, sni, verify })
+        Some(UpstreamTls { ca, sni, verify, identity: None })
     };
     let mut asked = |with| {
         let health = config.health.as_mut().unwrap();
