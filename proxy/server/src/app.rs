@@ -120,7 +120,7 @@ impl App {
             AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
         let metrics = Metrics::new(workers(&config));
         let workshop = Workshop::open().map_err(|error| vec![format!("no thread for changes: {error}")])?;
-        let managed = managed(&config, &[])?;
+        let managed = managed(&config, None)?;
         let terms = Terms { issued: issued(&managed), ..Terms::at_start() };
         let listeners = bind(&config, &[], inherited, &metrics, &terms)?;
         let listeners = listeners.into_iter().map(|change| change.listening).collect();
@@ -321,7 +321,7 @@ impl App {
         let plugins = plugins.load(&self.shared.host, &config)?;
         let previous = self.shared.snapshot.load_full();
         let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
-        let managed = managed(&config, &self.managed.load())?;
+        let managed = managed(&config, Some(&self.managed.load()))?;
         let present = self.listeners.load();
         let terms = Terms { issued: issued(&managed), ..certificates::terms(&present) };
         let listeners = bind(&config, &present, &mut Inherited::default(), &self.shared.metrics, &terms)?;
@@ -506,7 +506,7 @@ fn workers(config: &Config) -> usize {
 }
 
 /// The certificates that are wanted of authorities.
-fn managed(config: &Config, before: &[Arc<Managed>]) -> Result<Vec<Arc<Managed>>, Vec<String>> {
+fn managed(config: &Config, before: Option<&[Arc<Managed>]>) -> Result<Vec<Arc<Managed>>, Vec<String>> {
     let faults = authority_faults(config);
     if faults.is_empty() { Ok(acme::managed(config, before)) } else { Err(faults) }
 }

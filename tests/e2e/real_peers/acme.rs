@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::peer::{Peer, command, free_address};
-use crate::e2e::harness::{Ca, Client, Endpoint, NameServer, Setup, Weir, eventually_within, get, run};
+use crate::e2e::harness::{Ca, Client, Endpoint, NameServer, Setup, Weir, eventually, eventually_within, get, run};
 
 /// An order is a dozen exchanges, and the authority looks at every name.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -246,6 +246,14 @@ async fn nobody_is_shown_a_makeshift_while_there_is_no_certificate() {
     let next = weir.metric(&series.replace("failures", "next_attempt_timestamp_seconds")).await;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!(next > now + 120.0, "it is not tried again at once: {next} {now}");
+    // Nor is it by another process.
+    let (folder, note) = (weir.path("acme"), pebble.storage(&weir).join("unknown.test.failed.json"));
+    eventually("a note", || std::future::ready(note.exists().then_some(()))).await;
+    let section = pebble.section(&format!("storage = {folder:?}"));
+    let setup = Setup::new(&text(&section, &wanted(&["unknown.test"]))).file("pebble.pem", pebble.ca.pem());
+    let resumed = ordered(&setup.start().await).await;
+    let same = |key: &str| resumed[key] == status[key];
+    assert!(same("failures") && same("why") && same("next_attempt"), "{resumed}\n{status}");
 }
 
 /// A key with a certificate of so many days of which this many are left.

@@ -14,7 +14,10 @@ use super::{
     progress::Progress,
     storage::{Kept, Storage, name_of},
 };
-use crate::tls::{Certificate, Issued};
+use crate::{
+    access_log::rfc3339,
+    tls::{Certificate, Issued},
+};
 
 /// A certificate of some names, from one authority.
 #[derive(Debug)]
@@ -26,8 +29,9 @@ pub struct Managed {
 }
 
 /// Every certificate that a configuration wants of authorities; those of before go on where nothing changes
-/// for them. Blocking: reads what was kept on disk.
-pub fn managed(config: &Config, before: &[Arc<Managed>]) -> Vec<Arc<Managed>> {
+/// for them. At the start there are none, and what former processes failed at counts. Blocking: reads what was
+/// kept on disk.
+pub fn managed(config: &Config, before: Option<&[Arc<Managed>]>) -> Vec<Arc<Managed>> {
     let mut all: Vec<Arc<Managed>> = Vec::new();
     let mut rng = Rng::seeded();
     for wanted in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.acme) {
@@ -37,9 +41,15 @@ pub fn managed(config: &Config, before: &[Arc<Managed>]) -> Vec<Arc<Managed>> {
             continue;
         };
         let same = |one: &&Arc<Managed>| *one.authority == *authority && one.issued.names == wanted.names;
-        all.push(match before.iter().find(same) {
+        all.push(match before.unwrap_or_default().iter().find(same) {
             Some(same) => Arc::clone(same),
-            None => Arc::new(Managed::load(authority, &wanted.names, &mut rng)),
+            None => {
+                let certificate = Managed::load(authority, &wanted.names, &mut rng);
+                if before.is_none() {
+                    certificate.resume();
+                }
+                Arc::new(certificate)
+            }
         });
     }
     all
@@ -67,6 +77,26 @@ impl Managed {
         let issued = Issued { authority: Arc::clone(&authority.name), names: names.to_vec(), current };
         let (authority, issued) = (Arc::new(authority.clone()), Arc::new(issued));
         Self { authority, storage, issued, progress: Mutex::new(progress) }
+    }
+
+    /// Go on from where a former process failed. What was noted and cannot be read is of no interest.
+    fn resume(&self) {
+        let noted = self.storage.setback(self.names()).ok().flatten();
+        let Some(setback) = noted.and_then(|noted| serde_json::from_str(&noted.text).ok()) else { return };
+        let mut progress = self.lock();
+        progress.resume(setback);
+        let (acme, names, next) = (self.authority(), self.names().join(", "), rfc3339(progress.next));
+        let (failures, why) = (progress.failures, progress.why.as_deref());
+        tracing::warn!(acme, names, why, failures, next, "certificate was not obtained, it is tried again");
+    }
+
+    /// Note what failures have come to, or that they are over. Blocking.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub(super) fn note(&self) -> std::io::Result<()> {
+        let setback = self.progress().setback().map(|setback| serde_json::to_string(&setback)).transpose()?;
+        self.storage.keep_setback(self.names(), setback.as_deref())
     }
 
     /// Whether it is this authority's, for these names.

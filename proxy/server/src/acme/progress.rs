@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::tls::Validity;
 
 /// After the first failure; each further one doubles it. Authorities that count failures within an hour
@@ -53,6 +55,16 @@ pub struct Progress {
     pub orders: [u64; 2],
 }
 
+/// What failures have come to. It is kept, so that a process which starts again and again does not ask again
+/// and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    failures: u32,
+    next: SystemTime,
+    quiet: Option<SystemTime>,
+    why: String,
+}
+
 impl Progress {
     /// Of one that there is not: it is ordered at once.
     pub fn none(now: SystemTime) -> Self {
@@ -87,6 +99,18 @@ impl Progress {
         self.why = Some(why);
         let [_, failed] = &mut self.orders;
         *failed += 1;
+    }
+
+    /// What failures have come to; none since one succeeded.
+    pub fn setback(&self) -> Option<Setback> {
+        let why = self.why.clone()?;
+        Some(Setback { failures: self.failures, next: self.next, quiet: self.quiet, why })
+    }
+
+    /// Go on from where a former process failed.
+    pub fn resume(&mut self, former: Setback) {
+        self.next = self.next.max(former.next);
+        (self.failures, self.quiet, self.why) = (former.failures, former.quiet, Some(former.why));
     }
 
     /// Be due now.
@@ -183,6 +207,23 @@ mod tests {
         assert_eq!(progress.next, at(9), "within reason");
         progress.fail("rate limited".to_owned(), Some(Duration::from_secs(1)), at(9), 0.5);
         assert_eq!(progress.next, at(9) + FIRST_RETRY * 4);
+    }
+
+    #[test]
+    fn another_process_is_no_reason_to_ask_sooner() {
+        let mut former = Progress::none(at(0));
+        assert_eq!(former.setback(), None);
+        (0..3).for_each(|_| former.fail("no".to_owned(), Some(DAY), at(0), 0.5));
+        let kept = serde_json::to_string(&former.setback().unwrap()).unwrap();
+        let mut progress = Progress::none(at(0) + DAY / 2);
+        progress.resume(serde_json::from_str(&kept).unwrap());
+        assert_eq!((progress.next, progress.failures, progress.why.as_deref()), (at(1), 3, Some("no")));
+        assert_eq!((progress.hurry(at(0)), progress.orders), (Err(at(1)), [0, 0]));
+        progress.fail("no".to_owned(), None, at(1), 0.5);
+        assert_eq!(progress.next, at(1) + FIRST_RETRY * 8);
+        let mut later = Progress::kept(validity(90), at(1_000), None, 0.5);
+        later.resume(former.setback().unwrap());
+        assert_eq!(later.next, at(1_060), "nor sooner than it is due");
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use weir_upstream::Rng;
 
 use super::{
@@ -41,7 +44,7 @@ pub async fn run(certificates: Vec<Arc<Managed>>, challenges: Arc<Challenges>, s
     }
 }
 
-async fn attempt(certificate: &Managed, challenges: &Arc<Challenges>, rng: &mut Rng) {
+async fn attempt(certificate: &Arc<Managed>, challenges: &Arc<Challenges>, rng: &mut Rng) {
     let (acme, names) = (certificate.authority(), certificate.names().join(", "));
     let obtained = timeout(PATIENCE, order::obtain(certificate, challenges)).await;
     let taken_up = match obtained.unwrap_or_else(|_| Err(Failed::of(format!("not done within {PATIENCE:?}")))) {
@@ -61,5 +64,10 @@ async fn attempt(certificate: &Managed, challenges: &Arc<Challenges>, rng: &mut 
             let (failures, next) = (progress.failures, rfc3339(progress.next));
             tracing::warn!(acme, names, why, failures, until, next, "certificate not obtained, it is tried again");
         }
+    }
+    let noted = Arc::clone(certificate);
+    let noted = spawn_blocking(move || noted.note()).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    if let Err(error) = noted {
+        tracing::warn!(acme, names, %error, "what became of an order cannot be noted");
     }
 }

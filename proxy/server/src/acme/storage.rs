@@ -61,6 +61,23 @@ impl Storage {
         self.write(&file_name(names), pem)
     }
 
+    /// What was noted of failures; none where nothing was.
+    pub(super) fn setback(&self, names: &[String]) -> io::Result<Option<Kept>> {
+        read(&self.folder.join(setback_name(names)))
+    }
+
+    /// Note what failures have come to, or that they are over.
+    pub(super) fn keep_setback(&self, names: &[String], text: Option<&str>) -> io::Result<()> {
+        let name = setback_name(names);
+        match text {
+            Some(text) => self.write(&name, text),
+            None => match fs::remove_file(self.folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        }
+    }
+
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let draft = self.folder.join(format!(".{name}.{}", std::process::id()));
@@ -88,14 +105,23 @@ fn file_name(names: &[String]) -> String {
     format!("{}.pem", name_of(names))
 }
 
+fn setback_name(names: &[String]) -> String {
+    format!("{}.failed.json", name_of(names))
+}
+
+/// Longest part of a name that is part of a file's.
+const MOST: usize = 180;
+
 /// What people know a certificate by: its first name, and what tells it from others that begin with that.
 pub(super) fn name_of(names: &[String]) -> String {
     let Some((first, more)) = names.split_first() else { return String::new() };
     let mut sorted = names.to_vec();
     sorted.sort_unstable();
     match more.len() {
-        0 => first.clone(),
-        more => format!("{first}_{more}_{:08x}", hash(sorted.join(",").as_bytes()) >> 32),
+        0 if first.len() <= MOST => first.clone(),
+        more => {
+            format!("{}_{more}_{:08x}", first.get(..MOST).unwrap_or(first), hash(sorted.join(",").as_bytes()) >> 32)
+        }
     }
 }
 
@@ -128,6 +154,31 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2, "no drafts are left");
         storage.forget_account().unwrap();
         assert!(storage.account().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_failures_have_come_to_is_noted_until_they_are_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, one) = (Storage::of(&config(folder.path(), "https://ca.test/dir")), names(&["a.test"]));
+        storage.keep_setback(&one, None).unwrap();
+        storage.keep_setback(&one, Some("{}")).unwrap();
+        assert_eq!(storage.setback(&one).unwrap().unwrap().text, "{}");
+        storage.keep_setback(&one, None).unwrap();
+        assert!(storage.setback(&one).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_longest_names_have_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::of(&config(folder.path(), "https://ca.test/dir"));
+        let long = [63, 63, 63, 55].map(|length| "a".repeat(length)).join(".");
+        for end in ["test", "tess"] {
+            let one = [format!("{long}.{end}")];
+            storage.keep_certificate(&one, end).unwrap();
+            storage.keep_setback(&one, Some("{}")).unwrap();
+            assert_eq!(storage.certificate(&one).unwrap().unwrap().text, end);
+        }
+        assert_eq!(fs::read_dir(&storage.folder).unwrap().count(), 4);
     }
 
     #[test]
