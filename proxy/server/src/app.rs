@@ -28,7 +28,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::block_in_place};
 use tokio_util::sync::CancellationToken;
 use weir_config::{Config, ListenerTls, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
@@ -183,24 +183,24 @@ impl App {
         found
     }
 
-    /// Start the workers and the health checks, going on with what another process has left. Nothing is
-    /// accepted yet. Call it once, inside the control runtime.
+    /// Start the workers. Nothing is accepted yet. Call it once, inside the control runtime.
     ///
     /// # Errors
     /// Of the system: no thread.
-    pub async fn start(&self, left: Estate) -> std::io::Result<()> {
+    pub async fn start(&self) -> std::io::Result<()> {
         let number = workers(&self.running.lock().await.config);
         self.discover().await;
-        estate::take_up(left, &self.shared.snapshot.load());
         let handles: std::io::Result<Vec<Handle>> =
             (0..number).map(|index| worker::start(index, Arc::clone(&self.shared))).collect();
         let _ = self.workers.set(handles?);
-        self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
         Ok(())
     }
 
-    /// Accept from now on, at the listeners and at the other doors.
-    pub fn open(self: &Arc<Self>, doors: Doors) {
+    /// Accept from now on, at the listeners and at the other doors, and go on with what another process has
+    /// left.
+    pub async fn open(self: &Arc<Self>, doors: Doors, left: Estate) {
+        block_in_place(|| estate::take_up(left, &self.shared.snapshot.load()));
+        self.running.lock().await.health.follow(&self.shared.snapshot.load(), &self.shared.host);
         for listening in self.listeners.load().iter() {
             tracing::info!(listener = listening.name(), address = %listening.address(), "listening");
             self.tell(|| Command::Listen(Arc::clone(listening)));

@@ -12,7 +12,7 @@ use weir::{
     cli::{self, Command},
     inherited::Inherited,
     logging,
-    upgrade::{Predecessor, Requests},
+    upgrade::{Estate, Predecessor, Requests},
     watch,
 };
 use weir_upstream::descriptors;
@@ -93,11 +93,12 @@ fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()
             tracing::warn!(name, %address, "a socket that was passed is not used");
         }
         drop(inherited);
-        app.start(predecessor.as_mut().map(Predecessor::estate).unwrap_or_default()).await.context("workers")?;
-        if let Some(predecessor) = predecessor.as_mut() {
-            predecessor.relieve().await?;
-        }
-        app.open(doors);
+        app.start().await.context("workers")?;
+        let left = match predecessor.as_mut() {
+            Some(predecessor) => predecessor.relieve().await?,
+            None => Estate::default(),
+        };
+        app.open(doors, left).await;
         if let Some(predecessor) = predecessor.take() {
             predecessor.succeed();
         }

@@ -3,8 +3,8 @@
 //!
 //! They talk over a socket that the new process finds as its standard input. The former says what it hands
 //! over, with the descriptors of its sockets beside. The latter builds everything it needs and says that it is
-//! ready; it accepts nothing before it is told to go. Then it says that it serves, and the former drains. Until
-//! then the former serves as ever, and whatever goes wrong leaves it at that.
+//! ready; it accepts nothing before it is told to go, and what the former has learnt. Then it says that it serves,
+//! and the former drains. Until then the former serves as ever, and whatever goes wrong leaves it at that.
 
 mod estate;
 mod link;
@@ -14,7 +14,7 @@ mod requests;
 mod successor;
 
 pub use self::{
-    estate::{ClusterEstate, Estate, RolloutEstate, Word},
+    estate::{ClusterEstate, Estate, RolloutEstate, Sessions, Word},
     link::Handover,
     predecessor::Predecessor,
     program::program,

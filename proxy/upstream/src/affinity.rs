@@ -4,11 +4,14 @@
 //! Both know sessions within a *scope*, which whoever asks gives along: what was kept under one scope
 //! means nothing under another. So the sessions of tenants stay apart even where they share an affinity.
 
+mod secret;
+
 mod cookie;
 mod table;
 
-pub use cookie::{CookieAffinity, CookieSession, ProcessSecret, inherit_secret, prefixed, process_secret, unprefixed};
-pub use table::{AffinityTable, Key};
+pub use cookie::{CookieAffinity, CookieSession, prefixed, unprefixed};
+pub use secret::{ProcessSecret, inherit_secret, process_secret};
+pub use table::{AffinityTable, Kept, Key};
 
 use std::{sync::Arc, time::Duration};
 

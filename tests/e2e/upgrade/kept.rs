@@ -59,3 +59,27 @@ async fn a_rollout_goes_on_at_its_step() {
     assert_eq!((&status["rollouts"][0]["phase"], &status["rollouts"][0]["percent"]), (&"paused".into(), &100.into()));
     assert_eq!(get(weir.web(), "/").await.text(), "b");
 }
+
+#[tokio::test]
+async fn sessions_by_key_go_on() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let endpoints = format!("{}\", \"{}", a.address, b.address);
+    let config = text(a.address, "", "affinity = { header = \"x-session\" }");
+    let mut weir = Weir::start(&config.replacen(&a.address.to_string(), &endpoints, 1)).await;
+    let address = weir.web();
+    let ask = async |session: usize| {
+        let ask = request(Method::GET, "/").header("x-session", session.to_string()).body(empty()).unwrap();
+        Client::http1(address).await.ask(ask).await.text().to_owned()
+    };
+    let mut places = Vec::new();
+    for session in 0..8 {
+        places.push(ask(session).await);
+    }
+    assert!(places.contains(&"a".to_owned()) && places.contains(&"b".to_owned()));
+    upgraded(&weir).await;
+    weir.ended().await;
+    for (session, place) in places.iter().enumerate().rev() {
+        assert_eq!(ask(session).await, *place);
+    }
+    assert_eq!(weir.metric(r#"weir_affinity_total{cluster="web",result="hit"}"#).await, 8.0);
+}

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, os::fd::AsFd, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{task::block_in_place, time::timeout};
 use weir_upstream::affinity::process_secret;
 
 use super::{App, Running, estate};
@@ -90,10 +90,11 @@ impl App {
             sockets: labels,
             requests: requests.map(|requests| requests.path().to_owned()),
             secret: *process_secret(),
-            estate: estate::of(&self.shared.snapshot.load()),
         };
         successor.prepare(&handover, &descriptors).await?;
-        successor.go().await?;
+        // As late as can be: what is learnt after that is lost.
+        let estate = block_in_place(|| estate::of(&self.shared.snapshot.load()));
+        successor.go(estate).await?;
         let pid = successor.pid();
         successor.leave();
         Ok(pid)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use weir_upstream::{Reputation, rollout::Phase};
+use weir_upstream::{Reputation, affinity::Key, rollout::Phase};
 
 /// All of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ use weir_upstream::{Reputation, rollout::Phase};
 pub struct Estate {
     /// By the cluster's name.
     pub clusters: BTreeMap<String, ClusterEstate>,
+    /// Sessions of tenants, by the tenant's name.
+    pub tenants: BTreeMap<String, Sessions>,
     /// By the route's name.
     pub rollouts: BTreeMap<String, RolloutEstate>,
 }
@@ -25,6 +27,20 @@ pub struct ClusterEstate {
     pub words: BTreeMap<SocketAddr, Word>,
     /// What is said of its endpoints.
     pub reputations: BTreeMap<SocketAddr, Reputation>,
+    /// Sessions that it remembers.
+    pub sessions: Option<Sessions>,
+}
+
+/// What a table of sessions remembers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Sessions {
+    /// What sessions are known by; under something else they mean nothing.
+    pub known_by: String,
+    /// Where they are kept: cluster and address.
+    pub places: Vec<(String, SocketAddr)>,
+    /// Key, number of the place, and milliseconds: since it began, since it was used, its idle time and its
+    /// longest time.
+    pub sessions: Vec<(Key, usize, [u64; 4])>,
 }
 
 /// The operator's word on an address, with endpoints as the configuration describes them.

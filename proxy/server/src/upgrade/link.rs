@@ -17,7 +17,7 @@ use crate::inherited::Label;
 /// Descriptors of one message; the system allows for 253.
 const AT_ONCE: usize = 64;
 /// Longest frame.
-const LONGEST: usize = 64 << 20;
+const LONGEST: usize = 1 << 30;
 
 /// What a process hands over, beside its sockets.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,22 +26,20 @@ pub struct Handover {
     pub sockets: Vec<Label>,
     /// The path of the socket for requests, whose descriptor comes last; none where there is none.
     pub requests: Option<PathBuf>,
-    /// What marks of sessions are sealed with.
+    /// What sessions are kept with.
     pub secret: ProcessSecret,
-    /// What it has learnt and was told.
-    pub estate: Estate,
 }
 
 /// What else they say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Said {
     /// The new process could serve.
     Ready,
     /// The new process cannot serve, and why.
     Failed(String),
-    /// The new process is to serve.
-    Go,
+    /// The new process is to serve, and to go on with this.
+    Go(Estate),
     /// The new process serves.
     Serving,
 }
@@ -138,13 +136,13 @@ mod tests {
         let failed = Said::Failed("no \"plugin\"".to_owned());
         ours.write_all(&frame(&failed).unwrap()).unwrap();
         batches(&descriptors).for_each(|batch| send(&ours, batch).unwrap());
-        ours.write_all(&frame(&Said::Go).unwrap()).unwrap();
-        assert_eq!(read::<Said>(&mut theirs).unwrap(), failed);
+        ours.write_all(&frame(&Said::Go(Estate::default())).unwrap()).unwrap();
+        assert!(matches!(read(&mut theirs).unwrap(), Said::Failed(why) if why == "no \"plugin\""));
         let received = receive(&theirs, descriptors.len()).unwrap();
         let address = |listener: &TcpListener| listener.local_addr().unwrap();
         let received: Vec<_> = received.into_iter().map(|one| address(&TcpListener::from(one))).collect();
         assert_eq!(received, listeners.iter().map(address).collect::<Vec<_>>());
-        assert_eq!(read::<Said>(&mut theirs).unwrap(), Said::Go);
+        assert!(matches!(read(&mut theirs).unwrap(), Said::Go(_)));
     }
 
     #[test]

@@ -28,7 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Predecessor {
     link: UnixStream,
     requests: Option<(PathBuf, UnixListener)>,
-    estate: Estate,
 }
 
 impl Predecessor {
@@ -50,12 +49,7 @@ impl Predecessor {
         if !inherit_secret(handover.secret) {
             bail!("secrets were made already");
         }
-        Ok((Self { link, requests, estate: handover.estate }, inherited))
-    }
-
-    /// What it has learnt and was told.
-    pub fn estate(&mut self) -> Estate {
-        std::mem::take(&mut self.estate)
+        Ok((Self { link, requests }, inherited))
     }
 
     /// Its socket for requests, where it is at this path.
@@ -70,11 +64,11 @@ impl Predecessor {
         }
     }
 
-    /// Tell it that this process is ready, and wait for leave to serve.
+    /// Tell it that this process is ready, and wait for leave to serve. Gives what it has learnt and was told.
     ///
     /// # Errors
     /// It has ended, or wants this process no more.
-    pub async fn relieve(&mut self) -> anyhow::Result<()> {
+    pub async fn relieve(&mut self) -> anyhow::Result<Estate> {
         self.link.write_all(&link::frame(&Said::Ready)?).context(GONE)?;
         let link = self.link.try_clone()?;
         link.set_nonblocking(true)?;
@@ -84,7 +78,7 @@ impl Predecessor {
         let mut octets = vec![0; link::length(head)?];
         link.read_exact(&mut octets).await.context(GONE)?;
         match link::unframed(&octets)? {
-            Said::Go => Ok(()),
+            Said::Go(estate) => Ok(estate),
             other => bail!("the process before answers {other:?}"),
         }
     }

@@ -15,10 +15,14 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::UnixStream,
     process::{Child, Command},
+    task::block_in_place,
     time::timeout,
 };
 
-use super::link::{self, Handover, Said};
+use super::{
+    estate::Estate,
+    link::{self, Handover, Said},
+};
 
 /// Longest wait for a process that has closed its end.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -72,12 +76,12 @@ impl Successor {
         }
     }
 
-    /// Let it serve, and wait until it does.
+    /// Let it serve, with what this process has learnt and was told, and wait until it does.
     ///
     /// # Errors
     /// Why it does not, for people.
-    pub async fn go(&mut self) -> Result<(), String> {
-        let said = link::frame(&Said::Go).map_err(|error| error.to_string())?;
+    pub async fn go(&mut self, estate: Estate) -> Result<(), String> {
+        let said = block_in_place(|| link::frame(&Said::Go(estate))).map_err(|error| error.to_string())?;
         let _ = self.link.write_all(&said).await;
         match self.hear().await? {
             Said::Serving => Ok(()),

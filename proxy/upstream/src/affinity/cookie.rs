@@ -7,19 +7,17 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     path::Path,
-    sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hkdf::{HKDF_SHA256, KeyType, Salt},
-    rand,
-};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use weir_config::{AffinityKind, MarkCookie, MarkMode};
 
-use super::{FOREVER, Owner};
+use super::{
+    FOREVER, Owner,
+    secret::{expand, process_secret, random},
+};
 use crate::endpoint::Endpoint;
 
 /// Fewest bytes of a secret.
@@ -176,15 +174,6 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
     Ok(secret)
 }
 
-/// Length of a derived key.
-struct KeyLen;
-
-impl KeyType for KeyLen {
-    fn len(&self) -> usize {
-        AES_256_GCM_SIV.key_len()
-    }
-}
-
 fn derive(secret: &[u8], owner: Owner<'_>) -> Result<LessSafeKey, String> {
     let fault = |_| "the secret gives no key".to_owned();
     let mut bytes = vec![0; AES_256_GCM_SIV.key_len()];
@@ -192,9 +181,7 @@ fn derive(secret: &[u8], owner: Owner<'_>) -> Result<LessSafeKey, String> {
         Owner::Cluster(name) => [b"weir affinity cookie 1", name.as_bytes()],
         Owner::Tenant(name) => [b"weir affinity tenant 1", name.as_bytes()],
     };
-    let extracted = Salt::new(HKDF_SHA256, &[]).extract(secret);
-    let expanded = extracted.expand(&info, KeyLen).map_err(fault)?;
-    expanded.fill(&mut bytes).map_err(fault)?;
+    expand(secret, &info, &mut bytes).map_err(fault)?;
     Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &bytes).map_err(fault)?))
 }
 
@@ -208,32 +195,6 @@ fn sealed(key: &LessSafeKey, plain: &[u8], scope: &str) -> String {
         .expect("a few bytes");
     sealed.splice(..0, nonce);
     BASE64_URL_SAFE_NO_PAD.encode(sealed)
-}
-
-/// What marks are sealed with where the configuration names no secret.
-static PROCESS_SECRET: OnceLock<ProcessSecret> = OnceLock::new();
-
-/// The secret of a process.
-pub type ProcessSecret = [u8; SHORTEST_SECRET];
-
-/// The secret of this process: drawn at random when it is first asked for, unless it was inherited.
-pub fn process_secret() -> &'static ProcessSecret {
-    PROCESS_SECRET.get_or_init(|| {
-        let mut secret = [0; SHORTEST_SECRET];
-        random(&mut secret);
-        secret
-    })
-}
-
-/// Take the secret of the process whose place this one takes, so that its marks go on. To be called before
-/// anything is built; false when it is too late.
-pub fn inherit_secret(secret: ProcessSecret) -> bool {
-    PROCESS_SECRET.set(secret).is_ok()
-}
-
-#[expect(clippy::expect_used, reason = "without chance nothing can be sealed")]
-fn random(bytes: &mut [u8]) {
-    rand::fill(bytes).expect("the system gives random bytes");
 }
 
 /// What is sealed.

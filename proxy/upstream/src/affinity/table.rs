@@ -7,7 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, Hash, Hasher},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,15 +16,17 @@ use std::{
 };
 
 use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::FOREVER;
+use super::{FOREVER, secret};
 
 /// Sessions looked at to find the one that was used least recently.
 const LOOKS: usize = 32;
 
-/// What a session is known by: a digest of scope and value under secrets of its table, as long for a
+/// What a session is known by: a digest of scope and value under the secret of the process, as long for a
 /// value of a client's choice as for any other, and apart from every other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key([u64; 2]);
 
 impl Hash for Key {
@@ -65,7 +67,7 @@ impl Hasher for DigestedHasher {
 /// Sessions by key.
 #[derive(Debug)]
 pub struct AffinityTable {
-    secrets: [RandomState; 2],
+    digest: SipHasher13,
     sessions: DashMap<Key, Session, Digested>,
     ledger: Mutex<Ledger>,
     capacity: usize,
@@ -116,11 +118,35 @@ struct Entry {
     key: Key,
 }
 
+/// A session, as another process is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is known by, in processes of the same secret.
+    pub key: Key,
+    /// The id of its endpoint.
+    pub endpoint: u64,
+    /// How long ago it began.
+    pub began: Duration,
+    /// How long ago it was used.
+    pub used: Duration,
+    /// It ends so long after it was used.
+    pub idle: Duration,
+    /// It ends so long after it began.
+    pub max: Duration,
+}
+
+#[expect(clippy::expect_used, reason = "a secret gives any number of bytes this small")]
+fn digest() -> SipHasher13 {
+    let mut key = [0; 16];
+    secret::expand(secret::process_secret(), &[b"weir affinity keys 1"], &mut key).expect("16 bytes");
+    SipHasher13::new_with_key(&key)
+}
+
 impl AffinityTable {
     /// For at most this many sessions, and at least one.
     pub fn new(capacity: usize) -> Self {
         Self {
-            secrets: [RandomState::new(), RandomState::new()],
+            digest: digest(),
             sessions: DashMap::with_hasher(Digested),
             ledger: Mutex::default(),
             capacity: capacity.max(1),
@@ -130,7 +156,10 @@ impl AffinityTable {
 
     /// The key of a session that is known by a value within a scope.
     pub fn key(&self, scope: &str, value: &[u8]) -> Key {
-        Key(self.secrets.each_ref().map(|secret| secret.hash_one((scope, value))))
+        let mut digest = self.digest;
+        (scope, value).hash(&mut digest);
+        let digest = digest.finish128();
+        Key([digest.h1, digest.h2])
     }
 
     /// Endpoint id of a session, whose idle time begins again; none when there is none or it ended.
@@ -172,6 +201,41 @@ impl AffinityTable {
         ledger.write(key, &session);
         self.sessions.insert(key, session);
         self.tidy(&mut ledger);
+    }
+
+    /// All sessions that have not ended, for another process.
+    pub fn kept(&self, now: Instant) -> Vec<Kept> {
+        let alive = self.sessions.iter().filter(|session| session.end() > now);
+        let kept = alive.map(|session| Kept {
+            key: *session.key(),
+            endpoint: session.endpoint,
+            began: now.saturating_duration_since(session.first),
+            used: now.saturating_duration_since(session.used()),
+            idle: session.idle,
+            max: session.max,
+        });
+        kept.collect()
+    }
+
+    /// Go on with a session of another process, as far as there is room and it is not known here.
+    pub fn keep(&self, kept: &Kept, now: Instant) {
+        let mut ledger = self.ledger();
+        let full = self.sessions.len() >= self.capacity;
+        let Some(first) = now.checked_sub(kept.began).filter(|_| !full && !self.sessions.contains_key(&kept.key))
+        else {
+            return;
+        };
+        let used = u64::try_from(kept.began.saturating_sub(kept.used).as_micros()).unwrap_or(u64::MAX);
+        let session = Session {
+            endpoint: kept.endpoint,
+            number: ledger.next_number(),
+            first,
+            used: AtomicU64::new(used),
+            idle: kept.idle.min(FOREVER),
+            max: kept.max.min(FOREVER),
+        };
+        ledger.write(kept.key, &session);
+        self.sessions.insert(kept.key, session);
     }
 
     /// Forget every session that has ended.

@@ -110,14 +110,6 @@ fn without_a_secret_file_a_reload_keeps_the_key() {
 }
 
 #[test]
-fn the_secret_of_a_process_is_one_and_random() {
-    let secret = process_secret();
-    assert_eq!(process_secret(), secret);
-    assert_ne!(secret, &[0; SHORTEST_SECRET]);
-    assert!(!inherit_secret([1; SHORTEST_SECRET]), "it is in use");
-}
-
-#[test]
 fn a_secret_file_gives_processes_the_same_key_and_must_be_long() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut config = fixture::cluster(&[1]);

@@ -53,6 +53,29 @@ fn a_session_ends_after_its_longest_time_however_used() {
 }
 
 #[test]
+fn sessions_go_on_in_another_table_with_their_times() {
+    let (table, start) = (Named::new(10), Instant::now());
+    table.put("a", 7, Duration::from_secs(10), HOUR, start);
+    table.put("b", 8, HOUR, Duration::from_secs(30), start);
+    table.put("ended", 9, Duration::from_secs(1), HOUR, start);
+    assert_eq!(table.get("a", after(start, 5)), Some(7));
+    let (next, now) = (Named::new(2), after(start, 8));
+    next.put("b", 1, HOUR, HOUR, now);
+    let kept = table.kept(now);
+    assert_eq!(kept.len(), 2);
+    kept.iter().for_each(|kept| next.keep(kept, now));
+    assert_eq!(next.get("b", now), Some(1), "what is known here counts");
+    assert_eq!(next.get("a", after(start, 15)), None, "it was not used for longer than it may be");
+    let (full, late) = (Named::new(1), after(start, 14));
+    table.kept(late).iter().for_each(|kept| full.keep(kept, late));
+    assert_eq!(full.len(), 1);
+    let roomy = Named::new(10);
+    table.kept(late).iter().for_each(|kept| roomy.keep(kept, late));
+    assert_eq!((roomy.get("a", late), roomy.get("b", after(start, 29))), (Some(7), Some(8)));
+    assert_eq!(roomy.get("b", after(start, 30)), None);
+}
+
+#[test]
 fn a_full_table_gives_up_an_ended_session_first() {
     let (table, start) = (Named::new(3), Instant::now());
     table.put("old", 1, HOUR, HOUR, start);
