@@ -15,7 +15,7 @@ use rustls::{
 use super::harness::{
     Ca, Certificate, Client, Setup,
     TimeFromNow::{self, Ago, In},
-    Weir, empty, request,
+    Weir, empty, eventually, request, run,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -277,4 +277,73 @@ fn an_answer_that_would_keep_clients_away_is_refused() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && said.contains("a.ocsp: ") && said.contains(why), "{why}: {said}");
     }
+}
+
+const NAMED: &str = r#"certificates = [{ name = "shop", cert = "a.pem", key = "a.key" }]"#;
+
+async fn push(weir: &Weir, name: &str, cert: &str, key: &str) -> (u16, serde_json::Value) {
+    let reply = weir.command(Method::PUT, &format!("/v1/certificates/{name}"), format!("{cert}{key}")).await;
+    (reply.status.as_u16(), reply.json())
+}
+
+async fn shown(weir: &Weir, ca: &Ca) -> Option<Vec<u8>> {
+    Client::tls(weir.listener("secure"), ca, "a.test", &["h2"]).await.certificate
+}
+
+#[tokio::test]
+async fn a_certificate_is_pushed_under_open_connections() {
+    let ca = Ca::new();
+    let [first, second, third] = [(); 3].map(|()| ca.issue(&["a.test"]));
+    let mut weir = start(NAMED, &[("a", &first)]).await;
+    let mut open = Client::tls(weir.listener("secure"), &ca, "a.test", &["h2"]).await;
+    let (code, answer) = push(&weir, "shop", &second.cert, &second.key).await;
+    assert!(code == 200 && answer["name"] == "shop" && answer["previous"].is_string(), "{answer}");
+    assert_eq!(shown(&weir, &ca).await, Some(der(&second)));
+    assert_eq!(open.get("/").await.text(), "ok");
+    weir.reload(&(secure(NAMED) + "[access-log]\nformat = \"logfmt\"\n")).await.unwrap();
+    assert_eq!(shown(&weir, &ca).await, Some(der(&second)), "it holds over reloads");
+    assert_eq!(push(&weir, "shop", &third.cert, &third.key).await.0, 200);
+    assert_eq!(shown(&weir, &ca).await, Some(der(&third)));
+    let fourth = ca.issue(&["a.test"]);
+    weir.write("a.key", &fourth.key);
+    weir.write("a.pem", &fourth.cert);
+    let files = || async { (shown(&weir, &ca).await == Some(der(&fourth))).then_some(()) };
+    eventually("what the file says", files).await;
+}
+
+#[tokio::test]
+async fn a_pushed_certificate_that_cannot_be_used_changes_nothing() {
+    let ca = Ca::new();
+    let (first, second) = (ca.issue(&["a.test"]), ca.issue(&["a.test"]));
+    let weir = start(NAMED, &[("a", &first)]).await;
+    let expired = valid(&ca, Ago(90 * DAY), Ago(DAY));
+    for (name, cert, key, code, why) in [
+        ("shop", &second.cert, &first.key, 422, "the private key is not the certificate's"),
+        ("shop", &expired.cert, &expired.key, 422, "the certificate expired on "),
+        ("shop", &first.key, &first.key, 422, "holds no certificate"),
+        ("shop", &first.cert, &String::new(), 422, "private key: "),
+        ("other", &second.cert, &second.key, 404, "there is no certificate other; there are: shop"),
+    ] {
+        let (found, answer) = push(&weir, name, cert, key).await;
+        assert!(found == code && answer["error"].as_str().unwrap().contains(why), "{why}: {found} {answer}");
+    }
+    assert_eq!(shown(&weir, &ca).await, Some(der(&first)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_pushed_and_listed_by_commands() {
+    let ca = Ca::new();
+    let second = ca.issue(&["a.test", "b.test"]);
+    let weir = start(NAMED, &[("a", &ca.issue(&["a.test"]))]).await;
+    weir.write("next.pem", &second.cert);
+    weir.write("next.key", &second.key);
+    let (admin, path) = (weir.admin.to_string(), |name: &str| weir.path(name).display().to_string());
+    let output = run(&["certificate", "push", "shop", &path("next.pem"), &path("next.key"), "--admin", &admin]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("shop is now "), "{output:?}");
+    assert_eq!(shown(&weir, &ca).await, Some(der(&second)));
+    let output = run(&["certificate", "list", "--admin", &admin]);
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(listed.contains("shop") && listed.contains("a.test,b.test") && listed.contains("ECDSA"), "{listed}");
+    let output = run(&["certificate", "push", "shop", &path("next.pem"), &path("a.key"), "--admin", &admin]);
+    assert_eq!(output.status.code(), Some(1));
 }

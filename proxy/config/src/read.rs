@@ -29,7 +29,7 @@ pub use self::discover::{endpoint_of, endpoints_of};
 use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
-    model::{ByteSize, Cluster, Config, Plugin, RateLimit, Route},
+    model::{ByteSize, Certificate, Cluster, Config, Plugin, RateLimit, Route},
     node::{Node, Table},
     syntax::{self, Wrong},
     warn,
@@ -44,6 +44,8 @@ struct Names<'a> {
     plugins: Vec<&'a str>,
     clusters: Vec<&'a str>,
     tenants: Vec<&'a str>,
+    /// Certificates that were read.
+    certificates: RefCell<Vec<Certificate>>,
     rate_limits: Vec<&'a str>,
     acme: Vec<&'a str>,
     used_acme: RefCell<BTreeSet<&'a str>>,
@@ -84,6 +86,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         plugins: plugins.iter().map(Node::name).collect(),
         clusters: clusters.iter().map(Node::name).collect(),
         tenants: tenants.iter().map(Node::name).collect(),
+        certificates: RefCell::default(),
         rate_limits: limits.iter().map(Node::name).collect(),
         acme: acme.iter().map(Node::name).collect(),
         used_acme: RefCell::default(),

@@ -57,6 +57,8 @@ pub trait Control: Send + Sync + 'static {
     fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer>;
     /// Goes back to an earlier version: the one whose sha256 starts so, or the one before.
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer>;
+    /// Shows this certificate, with its key in PEM, in place of the one of this name.
+    fn certificate_push(&self, name: String, pem: Bytes) -> BoxFuture<'_, Answer>;
     /// Changes an endpoint of a cluster; both as they stand in the path.
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer>;
     /// Rollouts with where they are: `{"rollouts": [..]}`.

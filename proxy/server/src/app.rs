@@ -50,7 +50,7 @@ use crate::{
     notify,
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
-    tls::{Issued, ServerTls, Terms},
+    tls::{Issued, Pushed, ServerTls, Terms},
     upgrade::Estate,
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
@@ -102,6 +102,7 @@ struct Running {
     plugins: Plugins,
     health: HealthChecks,
     discoveries: Discoveries,
+    pushed: Pushed,
 }
 
 impl App {
@@ -146,6 +147,7 @@ impl App {
                 plugins: plugins.clone(),
                 health: HealthChecks::default(),
                 discoveries: Discoveries::default(),
+                pushed: Pushed::default(),
             }),
             listeners: ArcSwap::from_pointee(listeners),
             managed: ArcSwap::from_pointee(managed),
@@ -296,8 +298,8 @@ impl App {
     }
 
     async fn reload_into(self: &Arc<Self>, running: &mut Running) -> Result<u64, Vec<String>> {
-        let (app, plugins) = (Arc::clone(self), running.plugins.clone());
-        let prepared = self.workshop.run(move || app.prepare(&plugins)).await;
+        let (app, plugins, pushed) = (Arc::clone(self), running.plugins.clone(), running.pushed.clone());
+        let prepared = self.workshop.run(move || app.prepare(&plugins, pushed)).await;
         let prepared = prepared.map_err(|error| vec![error.to_string()])??;
         if running.config.access_log != prepared.config.access_log {
             let changed = self.shared.log.change(&prepared.config.access_log);
@@ -305,6 +307,7 @@ impl App {
         }
         warn_of_restart(&running.config, &prepared.config);
         self.take_up_listeners(prepared.listeners);
+        running.pushed.keep(&certificates::served(&self.listeners.load()));
         self.managed.store(Arc::new(prepared.managed));
         self.order();
         self.ending_as.store(Arc::new(Ending::of(&prepared.config)));
@@ -315,7 +318,7 @@ impl App {
     }
 
     /// Blocking: everything of a reload that can fail.
-    fn prepare(&self, plugins: &Plugins) -> Result<Prepared, Vec<String>> {
+    fn prepare(&self, plugins: &Plugins, pushed: Pushed) -> Result<Prepared, Vec<String>> {
         let loaded = weir_config::load(&self.path).map_err(|faults| vec![faults.to_string()])?;
         let config = Arc::new(loaded.config);
         let plugins = plugins.load(&self.shared.host, &config)?;
@@ -323,7 +326,7 @@ impl App {
         let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
         let managed = managed(&config, Some(&self.managed.load()))?;
         let present = self.listeners.load();
-        let terms = Terms { issued: issued(&managed), ..certificates::terms(&present) };
+        let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&present) };
         let listeners = bind(&config, &present, &mut Inherited::default(), &self.shared.metrics, &terms)?;
         Ok(Prepared { config, plugins, snapshot, listeners, managed })
     }

@@ -3,6 +3,7 @@
 //! `run` belongs to `main`; `check` and `plugin` are whole here.
 
 mod acme;
+mod certificate;
 mod check;
 mod client;
 mod endpoint;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::{
     acme::acme,
+    certificate::certificate,
     check::{Found, check},
     endpoint::endpoint,
     explain::explain,
@@ -67,6 +69,9 @@ pub enum Command {
     /// Show and renew certificates that authorities issue to a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = ACME)]
     Acme(AcmeCommand),
+    /// Show and replace certificates of a running Weir
+    #[command(subcommand, arg_required_else_help = true, after_help = CERTIFICATE)]
+    Certificate(CertificateCommand),
 }
 
 /// A command on a configuration file.
@@ -271,6 +276,35 @@ pub struct Steered {
     /// Where the running Weir is asked
     #[command(flatten)]
     pub admin: AdminAddress,
+}
+
+/// `weir certificate ...`
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum CertificateCommand {
+    /// Show the certificates of every listener: for which hosts, and until when
+    #[command(after_help = CERTIFICATE_LIST)]
+    List {
+        /// Print listeners with their certificates as JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the running Weir is asked
+        #[command(flatten)]
+        admin: AdminAddress,
+    },
+    /// Show another certificate in place of the one of a name
+    #[command(after_help = CERTIFICATE_PUSH)]
+    Push {
+        /// The certificate, as in `name` of `certificates`
+        #[arg(value_parser = name)]
+        name: String,
+        /// The chain, leaf first: a PEM file
+        cert: PathBuf,
+        /// The private key: a PEM file
+        key: PathBuf,
+        /// Where the running Weir is asked
+        #[command(flatten)]
+        admin: AdminAddress,
+    },
 }
 
 /// `weir acme ...`
@@ -506,6 +540,24 @@ Also of a rollout that is complete.";
 const RESTART: &str = "\
 Examples:
   weir rollout restart api                 after a rollback, with the fault mended";
+
+const CERTIFICATE: &str = "\
+Examples:
+  weir certificate list
+  weir certificate push shop fullchain.pem key.pem";
+
+const CERTIFICATE_LIST: &str = "\
+Examples:
+  weir certificate list
+  weir certificate list --json | jq -r '.[].certificates[]? | [.name, .not_after] | @tsv'";
+
+const CERTIFICATE_PUSH: &str = "\
+Examples:
+  weir certificate push shop fullchain.pem key.pem
+
+Connections to come get it, open ones go on. One whose key is another's, and one that has expired, is
+refused. It holds over reloads until the process ends or the file of the certificate changes. To keep it,
+write it there.";
 
 const ACME: &str = "\
 Examples:

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Endpoint(command) => cli::endpoint(&command),
         Command::Rollout(command) => cli::rollout(&command),
         Command::Acme(command) => cli::acme(&command),
+        Command::Certificate(command) => cli::certificate(&command),
     }
 }
 

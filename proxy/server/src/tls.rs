@@ -4,6 +4,7 @@ mod certificate;
 mod client;
 mod expiry;
 mod ocsp;
+mod pushed;
 mod resolver;
 mod tickets;
 
@@ -21,6 +22,7 @@ use weir_plugin::TlsFacts;
 pub use self::{
     certificate::{Certificate, Validity, left, second},
     expiry::Expiry,
+    pushed::Pushed,
     resolver::{Certificates, Issued, Resolver},
 };
 use self::{client::Verifier, tickets::TicketKeys};
@@ -95,12 +97,14 @@ pub struct Terms {
     pub served: Option<HashSet<Arc<str>>>,
     /// What authorities issue.
     pub issued: Vec<Arc<Issued>>,
+    /// What takes the place of certificates in files.
+    pub pushed: Pushed,
 }
 
 impl Terms {
     /// Those of a start.
     pub fn at_start() -> Self {
-        Self { now: SystemTime::now(), served: None, issued: Vec::new() }
+        Self { now: SystemTime::now(), served: None, issued: Vec::new(), pushed: Pushed::default() }
     }
 
     /// # Errors
@@ -129,9 +133,9 @@ impl ServerTls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut certificates = Vec::new();
         for one in &config.certificates {
-            let certificate = Certificate::read(one, &provider)?;
+            let certificate = terms.pushed.in_place_of(Certificate::read(one, &provider)?);
             terms.accept(&certificate)?;
-            certificates.push(Arc::new(certificate));
+            certificates.push(certificate);
         }
         let wanted = |issued: &&Arc<Issued>| {
             config.acme.iter().any(|wanted| wanted.authority == issued.authority && wanted.names == issued.names)

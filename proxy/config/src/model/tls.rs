@@ -1,6 +1,6 @@
 //! What `tls` of listeners and clusters means.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::Wanted;
 
@@ -77,6 +77,8 @@ pub enum TlsVersion {
 /// A certificate chain with its key, both PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Certificate {
+    /// By what it can be replaced while it runs; none is for files alone.
+    pub name: Option<Arc<str>>,
     /// The chain, leaf first.
     pub cert: PathBuf,
     /// The private key.

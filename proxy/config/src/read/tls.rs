@@ -1,6 +1,8 @@
 //! `tls` of listeners and clusters.
 
-use super::{Names, acme::wanted, checked, edits, matching::alpn};
+use std::sync::Arc;
+
+use super::{Names, acme::wanted, checked, edits, matching::alpn, text};
 use crate::{
     model::{Certificate, ClientAuth, ClientFact, ClientIdentity, ListenerTls, Protocol, TlsVersion, UpstreamTls},
     node::{Node, Table},
@@ -73,7 +75,7 @@ pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a
         Some(node) if acme.is_empty() && node.array(CERTIFICATES)?.is_empty() => {
             return node.fault("there is no certificate", format!("write {CERTIFICATES}"));
         }
-        Some(node) => node.each(CERTIFICATES, certificate)?,
+        Some(node) => node.each(CERTIFICATES, |node| certificate(node, names))?,
         None if acme.is_empty() => return None,
         None => Vec::new(),
     };
@@ -110,13 +112,22 @@ fn client_headers(node: &Node<'_>) -> Option<Vec<(ClientFact, String)>> {
     Some(headers)
 }
 
-fn certificate(node: &Node<'_>) -> Option<Certificate> {
+fn certificate<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Certificate> {
     let table = node.table("`{ cert = \"cert.pem\", key = \"key.pem\" }`")?;
     let cert = table.require("cert", "\"cert.pem\"").and_then(|node| node.file());
     let key = table.require("key", "\"key.pem\"").and_then(|node| node.file());
     let ocsp = table.read("ocsp", Node::file);
+    let name_node = table.get("name");
+    let name = name_node.as_ref().and_then(|node| text(node, "`\"shop\"`", syntax::name));
     table.done();
-    Some(Certificate { cert: cert?, key: key?, ocsp })
+    let certificate = Certificate { name: name.map(Arc::from), cert: cert?, key: key?, ocsp };
+    let (name, mut known) = (&certificate.name, names.certificates.borrow_mut());
+    let stranger = known.iter().any(|one| name.is_some() && one.name == *name && *one != certificate);
+    if let (true, Some(node)) = (stranger, name_node) {
+        return node.fault("another certificate has this name", "give each its own name");
+    }
+    known.push(certificate.clone());
+    Some(certificate)
 }
 
 /// `tls` of a cluster.

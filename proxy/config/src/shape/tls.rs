@@ -44,6 +44,8 @@ enum TlsVersion {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Certificate {
+    /// By what it can be replaced while it runs.
+    name: Option<String>,
     /// The chain, leaf first.
     cert: String,
     /// The private key.

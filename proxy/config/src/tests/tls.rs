@@ -77,3 +77,21 @@ fn what_endpoints_are_shown_has_both_its_halves() {
     }
     assert!(read("tls", "ticket-keys = \"key.pem\"").ticket_keys.is_some());
 }
+
+#[test]
+fn a_name_is_of_one_certificate() {
+    let parse = |second: &str| {
+        let listener = |name: &str, certificate: &str| {
+            format!("[listeners.{name}]\naddress = \"127.0.0.1:0\"\ntls = {{ certificates = [{certificate}] }}\n")
+        };
+        let first = "{ name = \"shop\", cert = \"cert.pem\", key = \"key.pem\" }";
+        Folder::new().parse(&(listener("a", first) + &listener("b", second)))
+    };
+    let loaded = parse("{ name = \"shop\", cert = \"cert.pem\", key = \"key.pem\" }").unwrap();
+    let tls = loaded.config.listeners[1].tls.clone().unwrap();
+    assert_eq!(tls.certificates[0].name.as_deref(), Some("shop"));
+    let faults = parse("{ name = \"shop\", cert = \"cert.pem\", key = \"cert.pem\" }").unwrap_err();
+    assert!(faults.len() == 1 && faults.0[0].key == "listeners.b.tls.certificates[0].name", "{faults}");
+    let faults = parse("{ name = \"a/b\", cert = \"cert.pem\", key = \"key.pem\" }").unwrap_err();
+    assert!(faults.0[0].problem.contains("not a name"), "{faults}");
+}

@@ -19,6 +19,8 @@ use super::{
 const LARGEST_COMPONENT: usize = 64 * 1024 * 1024;
 /// Largest description of an endpoint.
 const LARGEST_DESCRIPTION: usize = 64 * 1024;
+/// Largest chain with its key.
+const LARGEST_CERTIFICATE: usize = 1024 * 1024;
 /// Longest time for a component to arrive.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -32,6 +34,7 @@ enum Place<'a> {
     Plugins,
     Plugin(&'a str),
     Rollback(&'a str),
+    Certificate(&'a str),
     Endpoint(&'a str, &'a str),
     Order(&'a str, &'a str, Option<Order>),
     Rollouts,
@@ -102,13 +105,16 @@ impl Place<'_> {
     }
 
     fn find_certificate(path: &str) -> Option<Place<'_>> {
+        if let Some(name) = path.strip_prefix("/v1/certificates/") {
+            return is_name(name).then_some(Place::Certificate(name));
+        }
         let name = path.strip_prefix("/v1/acme/")?.strip_suffix("/renew")?;
         is_name(name).then_some(Place::Renew(name))
     }
 
     fn method(&self) -> &'static str {
         match self {
-            Place::Plugin(_) => "PUT",
+            Place::Plugin(_) | Place::Certificate(_) => "PUT",
             Place::Endpoint(..) => "PUT, DELETE",
             Place::Rollback(_) | Place::Order(..) | Place::Rollout(..) | Place::Renew(_) | Place::Reload => "POST",
             _ => "GET, HEAD",
@@ -134,6 +140,7 @@ pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>
             let (name, version) = (name.to_owned(), version(uri.query()));
             outcome(finish(control, |control| control.plugin_rollback(name, version)).await)
         }
+        Place::Certificate(name) => outcome(push_certificate(name.to_owned(), request.into_body(), control).await),
         Place::Endpoint(cluster, address) => {
             let (cluster, address) = (cluster.to_owned(), unescaped(address));
             outcome(change(cluster, address, request, control).await)
@@ -184,6 +191,14 @@ async fn change(cluster: String, address: String, request: Request<Incoming>, co
         _ => EndpointChange::Put(description(request.into_body()).await?),
     };
     finish(control, |control| control.endpoint(cluster, address, change)).await
+}
+
+async fn push_certificate(name: String, body: Incoming, control: Arc<dyn Control>) -> Answer {
+    let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, why);
+    let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_CERTIFICATE).collect()).await;
+    let collected = collected.map_err(|_| bad("the certificate did not arrive within a minute".to_owned()))?;
+    let pem = collected.map_err(|error| bad(format!("the certificate did not arrive: {error}")))?.to_bytes();
+    finish(control, |control| control.certificate_push(name, pem)).await
 }
 
 /// A JSON object; nothing at all is an empty one.
@@ -264,7 +279,7 @@ fn nothing_here(path: &str) -> ApiError {
                  /v1/plugins/NAME/rollback, /v1/clusters/NAME/endpoints/ADDRESS, \
                  /v1/clusters/NAME/endpoints/ADDRESS/drain (or maintenance, ready), /v1/rollouts, \
                  /v1/rollouts/ROUTE/advance (or pause, resume, rollback, restart), /v1/acme, \
-                 /v1/acme/CERTIFICATE/renew, /v1/reload";
+                 /v1/acme/CERTIFICATE/renew, /v1/certificates/NAME, /v1/reload";
     ApiError::new(StatusCode::NOT_FOUND, format!("nothing at {path}; there is {known}"))
 }
 
@@ -305,6 +320,8 @@ mod place_tests {
 
     #[test]
     fn certificate_paths_hold_a_name() {
+        assert_eq!(Place::find("/v1/certificates/shop"), Some(Place::Certificate("shop")));
+        assert_eq!(Place::find("/v1/certificates/a/b"), None);
         assert_eq!(Place::find("/v1/acme/a.test_1_0f/renew"), Some(Place::Renew("a.test_1_0f")));
         for path in ["/v1/acme/", "/v1/acme/a.test", "/v1/acme//renew", "/v1/acme/a/b/renew"] {
             assert_eq!(Place::find(path), None, "{path}");

@@ -56,6 +56,10 @@ impl Control for Fake {
         self.note(format!("rollback {name} {version:?}"));
         Box::pin(async { Ok(json!({})) })
     }
+    fn certificate_push(&self, name: String, pem: Bytes) -> BoxFuture<'_, Answer> {
+        self.note(format!("certificate {name} {}", pem.len()));
+        Box::pin(async { Ok(json!({})) })
+    }
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
         self.note(format!("endpoint {cluster} {address} {change:?}"));
         Box::pin(async { Ok(json!({})) })

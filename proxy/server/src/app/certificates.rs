@@ -1,18 +1,21 @@
 //! Certificates of the running listeners: what is said of them before they expire.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use http::StatusCode;
+use rustls::crypto::aws_lc_rs;
 use serde_json::{Value, json};
 
 use super::App;
 use crate::{
+    admin::{Answer, ApiError},
     listening::{Listening, Settings},
     metrics::CertificateSample,
-    tls::{Certificate, Expiry, Terms, left, second},
+    tls::{Certificate, Certificates, Expiry, Resolver, Terms, left, second},
 };
 
 /// Between two looks at what expires.
@@ -20,9 +23,13 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// For a reload: what is served goes on, and nothing that has expired takes its place.
 pub(super) fn terms(listeners: &[Arc<Listening>]) -> Terms {
+    Terms { served: Some(served(listeners)), ..Terms::at_start() }
+}
+
+/// Fingerprints of what is served now.
+pub(super) fn served(listeners: &[Arc<Listening>]) -> HashSet<Arc<str>> {
     let served = listeners.iter().flat_map(|listening| certificates(&listening.settings()));
-    let served = served.map(|certificate| Arc::clone(&certificate.fingerprint)).collect();
-    Terms { served: Some(served), ..Terms::at_start() }
+    served.map(|certificate| Arc::clone(&certificate.fingerprint)).collect()
 }
 
 /// What `weir check` says of a listener's certificates.
@@ -106,6 +113,61 @@ pub(super) fn revocations(listeners: &[Arc<Listening>], each: &mut dyn FnMut(&st
         if let Some(until) = listening.settings().tls.as_ref().and_then(|tls| tls.revoked_until) {
             each(listening.name(), left(now, until));
         }
+    }
+}
+
+/// Show another certificate, with its key in PEM, where the one of this name is shown.
+pub(super) async fn push(app: &App, name: &str, pem: &[u8]) -> Answer {
+    let mut running = app.running.lock().await;
+    let listeners = app.listeners.load_full();
+    let resolvers: Vec<Arc<Resolver>> = listeners.iter().filter_map(|one| shows(&one.settings(), name)).collect();
+    let former = resolvers.iter().find_map(|resolver| named(&resolver.certificates(), name));
+    let Some(former) = former else {
+        return Err(ApiError::new(StatusCode::NOT_FOUND, unknown(&listeners, name)));
+    };
+    let refused = |why: String| {
+        tracing::warn!(certificate = name, why, "certificate refused, the former one goes on");
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+    };
+    let certificate = Certificate::parse(name, pem, pem, &aws_lc_rs::default_provider());
+    let certificate = Arc::new(certificate.map_err(|fault| refused(fault.to_string()))?);
+    if let Some(fault) = certificate.validity.fault(SystemTime::now()) {
+        return Err(refused(format!("the certificate {fault}")));
+    }
+    for resolver in &resolvers {
+        let mut all = resolver.certificates().all().to_vec();
+        all.iter_mut().filter(|one| &*one.name == name).for_each(|one| *one = Arc::clone(&certificate));
+        resolver.replace(Certificates::new(all));
+    }
+    running.pushed.insert(Arc::clone(&certificate), &former);
+    tracing::info!(certificate = name, sha256 = &*certificate.fingerprint, "certificate in force");
+    Ok(json!({
+        "name": name,
+        "hosts": &*certificate.names,
+        "not_after": second(certificate.validity.until),
+        "sha256": &*certificate.fingerprint,
+        "previous": &*former.fingerprint,
+    }))
+}
+
+/// What chooses the certificates of a listener, where it shows the one of this name.
+fn shows(settings: &Settings, name: &str) -> Option<Arc<Resolver>> {
+    let configured = settings.config.tls.as_ref()?.certificates.iter().any(|one| one.name.as_deref() == Some(name));
+    settings.tls.as_ref().filter(|_| configured).map(|tls| Arc::clone(&tls.resolver))
+}
+
+fn named(certificates: &Certificates, name: &str) -> Option<Arc<Certificate>> {
+    certificates.all().iter().find(|one| &*one.name == name).cloned()
+}
+
+fn unknown(listeners: &[Arc<Listening>], name: &str) -> String {
+    let settings = listeners.iter().map(|listening| listening.settings());
+    let tls = settings.filter_map(|settings| settings.config.tls.clone());
+    let known: BTreeSet<String> =
+        tls.flat_map(|tls| tls.certificates).filter_map(|one| Some(one.name?.to_string())).collect();
+    match known.is_empty() {
+        true => format!("there is no certificate {name}: give one a `name` to push to it"),
+        false => format!("there is no certificate {name}; there are: {}", Vec::from_iter(known).join(", ")),
     }
 }
 

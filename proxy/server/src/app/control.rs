@@ -90,6 +90,10 @@ impl Control for Admin {
         self.change(name, move |plugins, _| plugins.rollback(&plugin, version.as_deref()))
     }
 
+    fn certificate_push(&self, name: String, pem: Bytes) -> BoxFuture<'_, Answer> {
+        Box::pin(async move { certificates::push(&self.0, &name, &pem).await })
+    }
+
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
         Box::pin(async move { endpoints::change(&self.0, &cluster, &address, change).await })
     }

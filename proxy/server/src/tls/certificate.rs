@@ -28,7 +28,7 @@ use crate::access_log::rfc3339;
 /// A certificate chain with its key.
 #[derive(Debug)]
 pub struct Certificate {
-    /// What people know it by: the path of its file.
+    /// What people know it by: its name, or the path of its file.
     pub name: Arc<str>,
     /// What clients get.
     pub key: Arc<CertifiedKey>,
@@ -61,7 +61,8 @@ impl Certificate {
     pub fn read(config: &weir_config::Certificate, provider: &CryptoProvider) -> Result<Self, String> {
         let (cert, key) = (read(&config.cert)?, read(&config.key)?);
         let (cert_path, key_path) = (config.cert.display(), config.key.display());
-        let certificate = Self::parse(&cert_path.to_string(), &cert, &key, provider).map_err(|fault| match fault {
+        let name = config.name.as_deref().map_or_else(|| cert_path.to_string(), str::to_owned);
+        let certificate = Self::parse(&name, &cert, &key, provider).map_err(|fault| match fault {
             Fault::Certificate(why) => format!("{cert_path}: {why}"),
             Fault::Key(why) => format!("{key_path}: {why}"),
             Fault::Strangers => format!("{key_path} is not the private key of {cert_path}"),

@@ -134,7 +134,7 @@ fn acme() -> Tenant {
 
 fn config() -> Config {
     let tls = ListenerTls {
-        certificates: vec![Certificate { cert: "a".into(), key: "b".into(), ocsp: None }],
+        certificates: vec![Certificate { name: None, cert: "a".into(), key: "b".into(), ocsp: None }],
         acme: vec![Wanted { authority: "le".into(), names: vec!["a.test".into(), "b.test".into()] }],
         http2: true,
         alpn: Vec::new(),

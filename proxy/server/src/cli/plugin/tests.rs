@@ -42,6 +42,9 @@ impl Control for Fake {
         let sha256 = version.unwrap_or_else(|| OLD.to_owned());
         Box::pin(async move { Ok(json!({ "name": name, "sha256": sha256, "previous": null })) })
     }
+    fn certificate_push(&self, _: String, _: Bytes) -> BoxFuture<'_, Answer> {
+        Box::pin(async { Ok(json!({})) })
+    }
     fn endpoint(&self, cluster: String, address: String, change: EndpointChange) -> BoxFuture<'_, Answer> {
         drop((cluster, address, change));
         Box::pin(async { Ok(json!({})) })
