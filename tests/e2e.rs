@@ -13,6 +13,7 @@ mod e2e {
     mod certificates;
     mod cli;
     mod client_certificates;
+    mod connect;
     mod discovery;
     mod edits;
     mod examples;
@@ -25,6 +26,7 @@ mod e2e {
     mod h1_rfc9112;
     mod h2_rfc9113;
     mod health;
+    mod informational;
     mod limits;
     mod membership;
     mod messages;

@@ -169,6 +169,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Which requests it takes.
     pub matcher: Match,
+    /// It takes CONNECT, and nothing else.
+    pub connect: bool,
     /// Networks of clients that it serves.
     pub access: Access,
     /// Names of limits that its requests must keep to.
@@ -202,6 +204,7 @@ impl Route {
         Self {
             name,
             matcher,
+            connect: false,
             access: Access::default(),
             rate_limits: Vec::new(),
             plugins,
@@ -221,7 +224,7 @@ impl Route {
     /// shows, and leads to clusters.
     pub fn takes_connections(&self) -> bool {
         let leads = matches!(self.action, Action::Cluster(_) | Action::Split(_) | Action::Rollout(_));
-        self.matcher.is_of_connections() && self.plugins.is_empty() && leads
+        self.matcher.is_of_connections() && !self.connect && self.plugins.is_empty() && leads
     }
 }
 

@@ -319,6 +319,9 @@ struct Route {
     name: String,
     /// Which requests it takes; without it every one.
     r#match: Option<Match>,
+    /// It takes CONNECT, and nothing else: octets then pass to an endpoint as they are.
+    #[schemars(extend("default" = false))]
+    connect: Option<bool>,
     /// Networks of clients that it serves; others get 403.
     #[schemars(length(min = 1))]
     allow: Option<Vec<Network>>,

@@ -15,7 +15,7 @@ pub(crate) fn routes(routes: &[(Route, Node<'_>)], listeners: &[(Listener, Node<
         // What a narrower one takes beside requests is its own.
         let takes_all = |first: &Route| {
             let more = connections && route.takes_connections() && !first.takes_connections();
-            covers(&first.matcher, &route.matcher) && !more
+            covers(&first.matcher, &route.matcher) && first.connect == route.connect && !more
         };
         let covering = earlier.map(|(first, at)| (first, at.line())).find(|(first, _)| takes_all(first));
         if let Some((first, line)) = covering {

@@ -33,6 +33,7 @@ fn router(hosts: usize) -> Router {
         let config = weir_config::Route {
             name,
             matcher,
+            connect: false,
             access: weir_config::Access::default(),
             rate_limits: vec![],
             plugins: vec![],

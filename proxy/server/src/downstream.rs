@@ -227,19 +227,22 @@ impl<'a> Downstream<'a> {
         Ok(())
     }
 
-    /// Switch protocols: what follows in either direction is passed on as it is. Gives the status that says so.
+    /// Switch protocols, or connect where there is none to name: what follows in either direction is passed on as
+    /// it is. Gives the status that says so.
     ///
     /// # Errors
     /// The client left.
-    pub fn switch(&mut self, mut headers: HeaderMap, upgrade: HeaderValue) -> Result<StatusCode, ProxyError> {
+    pub fn switch(&mut self, mut headers: HeaderMap, upgrade: Option<HeaderValue>) -> Result<StatusCode, ProxyError> {
         self.started = true;
         self.room = Room::Any;
         match &mut self.side {
             Side::Http1 { connection, keep, .. } => {
                 *keep = false;
-                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-                headers.insert(UPGRADE, upgrade);
-                let status = StatusCode::SWITCHING_PROTOCOLS;
+                let status = if upgrade.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
+                if let Some(upgrade) = upgrade {
+                    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                    headers.insert(UPGRADE, upgrade);
+                }
                 connection
                     .start(Framing::Empty, |out| ResponseHead::write(out, status, &headers, Framing::Empty, None));
                 connection.switch();

@@ -148,7 +148,7 @@ async fn lead(
     let route = pinned.snapshot.router.find(request, client);
     trace.route = route.cloned();
     let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(request), route, trace)?;
-    let route = route.ok_or(ProxyError::NoRoute)?;
+    let route = route.ok_or_else(|| no_route(request))?;
     if let Some(most) = most_of_body(request, route, &asker.listener.limits) {
         bound_body(request, most, down)?;
     }
@@ -210,6 +210,14 @@ fn challenge(worker: &Worker, request: &Request, trace: &mut Trace) -> Option<Ou
     Some(Ours { status: StatusCode::OK, headers, body, head })
 }
 
+/// CONNECT is for routes that want it; where there is none, no path would do.
+fn no_route(request: &Request) -> ProxyError {
+    match request.method {
+        Method::CONNECT => ProxyError::Refused { status: StatusCode::METHOD_NOT_ALLOWED, reason: "CONNECT" },
+        _ => ProxyError::NoRoute,
+    }
+}
+
 /// Count a request or a connection of a tenant, if it may have one more.
 ///
 /// # Errors
@@ -240,7 +248,6 @@ fn refuse_large(worker: &Worker, request: &Request) -> Result<(), ProxyError> {
 fn refuse_methods(request: &mut Request) -> Result<(), ProxyError> {
     let refused = |status, reason| Err(ProxyError::Refused { status, reason });
     match request.method {
-        Method::CONNECT => return refused(StatusCode::METHOD_NOT_ALLOWED, "CONNECT"),
         Method::TRACE => return refused(StatusCode::METHOD_NOT_ALLOWED, "TRACE"),
         Method::OPTIONS => {}
         _ => return Ok(()),

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{StatusCode, header::DATE};
+use http::{HeaderMap, Method, StatusCode, header::DATE};
 use weir_http1::Frame;
 use weir_upstream::{
     Endpoint, Met, Unusable,
@@ -186,9 +186,12 @@ impl Attempt<'_> {
         timer: &mut Timer,
         trace: &mut Trace,
     ) -> Result<Option<Stream>, Failed> {
+        if request.method == Method::CONNECT {
+            return Box::pin(self.pass_on(request, retry, down, trace)).await;
+        }
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
-        let mut lease = match self.connect(answer_by, trace).await {
+        let mut lease = match self.connect(false, answer_by, trace).await {
             Ok(lease) => lease,
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
@@ -217,6 +220,26 @@ impl Attempt<'_> {
         }
         let done = self.relay_response(relay, response, request, ask.as_ref(), trace).await;
         self.release(lease, done)
+    }
+
+    /// Connect the client with the endpoint, as it asked by CONNECT.
+    async fn pass_on(
+        &self,
+        request: &Request,
+        retry: &mut Retry<'_, '_>,
+        down: &mut Downstream<'_>,
+        trace: &mut Trace,
+    ) -> Result<Option<Stream>, Failed> {
+        trace.endpoint = Some(Arc::clone(self.endpoint));
+        let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
+        let lease = match self.connect(true, answer_by, trace).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(retry.judge(error, false, true, trace)),
+        };
+        trace.head_at = Some(Instant::now());
+        let headers = self.dress(HeaderMap::new(), request, trace).map_err(Failed::Finally)?;
+        trace.status = down.switch(headers, None).map_err(Failed::Finally)?.as_u16();
+        Ok(Some(lease.stream))
     }
 
     /// How the endpoint is asked to switch protocols, where the client wants that.
@@ -268,8 +291,15 @@ impl Attempt<'_> {
         }
     }
 
-    async fn connect(&self, answer_by: Option<Instant>, trace: &mut Trace) -> Result<Lease, ProxyError> {
-        let acquire = self.decision.pools(self.upstream).acquire(&self.upstream.connector, self.endpoint, self.fresh);
+    /// A connection for one exchange, or of octets that are not HTTP's.
+    async fn connect(&self, bare: bool, answer_by: Option<Instant>, trace: &mut Trace) -> Result<Lease, ProxyError> {
+        let (pools, connector) = (self.decision.pools(self.upstream), &self.upstream.connector);
+        let acquire = async {
+            match bare {
+                true => Box::pin(pools.open_bare(connector, self.endpoint)).await,
+                false => pools.acquire(connector, self.endpoint, self.fresh).await,
+            }
+        };
         let until = self.decision.until(self.upstream, trace);
         let lease = match [until, answer_by].into_iter().flatten().min() {
             None => acquire.await,
@@ -333,6 +363,22 @@ impl Attempt<'_> {
         self.decision.pools(self.upstream).release(&self.upstream.connector, self.endpoint, stream);
     }
 
+    /// The fields of a response as the client is to see them.
+    fn dress(&self, mut headers: HeaderMap, request: &Request, trace: &mut Trace) -> Result<HeaderMap, ProxyError> {
+        self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
+        trace.announce(&mut headers);
+        if let Some(edits) = &self.decision.route.edits
+            && let Some(facts) = self.decision.facts(
+                request.tenant.as_deref(),
+                Some(&**self.upstream.cluster.name()),
+                Some(self.endpoint.name()),
+            )
+        {
+            edits.response(&mut headers, &facts);
+        }
+        Ok(headers)
+    }
+
     async fn relay_response(
         &self,
         mut relay: Relay<'_, '_>,
@@ -345,18 +391,7 @@ impl Attempt<'_> {
         if switched.is_none() && response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::Switch);
         }
-        let mut headers = response.headers;
-        self.decision.keep(self.upstream, request, self.keeping, self.endpoint, &mut headers, trace)?;
-        trace.announce(&mut headers);
-        if let Some(edits) = &self.decision.route.edits
-            && let Some(facts) = self.decision.facts(
-                request.tenant.as_deref(),
-                Some(&**self.upstream.cluster.name()),
-                Some(self.endpoint.name()),
-            )
-        {
-            edits.response(&mut headers, &facts);
-        }
+        let mut headers = self.dress(response.headers, request, trace)?;
         trace.status = response.status.as_u16();
         if let Some(protocol) = switched {
             trace.status = relay.switch(headers, protocol)?.as_u16();

@@ -172,7 +172,8 @@ async fn discard(down: &mut Downstream<'_>) -> bool {
 fn request(head: RequestHead) -> Result<Request, Fault> {
     let RequestHead { method, uri, version, mut headers, hop_by_hop, expects, length, .. } = head;
     let upgrade = hop_by_hop.then(|| wanted_upgrade(&headers, &method, version, length)).flatten();
-    let uri = origin(uri, &mut headers)?;
+    let uri =
+        if method == Method::CONNECT { authority(uri, length, &mut headers)? } else { origin(uri, &mut headers)? };
     if expects && headers.get(EXPECT).is_some_and(|wish| !wish.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Fault { status: StatusCode::EXPECTATION_FAILED, reason: "unknown expectation" });
     }
@@ -209,6 +210,18 @@ fn origin(uri: Uri, headers: &mut HeaderMap) -> Result<Uri, Fault> {
         None => target,
     });
     Uri::from_parts(parts).map_err(|_| BAD)
+}
+
+/// The target of CONNECT is the host, and what follows its head belongs to the tunnel (RFC 9112 section 3.2.3).
+fn authority(uri: Uri, length: Length, headers: &mut HeaderMap) -> Result<Uri, Fault> {
+    const BAD: Fault = Fault { status: StatusCode::BAD_REQUEST, reason: "CONNECT with a body" };
+    if length != Length::Empty {
+        return Err(BAD);
+    }
+    if let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
+        headers.insert(HOST, host);
+    }
+    Ok(uri)
 }
 
 /// An exchange in a box: an idle connection keeps nothing of its last one.

@@ -185,7 +185,7 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
     join_cookies(&mut headers);
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let length = match announced {
-        _ if received || upgrade.is_some() => Length::Empty,
+        _ if received || method == Method::CONNECT => Length::Empty,
         Some(length) => Length::Known(length),
         None => Length::Chunked,
     };

@@ -69,7 +69,7 @@ pub fn begin(worker: &Rc<Worker>, client: &Client, route: &Route, request: &Requ
     let mirror = route.mirror.as_ref()?;
     let copied =
         mirror.config.percent >= 100 || worker.by_chance(|rng| rng.below(100)) < u64::from(mirror.config.percent);
-    if !copied || request.upgrade.is_some() {
+    if !copied || request.upgrade.is_some() || request.method == Method::CONNECT {
         return None;
     }
     let most = mirror.config.max_body.0;

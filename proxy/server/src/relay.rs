@@ -195,7 +195,7 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// The client left.
     pub fn switch(&mut self, headers: HeaderMap, upgrade: HeaderValue) -> Result<StatusCode, ProxyError> {
         self.up.switch();
-        self.down.switch(headers, upgrade)
+        self.down.switch(headers, Some(upgrade))
     }
 
     /// The response's body to its end.

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use weir_config::{HostMatch, Match, Network, PathMatch};
 
 use crate::{
@@ -97,6 +97,7 @@ struct Rule {
     cookies: Vec<(String, String)>,
     methods: Vec<String>,
     place: Option<Place>,
+    connect: bool,
 }
 
 impl Router {
@@ -115,7 +116,7 @@ impl Router {
             .map(|name| (name.clone(), filed(&|host| may_match(host, name))))
             .collect();
         let elsewhere = filed(&|host| !matches!(host, Some(HostMatch::Exact(_))));
-        let rules = routes.iter().map(|route| Rule::of(&route.config.matcher)).collect();
+        let rules = routes.iter().map(|route| Rule::of(&route.config.matcher, route.config.connect)).collect();
         let takes = |(index, route): (usize, &Arc<Route>)| route.config.takes_connections().then_some(index);
         let connections = routes.iter().enumerate().filter_map(takes).collect();
         Self { by_host, elsewhere, connections, rules, routes }
@@ -178,7 +179,7 @@ pub fn lower_case(host: &str) -> std::borrow::Cow<'_, str> {
 }
 
 impl Rule {
-    fn of(matcher: &Match) -> Self {
+    fn of(matcher: &Match, connect: bool) -> Self {
         let headers = matcher.headers.iter();
         Self {
             tenant: matcher.tenant.clone(),
@@ -193,6 +194,7 @@ impl Rule {
             cookies: matcher.cookies.clone(),
             methods: matcher.methods.clone(),
             place: Place::of(matcher),
+            connect,
         }
     }
 
@@ -205,7 +207,8 @@ impl Rule {
     }
 
     fn fits(&self, request: &Request, host: &str, arrival: &impl Arrival) -> bool {
-        self.is_of(request.tenant_name())
+        self.connect == (request.method == Method::CONNECT)
+            && self.is_of(request.tenant_name())
             && self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
             && self.scheme.is_none_or(|wanted| wanted == arrival.scheme())
             && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))

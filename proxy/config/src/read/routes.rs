@@ -42,6 +42,8 @@ fn route<'a>(
     let name = table.require("name", "\"NAME\"");
     let checked = name.as_ref().and_then(|node| own_name(node, lines));
     let matcher = table.read("match", |node| matcher(node, names)).unwrap_or_default();
+    let connect_node = table.get("connect");
+    let connect = connect_node.as_ref().and_then(Node::boolean).unwrap_or(false);
     let access = access(&table);
     let owner = format!("route:{}", name.as_ref().and_then(Node::as_string).unwrap_or_default());
     let rate_limits = used(&table, "rate-limits", &owner, names);
@@ -62,6 +64,9 @@ fn route<'a>(
     }
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
+    if let (Some(node), true) = (connect_node, connect) {
+        connect_fits(&node, &matcher, &action);
+    }
     if let (Some(node), Some(mirror)) = (mirror_node, &mirror) {
         warn_of_mirror(&action, plugins.is_some(), mirror, &node);
     }
@@ -70,6 +75,7 @@ fn route<'a>(
     let route = Route {
         name: checked,
         matcher,
+        connect,
         access,
         rate_limits,
         plugins,
@@ -97,7 +103,7 @@ fn passed_on(matcher: &Match, listeners: &[(Listener, Node<'_>)]) -> Option<Prot
 }
 
 /// Keys of a route that are about requests, and what they would do with them.
-const OF_REQUESTS: [(&str, &str); 11] = [
+const OF_REQUESTS: [(&str, &str); 12] = [
     ("plugins", "routed by plugins"),
     ("respond", "answered"),
     ("redirect", "redirected"),
@@ -107,6 +113,7 @@ const OF_REQUESTS: [(&str, &str); 11] = [
     ("mirror", "copied"),
     ("hedge", "hedged"),
     ("attempt-timeout", "attempted more than to be connected"),
+    ("connect", "taken by their method"),
     ("tunnel-idle-timeout", "switched to a tunnel"),
     ("max-body", "measured"),
 ];
@@ -128,6 +135,19 @@ fn refuse_for_connections(table: &Table<'_>, protocol: Protocol) {
     table.get("split-key").into_iter().for_each(key);
     let rollout = table.get("rollout").and_then(|node| node.table("`{ from = \"stable\", to = \"next\" }`"));
     rollout.and_then(|rollout| rollout.get("key")).into_iter().for_each(key);
+}
+
+/// CONNECT asks for nothing but to be connected.
+fn connect_fits(node: &Node<'_>, matcher: &Match, action: &Action) {
+    if matcher.path.is_some() || !matcher.query.is_empty() || !matcher.methods.is_empty() {
+        node.key_fault(
+            "CONNECT has no path and no query, and this route takes no other method",
+            "match by `host` and what else is no part of these",
+        );
+    }
+    if matches!(action, Action::Respond(_) | Action::Redirect(_)) {
+        node.key_fault("CONNECT leads to an endpoint", "write `cluster`, or leave out `connect`");
+    }
 }
 
 /// Notes copies that are never made, or go where the request itself goes.

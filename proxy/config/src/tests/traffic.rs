@@ -37,6 +37,28 @@ fn warnings(lines: &str) -> Vec<String> {
 }
 
 #[test]
+fn connect_is_a_route_of_its_own() {
+    let folder = Folder::new();
+    let text = |keys: &str| {
+        format!(
+            "[[routes]]\nname = \"a\"\nrespond = {{}}\n[[routes]]\nname = \"b\"\nconnect = true\n{keys}\n[clusters.c]\nendpoints = [\"127.0.0.1:1\"]\n"
+        )
+    };
+    let loaded = folder.parse(&text("cluster = \"c\"")).unwrap();
+    let connect: Vec<bool> = loaded.config.routes.iter().map(|route| route.connect).collect();
+    assert_eq!(connect, [false, true]);
+    assert!(!loaded.warnings.to_string().contains("never matches"), "{}", loaded.warnings);
+    for keys in [
+        "match = { path = \"/\" }\ncluster = \"c\"",
+        "match = { methods = [\"CONNECT\"] }\ncluster = \"c\"",
+        "respond = {}",
+    ] {
+        let faults = folder.parse(&text(keys)).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.key == "routes[1].connect"), "{keys}\n{faults}");
+    }
+}
+
+#[test]
 fn splits() {
     let shares = vec![("stable".into(), 95), ("next".into(), 5)];
     let split = |key| Action::Split(Split { shares: shares.clone(), key });

@@ -135,7 +135,8 @@ fn networks(networks: &[Network]) -> String {
 }
 
 fn of_route(route: &Route, number: usize) -> (String, Vec<String>) {
-    let mut lines = vec![of_match(&route.matcher)];
+    let matches = of_match(&route.matcher);
+    let mut lines = vec![if route.connect { format!("CONNECT alone: {matches}") } else { matches }];
     let asked: Vec<&str> = route.plugins.iter().map(|binding| &*binding.plugin).collect();
     let asks = if asked.is_empty() { String::new() } else { format!("asks {}, then ", asked.join(", ")) };
     let within = route.timeout.map(|limit| format!(", within {}", time(limit))).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use weir_config::{Hedge, HedgeDelay, Retries};
 use weir_http1::Length;
 use weir_upstream::{Admission, Endpoint, RetryBudget, connection::Outcome, retry};
@@ -82,7 +82,10 @@ impl<'a, 'u> Retry<'a, 'u> {
     /// not to be.
     pub fn hedge_after(&self, request: &Request, trace: &Trace) -> Option<Duration> {
         let hedge = self.hedge.filter(|_| !self.decision.is_bound(self.upstream, trace))?;
-        let fits = self.repeatable && request.length == Length::Empty && request.upgrade.is_none();
+        let fits = self.repeatable
+            && request.length == Length::Empty
+            && request.upgrade.is_none()
+            && request.method != Method::CONNECT;
         fits.then(|| match hedge.delay {
             HedgeDelay::After(after) => after,
             HedgeDelay::Percentile { percent, min_requests, until_known } => {

@@ -9,6 +9,7 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
     let config = weir_config::Route {
         name: name.into(),
         matcher,
+        connect: false,
         access: weir_config::Access::default(),
         rate_limits: vec![],
         plugins: vec![],

@@ -191,6 +191,19 @@ impl Pools {
         Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls, resumed: dialled.resumed })
     }
 
+    /// A fresh connection on which nothing is spoken yet, and octets pass as they are.
+    ///
+    /// # Errors
+    /// As [`Connector::open`].
+    pub async fn open_bare(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Lease, ConnectionError> {
+        let slot = connector.slot(endpoint, &self.recall).await?;
+        let dialled = connector.open(endpoint.address(), &self.preamble).await?;
+        let connection = Box::new(Connection::new(dialled.transport, BytesMut::new()));
+        let mut stream = Stream::http1(Kept { connection, slot });
+        stream.switch();
+        Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls, resumed: dialled.resumed })
+    }
+
     /// A kept connection; for HTTP/2 also one that is being made, which has room for many.
     async fn take_or_wait(&self, connector: &Connector, endpoint: u64) -> Option<Stream> {
         let kept = self.take(connector, endpoint);

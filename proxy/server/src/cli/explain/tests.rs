@@ -154,6 +154,7 @@ fn config() -> Config {
     let route = |name: &str, matcher, plugins, action, timeout| Route {
         name: name.into(),
         matcher,
+        connect: false,
         access: Access::default(),
         rate_limits: vec![],
         plugins,

@@ -185,6 +185,7 @@ mod tests {
         let route = Route {
             name: "r".into(),
             matcher: Match::default(),
+            connect: false,
             access: weir_config::Access::default(),
             rate_limits: vec![],
             plugins: vec![],
