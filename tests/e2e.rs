@@ -13,6 +13,7 @@ mod e2e {
     mod certificates;
     mod cli;
     mod client_certificates;
+    mod compression;
     mod connect;
     mod discovery;
     mod edits;

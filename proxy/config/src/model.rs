@@ -183,6 +183,8 @@ pub struct Route {
     pub edits: Edits,
     /// Where copies of its requests go.
     pub mirror: Option<Mirror>,
+    /// How responses are made smaller; none leaves them.
+    pub compression: Option<Compression>,
     /// Longest time of the whole exchange, tunnels excepted; none is what the cluster says.
     pub timeout: Option<Duration>,
     /// Longest time of one attempt; none is what the cluster says.
@@ -211,6 +213,7 @@ impl Route {
             action: Action::Cluster(cluster),
             edits: Edits::default(),
             mirror: None,
+            compression: None,
             timeout: None,
             attempt_timeout: None,
             retries: None,

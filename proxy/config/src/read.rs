@@ -11,6 +11,7 @@ mod balance;
 mod bindings;
 mod checks;
 mod clusters;
+mod compression;
 mod discover;
 mod edits;
 mod health;

@@ -27,7 +27,7 @@ use limits::{LimitUse, RateLimit};
 use scalar::{Address, Duration, Network, Settings, Size};
 use tenant::Tenant;
 use tls::ListenerTls;
-use traffic::{HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
+use traffic::{Compression, HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
 
 /// Configuration of Weir.
 #[derive(JsonSchema)]
@@ -354,6 +354,8 @@ struct Route {
     response_headers: Option<HeaderEdits>,
     /// Where copies of requests go.
     mirror: Option<Mirror>,
+    /// How responses are made smaller; without it they are left.
+    compression: Option<Compression>,
     /// Longest time of the whole exchange; without it what the cluster says.
     timeout: Option<Duration>,
     /// Longest time of one attempt; without it what the cluster says.

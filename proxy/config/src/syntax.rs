@@ -55,6 +55,15 @@ pub(crate) fn method(text: &str) -> Result<String, Wrong> {
     }
 }
 
+/// A media type without parameters, in lower case; `text/*` is every one of a kind (RFC 9110 section 8.3.1).
+pub(crate) fn media_type(text: &str) -> Result<String, Wrong> {
+    let parts = text.split_once('/');
+    match parts.is_some_and(|(kind, name)| is_token(kind) && kind != "*" && (name == "*" || is_token(name))) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => wrong(format!("`{text}` is not a media type"), "write one such as `text/html`, or `text/*`"),
+    }
+}
+
 /// A path of a request target, without query (RFC 3986, section 3.3).
 pub(crate) fn path(text: &str) -> Result<(), Wrong> {
     if text.contains(['?', '#']) {

@@ -40,6 +40,7 @@ fn router(hosts: usize) -> Router {
             action,
             edits: weir_config::Edits::default(),
             mirror: None,
+            compression: None,
             timeout: None,
             attempt_timeout: None,
             retries: None,

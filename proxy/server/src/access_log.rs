@@ -95,6 +95,8 @@ pub struct Record<'a> {
     pub plugins: &'a [PluginUse<'a>],
     /// What affinity found; none when the cluster has none.
     pub affinity: Option<Affinity>,
+    /// How the response was compressed here.
+    pub encoding: Option<&'a str>,
     /// Why the exchange failed.
     pub error: Option<&'a str>,
 }

@@ -87,6 +87,9 @@ pub enum ProxyError {
     /// The endpoint did not switch protocols, and its answer would say that it did.
     #[error("endpoint did not switch protocols")]
     NotSwitched,
+    /// A response could not be compressed.
+    #[error("compression failed: {0}")]
+    Compression(#[source] std::io::Error),
     /// A switch of protocols nobody asked for.
     #[error("unexpected switch of protocols")]
     Switch,
@@ -99,6 +102,7 @@ impl ProxyError {
             Self::Refused { status, .. } => *status,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::ClientSlow | Self::ClientStalled | Self::Idle => StatusCode::REQUEST_TIMEOUT,
+            Self::Compression(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::TenantLimit(_) | Self::RateLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied => StatusCode::FORBIDDEN,

@@ -14,6 +14,7 @@ use weir_config::{ByteSize, Limits};
 use weir_http1::{Frame, Length};
 
 use crate::{
+    compress,
     decide::{Decision, Destination},
     downstream::{Downstream, TOO_LARGE},
     error::ProxyError,
@@ -151,6 +152,9 @@ async fn lead(
     let route = route.ok_or_else(|| no_route(request))?;
     if let Some(most) = most_of_body(request, route, &asker.listener.limits) {
         bound_body(request, most, down)?;
+    }
+    if let Some(compression) = &route.config.compression {
+        trace.coding = compress::choose(&request.headers, &compression.algorithms);
     }
     forwarded::set(request, client, &asker.listener.forwarded);
     let decision = Decision { worker, client, asking: Some(asker.asking), snapshot: &pinned.snapshot, route };

@@ -24,6 +24,7 @@ use weir_upstream::{
 use self::{hedge::Hedged, place::Placed, retry::Retry, upgrade::Ask};
 use crate::{
     access_log::{Affinity, Retried},
+    compress,
     decide::Decision,
     downstream::Downstream,
     error::ProxyError,
@@ -401,12 +402,18 @@ impl Attempt<'_> {
         if self.decision.worker.draining.ends_idle() || relay.is_body_unwanted() {
             relay.close_after();
         }
+        let compressor = self.decision.route.config.compression.as_ref().and_then(|compression| {
+            let about = (&request.method, response.status);
+            compress::begin(compression, trace.coding, about, &mut headers, &mut response.length)
+        });
+        relay.compress(compressor);
         relay.start(response.status, headers, response.length)?;
         let mut report = None;
         let done = relay.body(&mut |trailers| report = self.upstream.cluster.hear(self.endpoint, trailers)).await;
         if let Some(report) = report {
             self.count_report(report, trace);
         }
+        trace.compressed = relay.compressor().map(|compressor| (compressor.coding(), compressor.counts()));
         done.map(|()| Done::Over)
     }
 }

@@ -37,6 +37,7 @@ mod origin;
 mod proxy_protocol;
 pub mod request;
 
+mod compress;
 mod grpc;
 mod path;
 

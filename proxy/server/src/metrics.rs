@@ -271,6 +271,7 @@ impl Metrics {
         let handles = self.handles();
         let mut text = Text::new(out);
         render_routes(&mut text, &handles.routes);
+        render_compression(&mut text, &handles.routes);
         render_clusters(&mut text, &handles.clusters);
         render_listeners(&mut text, &handles.listeners);
         render_tenants(&mut text, &handles.tenants, source);
@@ -359,6 +360,17 @@ fn render_routes(text: &mut Text<'_>, routes: &[Arc<RouteMetrics>]) {
         let [listener, name, cluster] = route.labels();
         for (direction, count) in route.bytes() {
             text.sample("weir_bytes_total", &[listener, name, cluster, ("direction", direction)], count);
+        }
+    }
+}
+
+fn render_compression(text: &mut Text<'_>, routes: &[Arc<RouteMetrics>]) {
+    let help = "Body bytes of responses that were compressed, before and after.";
+    text.family("weir_compression_bytes_total", "counter", help);
+    for route in routes {
+        let [listener, name, cluster] = route.labels();
+        for (stage, count) in route.compression().into_iter().filter(|(_, count)| *count > 0) {
+            text.sample("weir_compression_bytes_total", &[listener, name, cluster, ("stage", stage)], count);
         }
     }
 }

@@ -7,11 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use weir_http1::Frame;
 use weir_upstream::connection::{Outcome, Stream};
 
-use crate::{downstream::Downstream, error::ProxyError, pace::Pace, replay::Replay, timer::Timer};
+use crate::{
+    compress::Compressor, downstream::Downstream, error::ProxyError, pace::Pace, replay::Replay, timer::Timer,
+};
 
 /// How long a relay waits.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,8 @@ pub struct Relay<'a, 'c> {
     replay: Option<&'a mut Replay>,
     /// What an earlier attempt took of it.
     again: std::vec::IntoIter<Frame>,
+    /// What makes the response smaller.
+    compressor: Option<Box<Compressor>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +110,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             body_taken: false,
             replay,
             again: again.into_iter(),
+            compressor: None,
         }
     }
 
@@ -134,6 +140,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             body_taken: false,
             replay: None,
             again: Vec::new().into_iter(),
+            compressor: None,
         }
     }
 
@@ -196,6 +203,16 @@ impl<'a, 'c> Relay<'a, 'c> {
     pub fn switch(&mut self, headers: HeaderMap, upgrade: HeaderValue) -> Result<StatusCode, ProxyError> {
         self.up.switch();
         self.down.switch(headers, Some(upgrade))
+    }
+
+    /// Compress the body of the response.
+    pub fn compress(&mut self, compressor: Option<Box<Compressor>>) {
+        self.compressor = compressor;
+    }
+
+    /// What it was compressed by.
+    pub fn compressor(&self) -> Option<&Compressor> {
+        self.compressor.as_deref()
     }
 
     /// The response's body to its end.
@@ -304,24 +321,49 @@ impl<'a, 'c> Relay<'a, 'c> {
                 self.waits_for = Party::Client;
                 return Poll::Pending;
             }
-            let Poll::Ready(frame) = self.up.poll_frame(cx).map_err(ProxyError::Upstream)? else {
+            let Poll::Ready(mut frame) = self.up.poll_frame(cx).map_err(ProxyError::Upstream)? else {
                 self.waits_for = Party::Endpoint;
+                self.let_out()?;
                 self.flush_down(cx)?;
                 return Poll::Pending;
             };
             self.moved = true;
-            let ended = frame.is_none();
-            if let Some(mut frame) = frame {
-                if let Frame::Trailers(fields) = &mut frame {
-                    trailers(fields);
-                }
-                self.down.send(frame)?;
+            let ended = frame.is_none() || self.up.is_received();
+            if let Some(Frame::Trailers(fields)) = &mut frame {
+                trailers(fields);
             }
-            if ended || self.up.is_received() {
+            match (frame, self.compressor.is_some()) {
+                (frame, true) => self.send_compressed(frame, ended)?,
+                (Some(frame), false) => self.down.send(frame)?,
+                (None, false) => {}
+            }
+            if ended {
                 self.downloaded = true;
                 self.down.finish()?;
             }
         }
+    }
+
+    /// A piece of the response, as what is ready of its compressed form.
+    fn send_compressed(&mut self, frame: Option<Frame>, ended: bool) -> Result<(), ProxyError> {
+        let Some(compressor) = &mut self.compressor else { return Ok(()) };
+        let (data, trailers) = match frame {
+            Some(Frame::Data(data)) => (data, None),
+            Some(Frame::Trailers(trailers)) => (Bytes::new(), Some(trailers)),
+            None => (Bytes::new(), None),
+        };
+        let ready = compressor.take(&data, ended || trailers.is_some()).map_err(ProxyError::Compression)?;
+        if !ready.is_empty() {
+            self.down.send(Frame::Data(ready))?;
+        }
+        trailers.map_or(Ok(()), |trailers| self.down.send(Frame::Trailers(trailers)))
+    }
+
+    /// The endpoint pauses: the client gets what has come.
+    fn let_out(&mut self) -> Result<(), ProxyError> {
+        let Some(compressor) = &mut self.compressor else { return Ok(()) };
+        let ready = compressor.flush().map_err(ProxyError::Compression)?;
+        if ready.is_empty() { Ok(()) } else { self.down.send(Frame::Data(ready)) }
     }
 
     /// Octets that are taken count as progress, however few.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use weir_config::Coding;
 use weir_plugin::{Bound, Failure, Guests, Role};
 use weir_upstream::Endpoint;
 
@@ -48,6 +49,10 @@ pub struct Trace {
     pub retries: Vec<Retried>,
     /// The last attempt went over a connection that was open already.
     pub reused: bool,
+    /// How its client takes compressed content, where the route compresses.
+    pub coding: Option<Coding>,
+    /// By what its response was compressed, its octets and what was made of them.
+    pub compressed: Option<(Coding, (u64, u64))>,
     /// The call of gRPC that it is.
     pub grpc: Option<Call>,
     /// What affinity found.
@@ -151,6 +156,8 @@ impl Trace {
             hedge: None,
             retries: Vec::new(),
             reused: false,
+            coding: None,
+            compressed: None,
             grpc: None,
             affinity: None,
             tunnel: None,
@@ -245,6 +252,9 @@ impl Trace {
                 figures.record_tunnel(worker.index(), self.status, (end, now - since), counts)
             }
         }
+        if let Some((_, (plain, sent))) = self.compressed {
+            figures.compressed(worker.index(), plain, sent);
+        }
         if let (Some(cluster), Some(affinity)) = (figures.cluster(), self.affinity) {
             cluster.affinity(worker.index(), affinity);
         }
@@ -280,6 +290,7 @@ impl Trace {
             split: self.split,
             plugins: &plugins,
             affinity: self.affinity,
+            encoding: self.compressed.map(|(coding, _)| coding.as_str()),
             error: self.error.as_deref(),
         });
     }

@@ -183,3 +183,36 @@ pub struct Mirror {
     /// Requests with a larger body are not copied. Default 64 KiB.
     pub max_body: ByteSize,
 }
+
+/// `compression` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compression {
+    /// Media types in lower case; `text/*` is every one of text but `text/event-stream`.
+    pub types: Vec<String>,
+    /// Responses whose length is known to be less stay as they are. Default 1 KiB.
+    pub min_size: ByteSize,
+    /// Which to use, the best liked first. Default zstd, br, gzip.
+    pub algorithms: Vec<Coding>,
+}
+
+/// How content is compressed (RFC 9110 section 8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// As messages name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::{
         actions::{action, warn_of_loop},
         attempts::{hedge, retries},
         bindings::binding,
+        compression::{compression, warn_of_compression},
         edits::{edits, mirror},
         limits::{access, used},
         matching::matcher,
@@ -52,6 +53,8 @@ fn route<'a>(
     let edits = edits(&table, matcher.path.as_ref());
     let mirror_node = table.get("mirror");
     let mirror = mirror_node.as_ref().and_then(|node| mirror(node, names));
+    let compression_node = table.get("compression");
+    let compression = compression_node.as_ref().and_then(compression);
     let timeout = table.read("timeout", |node| node.duration(WAIT));
     let attempt_timeout = table.read("attempt-timeout", |node| node.duration(WAIT));
     let retries = table.read("retries", retries);
@@ -70,6 +73,9 @@ fn route<'a>(
     if let (Some(node), Some(mirror)) = (mirror_node, &mirror) {
         warn_of_mirror(&action, plugins.is_some(), mirror, &node);
     }
+    if let Some(node) = compression_node {
+        warn_of_compression(&action, plugins.is_some(), &node);
+    }
     let plugins = plugins.unwrap_or_default();
     let checked = checked?;
     let route = Route {
@@ -82,6 +88,7 @@ fn route<'a>(
         action,
         edits,
         mirror,
+        compression,
         timeout,
         attempt_timeout,
         retries,
@@ -103,7 +110,7 @@ fn passed_on(matcher: &Match, listeners: &[(Listener, Node<'_>)]) -> Option<Prot
 }
 
 /// Keys of a route that are about requests, and what they would do with them.
-const OF_REQUESTS: [(&str, &str); 12] = [
+const OF_REQUESTS: [(&str, &str); 13] = [
     ("plugins", "routed by plugins"),
     ("respond", "answered"),
     ("redirect", "redirected"),
@@ -114,6 +121,7 @@ const OF_REQUESTS: [(&str, &str); 12] = [
     ("hedge", "hedged"),
     ("attempt-timeout", "attempted more than to be connected"),
     ("connect", "taken by their method"),
+    ("compression", "compressed"),
     ("tunnel-idle-timeout", "switched to a tunnel"),
     ("max-body", "measured"),
 ];

@@ -146,3 +146,30 @@ pub(super) struct Mirror {
     #[schemars(extend("default" = "64KiB"))]
     max_body: Option<Size>,
 }
+
+/// How responses are made smaller.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Compression {
+    /// Media types; `text/*` is every one of text but `text/event-stream`.
+    #[schemars(length(min = 1), extend("default" = [
+        "text/*", "application/javascript", "application/json", "application/ld+json", "application/manifest+json",
+        "application/xml", "application/atom+xml", "application/rss+xml", "application/xhtml+xml",
+        "application/wasm", "image/svg+xml",
+    ]))]
+    types: Option<Vec<String>>,
+    /// Responses whose length is known to be less stay as they are.
+    #[schemars(extend("default" = "1KiB"))]
+    min_size: Option<Size>,
+    /// Which to use, the best liked first.
+    #[schemars(length(min = 1), extend("default" = ["zstd", "br", "gzip"]))]
+    algorithms: Option<Vec<Coding>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum Coding {
+    Zstd,
+    Br,
+    Gzip,
+}

@@ -84,6 +84,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("Rewrite", route(&format!("rewrite = {{ {odd} }}"))),
         ("HeaderEdits", route(&format!("response-headers = {{ {odd} }}"))),
         ("Mirror", route(&format!("mirror = {{ {odd} }}"))),
+        ("Compression", route(&format!("compression = {{ {odd} }}"))),
         ("Cluster", cluster(odd)),
         ("FullEndpoint", cluster(&format!("endpoints = [{{ {odd} }}]"))),
         ("Discover", cluster(&format!("discover = {{ {odd} }}"))),
@@ -148,7 +149,7 @@ fn terse() -> Value {
             { "name": "s", "redirect": { "path": "/" } },
             {
                 "name": "t", "rollout": { "from": "a", "to": "b" }, "request-headers": {},
-                "mirror": { "cluster": "a" },
+                "mirror": { "cluster": "a" }, "compression": {},
             },
         ],
         "clusters": {
@@ -194,6 +195,7 @@ const PLACES: &[(&str, &str)] = &[
     ("/routes/2/rollout", "Rollout"),
     ("/routes/2/request-headers", "HeaderEdits"),
     ("/routes/2/mirror", "Mirror"),
+    ("/routes/2/compression", "Compression"),
     ("/clusters/a", "Cluster"),
     ("/clusters/a/tls", "UpstreamTls"),
     ("/clusters/a/endpoints/0", "FullEndpoint"),

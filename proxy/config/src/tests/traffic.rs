@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Folder;
 use crate::{
-    Action, ByteSize, Fault, Mirror, PathRewrite, Piece, Redirect, RequestKey, Rollout, Route, Scheme, Split, Template,
-    Variable,
+    Action, ByteSize, Coding, Fault, Mirror, PathRewrite, Piece, Redirect, RequestKey, Rollout, Route, Scheme, Split,
+    Template, Variable,
 };
 
 fn text(lines: &str) -> String {
@@ -34,6 +34,35 @@ fn fault(lines: &str) -> Fault {
 fn warnings(lines: &str) -> Vec<String> {
     let loaded = Folder::new().parse(&text(lines)).unwrap();
     loaded.warnings.0.into_iter().filter(|fault| fault.key.starts_with("routes")).map(|fault| fault.problem).collect()
+}
+
+#[test]
+fn compression_has_types_and_algorithms() {
+    let folder = Folder::new();
+    let text = |keys: &str| {
+        format!(
+            "[[routes]]\nname = \"a\"\ncluster = \"c\"\ncompression = {keys}\n[clusters.c]\nendpoints = [\"127.0.0.1:1\"]\n"
+        )
+    };
+    let read = |keys: &str| folder.parse(&text(keys)).unwrap().config.routes[0].compression.clone().unwrap();
+    let plain = read("{}");
+    assert_eq!((plain.min_size, plain.types[0].as_str()), (ByteSize(1024), "text/*"));
+    assert_eq!(plain.algorithms, [Coding::Zstd, Coding::Brotli, Coding::Gzip]);
+    let own = read("{ types = [\"Text/HTML\"], min-size = \"2KiB\", algorithms = [\"gzip\"] }");
+    assert_eq!((own.types, own.min_size), (vec!["text/html".to_owned()], ByteSize(2048)));
+    assert_eq!(own.algorithms, [Coding::Gzip]);
+    for (keys, key) in [
+        ("{ types = [] }", "types"),
+        ("{ types = [\"text\"] }", "types[0]"),
+        ("{ types = [\"*/*\"] }", "types[0]"),
+        ("{ algorithms = [] }", "algorithms"),
+        ("{ algorithms = [\"deflate\"] }", "algorithms[0]"),
+    ] {
+        let faults = folder.parse(&text(keys)).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.key == format!("routes[0].compression.{key}")), "{keys}\n{faults}");
+    }
+    let warned = folder.parse(&text("{}").replace("cluster = \"c\"", "respond = {}")).unwrap().warnings.to_string();
+    assert!(warned.contains("only responses of endpoints"), "{warned}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(super) fn write(out: &mut Vec<u8>, clock: &mut Clock, record: &Record<'_>) {
     times(out, record);
     plugins(out, record);
     optional(out, b",\"affinity\":\"", record.affinity.map(|affinity| affinity.as_str()));
+    optional(out, b",\"encoding\":\"", record.encoding);
     optional(out, b",\"error\":\"", record.error);
     out.extend_from_slice(b"}\n");
 }

@@ -37,6 +37,7 @@ fn record() -> Record<'static> {
             PluginUse { name: "picker", version: "ba9876543210", role: "balancer", failed: Some("deadline") },
         ],
         affinity: Some(Affinity::Hit),
+        encoding: Some("br"),
         error: None,
     }
 }
@@ -86,7 +87,7 @@ fn a_json_line_says_all() {
             r#""plugin_us":0,"queue_us":0,"connect_us":0,"tls_us":0,"first_byte_us":0,"rest_us":0,"plugins":["#,
             r#"{"name":"canary","version":"0123456789ab","role":"router"},"#,
             r#"{"name":"picker","version":"ba9876543210","role":"balancer","failed":"deadline"}],"#,
-            r#""affinity":"hit"}"#,
+            r#""affinity":"hit","encoding":"br"}"#,
             "\n"
         )
     );

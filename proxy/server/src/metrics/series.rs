@@ -45,6 +45,8 @@ struct RouteBlock {
     statuses: Statuses,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    uncompressed: AtomicU64,
+    compressed: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +103,14 @@ impl RouteMetrics {
         }
     }
 
+    /// Octets of a response, and what compression made of them.
+    pub fn compressed(&self, worker: usize, plain: u64, sent: u64) {
+        if let Some(block) = self.blocks.get(worker) {
+            bump(&block.uncompressed, plain);
+            bump(&block.compressed, sent);
+        }
+    }
+
     /// Records one exchange that became a tunnel, open for so long: no time of a response.
     pub fn record_tunnel(&self, worker: usize, status: u16, (end, lasted): (TunnelEnd, Duration), bytes: (u64, u64)) {
         self.count(worker, status, bytes.0, bytes.1);
@@ -131,6 +141,12 @@ impl RouteMetrics {
 
     pub(super) fn statuses(&self) -> [(&'static str, u64); 6] {
         Statuses::totals(&self.blocks, |block| &block.statuses)
+    }
+
+    pub(super) fn compression(&self) -> [(&'static str, u64); 2] {
+        let [plain, sent] =
+            [sum(&self.blocks, |block| &block.uncompressed), sum(&self.blocks, |block| &block.compressed)];
+        [("before", plain), ("after", sent)]
     }
 
     pub(super) fn bytes(&self) -> [(&'static str, u64); 2] {

@@ -16,6 +16,7 @@ fn route(name: &str, matcher: Match) -> Arc<Route> {
         action: Action::Respond(respond),
         edits: Edits::default(),
         mirror: None,
+        compression: None,
         timeout: None,
         attempt_timeout: None,
         retries: None,

@@ -161,6 +161,7 @@ fn config() -> Config {
         action,
         edits: Edits::default(),
         mirror: None,
+        compression: None,
         timeout,
         attempt_timeout: None,
         retries: None,

@@ -1,8 +1,8 @@
 //! What a route does, in words.
 
 use weir_config::{
-    Action, HeaderEdits, Mirror, PathRewrite, Piece, Redirect, RequestKey, Rewrite, Rollout, Route, Scheme, Split,
-    Template, Variable,
+    Action, Compression, HeaderEdits, Mirror, PathRewrite, Piece, Redirect, RequestKey, Rewrite, Rollout, Route,
+    Scheme, Split, Template, Variable,
 };
 
 use super::{count, size, time};
@@ -28,6 +28,7 @@ pub(super) fn changes(route: &Route) -> Vec<String> {
     lines.extend(of_edits("request headers", &route.edits.request));
     lines.extend(of_edits("response headers", &route.edits.response));
     lines.extend(route.mirror.as_ref().map(of_mirror));
+    lines.extend(route.compression.as_ref().map(of_compression));
     lines
 }
 
@@ -126,6 +127,12 @@ fn name(variable: Variable) -> &'static str {
     }
 }
 
+fn of_compression(compression: &Compression) -> String {
+    let by: Vec<&str> = compression.algorithms.iter().map(|coding| coding.as_str()).collect();
+    let (by, types) = (by.join(", "), compression.types.join(", "));
+    format!("compression: {by} of {types} from {}", size(compression.min_size))
+}
+
 fn of_mirror(mirror: &Mirror) -> String {
     let share = if mirror.percent == 100 { "every request".to_owned() } else { format!("{} %", mirror.percent) };
     format!(
@@ -140,7 +147,7 @@ fn of_mirror(mirror: &Mirror) -> String {
 mod tests {
     use std::time::Duration;
 
-    use weir_config::{ByteSize, Edits, Match};
+    use weir_config::{ByteSize, Coding, Edits, Match};
 
     use super::*;
 
@@ -199,6 +206,11 @@ mod tests {
                 rewrite: Rewrite { path, host: Some("in.example".into()) },
                 ..Edits::default()
             },
+            compression: Some(Compression {
+                types: vec!["text/*".into(), "application/json".into()],
+                min_size: ByteSize(1024),
+                algorithms: vec![Coding::Brotli, Coding::Gzip],
+            }),
             mirror: Some(Mirror {
                 cluster: "shadow".into(),
                 percent: 10,
@@ -218,6 +230,7 @@ mod tests {
                 "rewrite: path /v1 becomes /, the host becomes in.example",
                 "response headers: without server, x-by: by {endpoint}",
                 "mirror: copies 10 % to cluster shadow, bodies up to 64 KiB, at most 64 under way",
+                "compression: br, gzip of text/*, application/json from 1 KiB",
             ]
         );
     }
