@@ -95,7 +95,7 @@ fn a_json_line_says_all() {
 
 #[test]
 fn a_logfmt_line_says_all() {
-    let refused = Record { host: "", error: Some("no route"), affinity: None, ..record() };
+    let refused = Record { host: "", error: Some("no route"), affinity: None, encoding: None, ..record() };
     assert_eq!(
         line(LogFormat::Logfmt, &refused),
         concat!(
