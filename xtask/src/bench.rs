@@ -5,7 +5,6 @@
 
 mod config;
 mod cpu;
-mod install;
 mod load;
 mod machine;
 mod memory;
@@ -21,12 +20,23 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
     guests, paths,
+    peers::{self, Kind},
     process::{Scratch, cargo, run as execute},
 };
 use memory::Footprint;
-use proxy::{Kind, Proxy, Yard};
+use proxy::{Proxy, Yard};
 use report::Report;
 use scenario::{Measured, SCENARIOS, Scenario};
+
+/// Program and the package that holds it.
+const TOOLS: [(&str, &str); 6] = [
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("h2load", "nghttp2-client"),
+    ("ab", "apache2-utils"),
+    ("openssl", "openssl"),
+    ("taskset", "util-linux"),
+];
 
 /// `cargo xtask bench`
 #[derive(Args)]
@@ -40,9 +50,6 @@ pub struct Options {
     /// A fifth of the requests and three rounds: enough to see that it works.
     #[arg(long)]
     quick: bool,
-    /// Install missing Debian packages without asking (root only).
-    #[arg(long)]
-    install: bool,
     /// Measure this binary instead of building one with --release.
     #[arg(long, value_name = "PATH")]
     weir: Option<PathBuf>,
@@ -58,7 +65,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let chosen = options.chosen()?;
     machine::check()?;
-    install::tools(options.install)?;
+    peers::install(&TOOLS)?;
     let weir = options.binary()?;
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| weir.is_some() || *kind != Kind::Weir).collect();
     raise_open_files()?;

@@ -1,16 +1,19 @@
-//! The project's own commands: `cargo xtask <demo|test|guests|bench>`.
+//! The project's own commands: `cargo xtask <demo|test|guests|bench|conformance>`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod bench;
 mod checks;
+mod conformance;
 mod datagrams;
 mod demo;
 mod endpoint;
 mod guests;
 mod http;
 mod paths;
+mod peers;
 mod process;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,8 @@ enum Command {
     Guests,
     /// Measure Weir beside nginx and haproxy.
     Bench(bench::Options),
+    /// Run third-party suites against Weir, nginx and haproxy.
+    Conformance(conformance::Options),
     /// Datagrams for the bench.
     #[command(hide = true)]
     Datagrams(datagrams::Options),
@@ -58,6 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => checks::run(),
         Command::Guests => guests::run().map(|()| ExitCode::SUCCESS),
         Command::Bench(options) => bench::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
         Command::Datagrams(options) => datagrams::run(&options),
         Command::Endpoint(options) => endpoint::run(&options),
     }

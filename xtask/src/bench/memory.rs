@@ -18,9 +18,12 @@ use rustls::{
 
 use super::{
     cpu::{self, Memory},
-    proxy::{Kind, Yard},
+    proxy::Yard,
 };
-use crate::http::{self, Connection, Request};
+use crate::{
+    http::{self, Connection, Request},
+    peers::Kind,
+};
 
 /// Idle connections, each after one request.
 pub const CONNECTIONS: usize = 5_000;

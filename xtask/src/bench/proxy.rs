@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{
     config::{self, Places},
@@ -16,41 +16,17 @@ use super::{
 };
 use crate::{
     datagrams, http, paths,
-    process::{Running, Scratch, find, free_addresses, run},
+    peers::{Kind, certificates, program, said},
+    process::{Running, Scratch, free_addresses},
 };
 
 const PROXY_CORE: &str = "0";
 /// Where clients and endpoints run.
 pub const CLIENT_CORE: &str = "1";
 
-/// A proxy we measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// This project.
-    Weir,
-    /// nginx.org
-    Nginx,
-    /// haproxy.org
-    Haproxy,
-}
-
-impl Kind {
-    /// In the order they are shown.
-    pub const ALL: [Kind; 3] = [Kind::Weir, Kind::Nginx, Kind::Haproxy];
-
-    /// As shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Weir => "weir",
-            Kind::Nginx => "nginx",
-            Kind::Haproxy => "haproxy",
-        }
-    }
-
-    /// Whether it knows this traffic at all.
-    pub fn serves(self, traffic: &Traffic) -> bool {
-        !(self == Kind::Haproxy && matches!(traffic, Traffic::Udp))
-    }
+/// Whether a proxy knows this traffic at all.
+pub fn serves(kind: Kind, traffic: &Traffic) -> bool {
+    !(kind == Kind::Haproxy && matches!(traffic, Traffic::Udp))
 }
 
 /// What the proxies have in common: certificates and a running endpoint.
@@ -99,7 +75,7 @@ impl Yard {
         }
         let answer = http::send(proxy.tcp, &http::Request::get("/tiny"))?;
         ensure!(answer.status == 200, "{} answers through TCP with {}", kind.name(), answer.status);
-        let udp = !kind.serves(&Traffic::Udp) || datagrams::comes_back(proxy.udp);
+        let udp = !serves(kind, &Traffic::Udp) || datagrams::comes_back(proxy.udp);
         ensure!(udp, "{} gives no datagram back", kind.name());
         Ok(proxy)
     }
@@ -230,33 +206,4 @@ fn on_core(core: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", core]);
     command
-}
-
-fn program(name: &str) -> Result<PathBuf> {
-    find(name).with_context(|| format!("{name} is not installed"))
-}
-
-/// What a process that did not start left behind.
-fn said(folder: &Path) -> String {
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
-    format!("{}{}", read("output"), read("error.log"))
-}
-
-/// A self-signed P-256 certificate that clients can take for its own root.
-fn certificates(folder: &Path) -> Result<()> {
-    let (cert, key, request) = (folder.join("cert.pem"), folder.join("key.pem"), folder.join("request"));
-    let text = "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = more\n\
-                [name]\nCN = localhost\n\
-                [more]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:localhost, IP:127.0.0.1\n";
-    fs::write(&request, text)?;
-    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30";
-    let mut command = Command::new("openssl");
-    command.args(arguments.split(' ')).arg("-config").arg(&request).arg("-keyout").arg(&key).arg("-out").arg(&cert);
-    run(command.stderr(Stdio::null()))?;
-    let both = [fs::read(&cert)?, fs::read(&key)?].concat();
-    if both.is_empty() {
-        bail!("openssl wrote no certificate");
-    }
-    fs::write(folder.join("both.pem"), both)?;
-    Ok(())
 }

@@ -5,8 +5,9 @@ use anyhow::Result;
 use super::{
     cpu,
     load::{self, Latency, Traffic},
-    proxy::{Kind, Proxy},
+    proxy::{Proxy, serves},
 };
+use crate::peers::Kind;
 
 /// One kind of traffic.
 pub struct Scenario {
@@ -172,7 +173,7 @@ pub fn measure(
     let turns: Vec<(&'static Scenario, &Proxy)> = proxies
         .iter()
         .flat_map(|proxy| scenarios.iter().map(move |scenario| (*scenario, proxy)))
-        .filter(|(scenario, proxy)| proxy.kind().serves(&scenario.traffic))
+        .filter(|(scenario, proxy)| serves(proxy.kind(), &scenario.traffic))
         .collect();
     let mut figures = vec![Vec::new(); turns.len()];
     for (scenario, proxy) in &turns {
