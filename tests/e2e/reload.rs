@@ -242,5 +242,6 @@ async fn a_listener_takes_another_name_and_answers_on() {
     for _ in 0..10 {
         assert_eq!(get(reserved.address, "/after").await.text(), "ok");
     }
-    assert_eq!(weir.logged("/after").await["listener"], "fresh");
+    // A connection that arrived at the old socket while that closed is answered under the old name.
+    weir.logged_where("a request under the new name", |line| line["listener"] == "fresh").await;
 }
