@@ -1,5 +1,7 @@
 //! PROXY protocol between every pair of proxies, in both directions and both versions.
 
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
 use super::{
@@ -28,7 +30,8 @@ pub fn run(yard: &Yard) -> Result<Outcome> {
             });
         }
     }
-    Ok(Outcome { tool: version(std::process::Command::new("curl").arg("--version"))?, verdicts })
+    let curl = version(Command::new("curl").arg("--version"))?;
+    Ok(Outcome { tool: curl.split(" (").take(1).collect(), verdicts })
 }
 
 /// The address that the endpoint was told.
