@@ -74,7 +74,7 @@ fn condition(node: &Node<'_>) -> Option<Word> {
         let grpc = RetryOn::GRPC.map(|(word, status)| (word, Word::Grpc(status)));
         return node.choice(&[&WORDS[..], &grpc].concat());
     }
-    match statuses(node)? {
+    match statuses(node, 400)? {
         (low, _) if low < 400 => node.fault("a response below 400 is no failure", "name statuses from 400 to 599"),
         range => Some(Word::Statuses(range)),
     }

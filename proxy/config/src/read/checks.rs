@@ -166,13 +166,13 @@ fn expect(node: &Node<'_>) -> Option<Vec<(u16, u16)>> {
     if node.array(example)?.is_empty() {
         return node.fault("no status counts as healthy", format!("write {example}"));
     }
-    node.each(example, statuses)
+    node.each(example, |node| statuses(node, 200))
 }
 
-/// `302` or `"200-299"`
-pub(super) fn statuses(node: &Node<'_>) -> Option<(u16, u16)> {
+/// `302` or `"200-299"`; a single one is none below `least`.
+pub(super) fn statuses(node: &Node<'_>, least: u16) -> Option<(u16, u16)> {
     if node.is_integer() {
-        let status = u16::try_from(node.integer(200..=599)?).ok()?;
+        let status = u16::try_from(node.integer(u32::from(least)..=599)?).ok()?;
         return Some((status, status));
     }
     let text = node.string("`302` or `\"200-299\"`")?;

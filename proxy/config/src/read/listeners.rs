@@ -201,18 +201,26 @@ pub(super) fn introductions_fit(listeners: &[(Listener, Node<'_>)], clusters: &[
 }
 
 /// Two of them on one address cannot both be bound, unless one is of datagrams; port 0 is another each
-/// time.
+/// time. Every address of its family belongs to `0.0.0.0` and `[::]`, where connections are accepted.
 pub(super) fn addresses_differ(listeners: &[(Listener, Node<'_>)], admin: Option<&(Admin, Node<'_>)>) {
     let admin = admin.map(|(admin, node)| (admin.address, false, node));
     let all = listeners.iter().map(|(one, node)| (one.address, one.protocol == Protocol::Udp, node)).chain(admin);
     let mut all: Vec<(SocketAddr, bool, &Node<'_>)> = all.filter(|(address, ..)| address.port() != 0).collect();
-    all.sort_by_key(|(address, datagrams, node)| (*address, *datagrams, node.line()));
-    for pair in all.windows(2) {
-        if let [(first, one, taken), (second, other, node)] = pair
-            && (first, one) == (second, other)
-        {
-            let problem = format!("the address {second} is already taken on line {}", taken.line());
+    all.sort_by_key(|(_, _, node)| node.line());
+    for (at, (second, datagrams, node)) in all.iter().enumerate() {
+        let mut before = all.iter().take(at).filter(|(_, of_datagrams, _)| of_datagrams == datagrams);
+        let taken = before.find(|(first, ..)| first == second || (!datagrams && overlap(*first, *second)));
+        if let Some((first, _, taken)) = taken {
+            let problem = match first == second {
+                true => format!("the address {second} is already taken on line {}", taken.line()),
+                false => format!("the addresses {first} on line {} and {second} cannot both be bound", taken.line()),
+            };
             node.fault::<()>(problem, "choose another port");
         }
     }
+}
+
+fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
+    let any = first.ip().is_unspecified() || second.ip().is_unspecified();
+    any && first.port() == second.port() && first.is_ipv4() == second.is_ipv4()
 }

@@ -69,6 +69,9 @@ fn route<'a>(
     warn_of_loop(&action, matcher.scheme, &name);
     if let (Some(node), true) = (connect_node, connect) {
         connect_fits(&node, &matcher, &action);
+        for stray in ["rewrite", "request-headers", "mirror"].into_iter().filter_map(|key| table.get(key)) {
+            stray.key_warn(format!("CONNECT has no use for `{}`", stray.name()), "leave it out");
+        }
     }
     if let (Some(node), Some(mirror)) = (mirror_node, &mirror) {
         warn_of_mirror(&action, plugins.is_some(), mirror, &node);

@@ -65,6 +65,7 @@ fn addresses() {
         ("127.0.0.1:9003", "backend.local:9003", "clusters.web.endpoints[0]", "host name", "not resolved"),
         ("127.0.0.1:9003", "127.0.0.1:0", "clusters.web.endpoints[0]", "port 0", "port"),
         ("127.0.0.1:8443", "127.0.0.1:8080", "listeners.secure.address", "already taken on line 13", "port"),
+        ("127.0.0.1:8443", "0.0.0.0:8080", "listeners.secure.address", "cannot both be bound", "port"),
     ]);
 }
 
@@ -152,7 +153,8 @@ fn routes() {
         ("[\"GET\"]", "[\"get\"]", "routes[0].match.methods[0]", "case-sensitive", "did you mean `GET`?"),
         ("[\"GET\"]", "[]", "routes[0].match.methods", "no method", "leave out"),
         ("\"5xx\"", "\"5x\"", "routes[2].retries.on[1]", "not possible", "did you mean `5xx`?"),
-        ("429", "200", "routes[2].retries.on[2]", "no failure", "400 to 599"),
+        ("429", "200", "routes[2].retries.on[2]", "out of range", "400 to 599"),
+        ("429", "\"200-499\"", "routes[2].retries.on[2]", "no failure", "400 to 599"),
         ("429", "\"504-500\"", "routes[2].retries.on[2]", "not a range", "the lower first"),
         ("after = \"80ms\"", "afer = \"80ms\"", "routes[2].hedge.afer", "unknown key", "`after`?"),
         ("percentile = 95", "percentile = 100", "routes[2].hedge.percentile", "out of range", "50 to 99"),

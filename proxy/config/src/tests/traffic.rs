@@ -85,6 +85,8 @@ fn connect_is_a_route_of_its_own() {
         let faults = folder.parse(&text(keys)).unwrap_err();
         assert!(faults.iter().any(|fault| fault.key == "routes[1].connect"), "{keys}\n{faults}");
     }
+    let loaded = folder.parse(&text("cluster = \"c\"\nrewrite = { path = \"/y\" }")).unwrap();
+    assert!(loaded.warnings.to_string().contains("CONNECT has no use for `rewrite`"), "{}", loaded.warnings);
 }
 
 #[test]
