@@ -2,13 +2,17 @@
 
 use std::{net::SocketAddr, process::Command, sync::Arc};
 
-use http::Method;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{TE, TRAILER},
+};
 use rcgen::{DnType, SanType};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::harness::{
     Ca, Certificate, Client, Endpoint, RawEndpoint, Reply, Setup, empty, eventually, get, guest, request, soon,
+    with_trailers,
 };
 
 /// A listener `secure` where clients show certificates, a plain one `web`, and an endpoint behind both.
@@ -226,4 +230,20 @@ fn check_tells_what_clients_must_show_and_which_file_cannot_be_used() {
     }
     let (code, said) = check(r#"ca = "other.pem""#, "other.pem", "nothing");
     assert!(code == Some(2) && said.contains("other.pem: no certificate in it"), "{said}");
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_of_who_asks() {
+    let (ca, endpoint) = (Ca::new(), Endpoint::start("one").await);
+    let weir = setup(&ca, &text(endpoint.address, HEADERS, "")).start().await;
+    for mut client in [Client::http1(weir.web()).await, Client::http2(weir.web()).await] {
+        let names = ["x-subject", "x_subject", "x-forwarded-for", "x_forwarded_proto", "forwarded", "x-sum"];
+        let field = |name: &&str| (name.parse().unwrap(), HeaderValue::from_static("4"));
+        let trailers: HeaderMap = names.iter().map(field).collect();
+        let asked = request(Method::POST, "/echo").header(TE, "trailers").header(TRAILER, names.join(", "));
+        let reply = client.ask(asked.body(with_trailers("body", trailers)).unwrap()).await;
+        assert_eq!(reply.text(), "body");
+        let passed: Vec<&str> = reply.trailers.as_ref().unwrap().keys().map(HeaderName::as_str).collect();
+        assert_eq!(passed, ["x-sum"]);
+    }
 }

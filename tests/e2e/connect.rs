@@ -120,3 +120,41 @@ async fn a_client_may_speak_http_within() {
     raw.stream.shutdown().await.unwrap();
     assert!(endpoint.last().values("x-forwarded-for").is_empty(), "nothing is read or added");
 }
+
+#[tokio::test]
+async fn what_came_for_a_refused_tunnel_is_no_request() {
+    let reserved = Reserved::new();
+    let weir = Weir::start(&format!(
+        r#"
+        [listeners.web]
+        address = "127.0.0.1:0"
+        [[routes]]
+        name = "denied"
+        connect = true
+        match = {{ host = "denied.test" }}
+        deny = ["127.0.0.0/8"]
+        cluster = "dead"
+        [[routes]]
+        name = "dead"
+        connect = true
+        match = {{ host = "dead.test" }}
+        cluster = "dead"
+        [[routes]]
+        name = "page"
+        respond = {{ body = "page" }}
+        [clusters.dead]
+        endpoints = ["{}"]
+        "#,
+        reserved.address
+    ))
+    .await;
+    for (host, status) in [("denied.test", 403), ("dead.test", 502), ("none.test", 405)] {
+        let mut raw = Raw::connect(weir.web()).await;
+        let inner = "GET /inner HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+        raw.send(format!("CONNECT {host}:80 HTTP/1.1\r\nHost: {host}\r\n\r\n{inner}")).await;
+        let (head, _) = raw.response().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{head}");
+        assert_eq!(raw.rest().await, "", "{host}");
+    }
+}

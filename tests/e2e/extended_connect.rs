@@ -198,3 +198,28 @@ async fn other_protocols_pass_too_and_halves_close_apart() {
     soon("the rest", tunnel.read_to_string(&mut said)).await.unwrap();
     assert_eq!(said, "hello heard you");
 }
+
+#[tokio::test]
+async fn a_response_of_the_route_is_no_tunnel() {
+    let weir = Weir::start(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"page\"\nrespond = { body = \"page\" }\n",
+    )
+    .await;
+    assert_eq!(open(&weir, "websocket").await.0, StatusCode::BAD_GATEWAY);
+    assert_eq!(weir.logged("/chat?x=1").await["error"], "endpoint did not switch protocols");
+}
+
+#[tokio::test]
+async fn nothing_but_one_protocol_can_be_asked_for_and_that_is_not_http() {
+    let endpoint = Endpoint::start("a").await;
+    for cluster in ["", "http2 = true"] {
+        let weir = Weir::before_with(&[endpoint.address], cluster).await;
+        for protocol in ["h2c", "H2C", "websocket, h2c", "a b", "a,b", "HTTP/2.0", ""] {
+            let mut sender = client(&weir).await;
+            let (response, _send) = sender.send_request(ask(protocol), false).unwrap();
+            let error = soon("an end", response).await.unwrap_err();
+            assert_eq!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR), "{protocol}: {error}");
+        }
+    }
+    assert_eq!(endpoint.requests(), 0);
+}

@@ -25,7 +25,8 @@ async fn seen(forwarded: &str) -> Seen {
         .header("x-forwarded-for", "192.0.2.1")
         .header("x-forwarded-proto", "https")
         .header("x-forwarded-host", "theirs.test")
-        .header("forwarded", "for=192.0.2.1");
+        .header("forwarded", "for=192.0.2.1")
+        .header("x_forwarded_for", "192.0.2.1");
     Client::http1(weir.web()).await.ask(asked.body(empty()).unwrap()).await;
     endpoint.last()
 }
@@ -38,6 +39,7 @@ fn fields(seen: &Seen) -> [Vec<String>; 4] {
 async fn a_client_is_not_believed_by_default() {
     let seen = seen("").await;
     assert_eq!(fields(&seen), [vec!["127.0.0.1"], vec!["http"], vec!["weir.test"], vec![]]);
+    assert!(seen.values("x_forwarded_for").is_empty(), "many programs take it for the same");
 }
 
 #[tokio::test]

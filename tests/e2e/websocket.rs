@@ -120,3 +120,34 @@ async fn a_cluster_of_http2_answers_without_switching() {
     assert_eq!(body, "a");
     assert!(!endpoint.last().headers.contains_key("upgrade"));
 }
+
+#[tokio::test]
+async fn http_is_not_asked_for_within_http() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::before(&[endpoint.address]).await;
+    for upgrade in ["h2c", "foo, h2c", "h2c, websocket", "H2C-14", "HTTP/2.0"] {
+        let mut raw = Raw::connect(weir.web()).await;
+        let settings = "HTTP2-Settings: AAMAAABkAAQAAP__";
+        raw.send(format!(
+            "GET / HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade, http2-settings\r\nUpgrade: {upgrade}\r\n{settings}\r\n\r\n"
+        ))
+        .await;
+        assert_eq!(raw.response().await.1, "a");
+        assert!(endpoint.last().values("upgrade").is_empty(), "{upgrade}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_switches_to_nothing_else() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+        raw.rest().await;
+    })
+    .await;
+    let weir = Weir::before(&[endpoint.address]).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("GET /chat HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    let (head, _) = raw.response().await;
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+}

@@ -1,6 +1,9 @@
 //! The client's side of one exchange, over HTTP/1.1 or HTTP/2.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
@@ -11,7 +14,7 @@ use http::{
 use weir_http1::{Connection, Frame, Framing, ResponseHead};
 use weir_upstream::h2_body::{Receiver, Sender};
 
-use crate::{error::ProxyError, mirror::Copy, transport::Transport};
+use crate::{error::ProxyError, forwarded, identity::Reserved, mirror::Copy, transport::Transport};
 
 /// Octets kept for a client that does not take them at once.
 const HIGH_WATER: usize = 256 * 1024;
@@ -25,6 +28,10 @@ pub struct Downstream<'a> {
     copy: Option<Box<Copy>>,
     /// What the request's body may still have.
     room: Room,
+    /// It is CONNECT, whose success is no response but a tunnel.
+    connects: bool,
+    /// What its trailers may not say.
+    reserved: Option<Arc<Reserved>>,
 }
 
 /// What a request's body may still have.
@@ -49,13 +56,19 @@ enum Side<'a> {
 impl<'a> Downstream<'a> {
     /// An exchange of an HTTP/1.1 connection whose request head was read.
     pub fn http1(connection: &'a mut Connection<Transport>, version: Version, method: &Method, keep: bool) -> Self {
-        let head = *method == Method::HEAD;
-        Self { side: Side::Http1 { connection, version, head, keep }, started: false, copy: None, room: Room::Any }
+        let (head, connects) = (*method == Method::HEAD, *method == Method::CONNECT);
+        // What follows a CONNECT may be meant for the tunnel that it is refused, and is no request.
+        let keep = keep && !connects;
+        Self::new(Side::Http1 { connection, version, head, keep }, connects)
     }
 
     /// A stream of an HTTP/2 connection.
-    pub fn http2(receive: Receiver, respond: SendResponse<Bytes>) -> Self {
-        Self { side: Side::Http2 { receive, respond, send: None }, started: false, copy: None, room: Room::Any }
+    pub fn http2(receive: Receiver, respond: SendResponse<Bytes>, connects: bool) -> Self {
+        Self::new(Side::Http2 { receive, respond, send: None }, connects)
+    }
+
+    fn new(side: Side<'a>, connects: bool) -> Self {
+        Self { side, started: false, copy: None, room: Room::Any, connects, reserved: None }
     }
 
     /// Whether the response's head was given.
@@ -104,7 +117,12 @@ impl<'a> Downstream<'a> {
         self.room = Room::Octets(most);
     }
 
-    /// Next piece of the request's body; none at its end.
+    /// Let the request's trailers have none of these fields, as its head has none.
+    pub fn reserve(&mut self, fields: &Arc<Reserved>) {
+        self.reserved = Some(Arc::clone(fields));
+    }
+
+    /// Next piece of the request's body; none at its end. Trailers say nothing of who asks.
     ///
     /// # Errors
     /// The client left, its message is malformed, or larger than it may be.
@@ -113,7 +131,11 @@ impl<'a> Downstream<'a> {
             Side::Http1 { connection, .. } => connection.poll_frame(cx).map_err(client_error),
             Side::Http2 { receive, .. } => receive.poll_frame(cx).map_err(stream_error),
         };
-        let frame = frame.map(|frame| frame.and_then(|frame| self.within_room(frame)));
+        let mut frame = frame.map(|frame| frame.and_then(|frame| self.within_room(frame)));
+        if let Poll::Ready(Ok(Some(Frame::Trailers(trailers)))) = &mut frame {
+            forwarded::remove(trailers);
+            self.reserved.iter().for_each(|reserved| reserved.remove(trailers));
+        }
         if self.copy.is_some()
             && let Poll::Ready(frame) = &frame
         {
@@ -192,8 +214,11 @@ impl<'a> Downstream<'a> {
     /// Give the response's head; `length` of its body where that is known.
     ///
     /// # Errors
-    /// The client left.
+    /// The client left, or would take the response for the beginning of a tunnel.
     pub fn start(&mut self, status: StatusCode, mut headers: HeaderMap, length: Option<u64>) -> Result<(), ProxyError> {
+        if self.connects && status.is_success() {
+            return Err(ProxyError::NotSwitched);
+        }
         self.started = true;
         let bodyless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         if status == StatusCode::NO_CONTENT {

@@ -142,6 +142,7 @@ async fn lead(
     }
     if let Some(reserved) = &pinned.snapshot.reserved {
         identify(reserved, asker, request);
+        down.reserve(reserved);
     }
     request.tenant = pinned.snapshot.tenants.find(request, client).cloned();
     let counted = enter(worker, request, trace)?;

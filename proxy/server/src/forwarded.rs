@@ -5,11 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use weir_config::{Forwarded, ForwardedHeader, ForwardedMode};
 
-use crate::request::{self, Client, Request};
+use crate::{
+    fields,
+    request::{self, Client, Request},
+};
 
 static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static OURS: [HeaderName; 4] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    FORWARDED,
+];
 
 /// The client a trusted proxy speaks for: the rightmost address of `X-Forwarded-For` that is not
 /// trusted itself, since whatever the client wrote there stands further left.
@@ -47,7 +56,7 @@ pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
     }
     let append = config.mode == ForwardedMode::Append;
     if !append {
-        remove_all(&mut request.headers);
+        remove(&mut request.headers);
     }
     // A chain names whoever asked each of its proxies.
     let named = if append { client.peer } else { client.address };
@@ -71,14 +80,9 @@ pub fn set(request: &mut Request, client: &Client, config: &Forwarded) {
     }
 }
 
-/// One look at each name, since nearly never is one of them there.
-fn remove_all(headers: &mut HeaderMap) {
-    let ours = [&FOR, &PROTO, &HOST, &FORWARDED];
-    if headers.keys().any(|name| ours.contains(&name)) {
-        for name in ours {
-            headers.remove(name);
-        }
-    }
+/// Remove what was said before.
+pub fn remove(headers: &mut HeaderMap) {
+    fields::remove(headers, &OURS);
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>, append: bool) {

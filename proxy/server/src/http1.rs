@@ -19,7 +19,7 @@ use crate::{
     downstream::Downstream,
     draining::Watch,
     exchange,
-    request::{Client, Request},
+    request::{self, Client, Request},
     timer::Timer,
     trace::{Asking, Trace},
     transport::Transport,
@@ -183,14 +183,14 @@ fn request(head: RequestHead) -> Result<Request, Fault> {
     Ok(Request { method, uri, version, headers, length, upgrade, hash_key: None, labels: Vec::new(), tenant: None })
 }
 
-/// RFC 9110 section 7.8, without cleartext HTTP/2, which would take the connection out of our sight.
+/// RFC 9110 section 7.8, without what would take HTTP out of our sight.
 fn wanted_upgrade(headers: &HeaderMap, method: &Method, version: Version, length: Length) -> Option<HeaderValue> {
     let upgrade = headers.get(UPGRADE)?;
     let asked = version == Version::HTTP_11
         && *method == Method::GET
         && length == Length::Empty
         && weir_http1::connection_has(headers, "upgrade")
-        && !upgrade.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
+        && !request::hides_http(upgrade);
     asked.then(|| upgrade.clone())
 }
 

@@ -23,7 +23,7 @@ use crate::{
     downstream::Downstream,
     draining::Watch,
     exchange,
-    request::{Client, Request},
+    request::{self, Client, Request},
     timer::Timer,
     trace::Trace,
     transport::Transport,
@@ -156,7 +156,8 @@ async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut resp
             respond.send_reset(Reason::PROTOCOL_ERROR);
         }
         Ok(mut request) => {
-            let mut down = Downstream::http2(receive, respond);
+            let connects = request.method == Method::CONNECT || request.is_extended_connect();
+            let mut down = Downstream::http2(receive, respond, connects);
             let (worker, client) = (&shared.worker, &shared.client);
             let (mut timer, mut trace) = (Timer::default(), Trace::new(now, Duration::ZERO));
             let status = exchange::run(worker, client, &mut request, &mut down, &mut timer, &mut trace).await;
@@ -171,8 +172,7 @@ async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut resp
 /// The request in the words both protocols share (RFC 9113 section 8.3).
 fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'static str> {
     let http::request::Parts { method, uri, version, mut headers, extensions, .. } = head;
-    let upgrade = extensions.get::<Protocol>().map(|protocol| HeaderValue::from_str(protocol.as_str()));
-    let upgrade = upgrade.transpose().map_err(|_| "malformed :protocol")?;
+    let upgrade = extensions.get::<Protocol>().map(|protocol| upgrade(protocol.as_str())).transpose()?;
     if !headers.values().all(is_trimmed) {
         return Err("white space around a field value");
     }
@@ -202,6 +202,13 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
         labels: Vec::new(),
         tenant: None,
     })
+}
+
+/// The one protocol of RFC 8441 section 4, which is not HTTP again.
+fn upgrade(protocol: &str) -> Result<HeaderValue, &'static str> {
+    let is_one = !protocol.is_empty() && protocol.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',');
+    let value = HeaderValue::from_str(protocol).ok().filter(|value| is_one && !request::hides_http(value));
+    value.ok_or("no :protocol that can be asked for")
 }
 
 /// RFC 9113 section 8.2.1: white space at either end makes a request malformed.

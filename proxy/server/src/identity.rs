@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use weir_config::{ClientAuth, ClientFact, Config};
 use weir_plugin::ClientCertificate;
 
+use crate::fields;
+
 /// The fields of one listener.
 #[derive(Debug)]
 pub struct Identity {
@@ -52,17 +54,8 @@ impl Reserved {
         (!names.is_empty()).then_some(Self { names })
     }
 
-    /// Remove them. An underscore counts as a hyphen, as it does for many programs behind us.
+    /// Remove them.
     pub fn remove(&self, headers: &mut HeaderMap) {
-        let is_ours = |name: &&HeaderName| self.names.iter().any(|ours| is_same(ours.as_str(), name.as_str()));
-        let found: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-        for name in found {
-            headers.remove(name);
-        }
+        fields::remove(headers, &self.names);
     }
-}
-
-fn is_same(ours: &str, other: &str) -> bool {
-    let hyphen = |octet: u8| if octet == b'_' { b'-' } else { octet };
-    ours.bytes().map(hyphen).eq(other.bytes().map(hyphen))
 }

@@ -8,6 +8,7 @@
 pub mod access_log;
 mod capacity;
 pub mod error;
+mod fields;
 mod http_date;
 pub mod identity;
 pub mod logging;

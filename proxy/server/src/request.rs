@@ -1,6 +1,12 @@
 //! A request on its way through: what was asked, by whom, and how plugins see it.
 
-use std::{borrow::Cow, cell::OnceCell, net::IpAddr, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::OnceCell,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use http::{
     HeaderMap, HeaderValue, Method, Uri, Version,
@@ -131,7 +137,7 @@ impl Client {
     }
 
     /// [`Self::own_pools`] for work that may outlive the connection.
-    pub fn lasting_pools(&self, connector: &Connector, worker: &Pools) -> Option<Pools> {
+    pub fn lasting_pools(&self, connector: &Connector, worker: &Pools) -> Option<Rc<Pools>> {
         connector.introduces().map(|_| worker.beginning_with(self.introduction(connector)))
     }
 
@@ -255,6 +261,21 @@ impl Request {
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find_map(|(key, value)| (key == name).then_some(value))
     }
+}
+
+/// The protocols that a field `Upgrade` or `:protocol` names.
+pub fn protocols(upgrade: &HeaderValue) -> impl Iterator<Item = &str> {
+    upgrade.to_str().unwrap_or_default().split(',').map(str::trim)
+}
+
+/// Whether one of these protocols is HTTP again (`h2c`, `HTTP/2.0`, or `TLS/1.0` with HTTP in it): its requests would pass by
+/// routes and limits.
+pub fn hides_http(upgrade: &HeaderValue) -> bool {
+    protocols(upgrade).any(|protocol| {
+        let name = protocol.split('/').next().unwrap_or_default();
+        let is_h2c = name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("h2c"));
+        is_h2c || name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("tls")
+    })
 }
 
 /// A part of a query, with `+` and percent encoding undone.
@@ -395,6 +416,17 @@ impl CandidatesView for Eligible<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http_is_not_hidden_in_a_tunnel() {
+        let hides = |text| hides_http(&HeaderValue::from_static(text));
+        for text in ["h2c", "H2C", "h2c-14", "foo, h2c", "websocket,h2c", "HTTP/2.0", "tls/1.0"] {
+            assert!(hides(text), "{text}");
+        }
+        for text in ["websocket", "h2", "ch2c", "SPDY/3.1", "tcp", "connect-udp", ""] {
+            assert!(!hides(text), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_read_as_usual() {

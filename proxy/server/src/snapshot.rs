@@ -146,7 +146,7 @@ pub struct Snapshot {
     /// Some cluster is told where clients connected to.
     pub introduces: bool,
     /// Header fields that no client may write.
-    pub reserved: Option<Reserved>,
+    pub reserved: Option<Arc<Reserved>>,
 }
 
 impl Snapshot {
@@ -206,7 +206,7 @@ impl Snapshot {
             entrances,
             direct,
             introduces,
-            reserved: Reserved::of(config),
+            reserved: Reserved::of(config).map(Arc::new),
         })
     }
 

@@ -13,7 +13,11 @@ use weir_upstream::{
     websocket,
 };
 
-use crate::{error::ProxyError, request::Request, worker::Worker};
+use crate::{
+    error::ProxyError,
+    request::{self, Request},
+    worker::Worker,
+};
 
 const NO_TUNNELS: ProxyError =
     ProxyError::Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "the endpoint takes no tunnels" };
@@ -93,7 +97,7 @@ impl Ask {
     /// The protocol that the response switches to, if it does. Its fields become those for the client.
     ///
     /// # Errors
-    /// The endpoint switched to what was not asked for, or seems to agree and does not.
+    /// The endpoint switched to what was not asked for.
     pub fn switched(&self, request: &Request, response: &mut Outcome) -> Result<Option<HeaderValue>, ProxyError> {
         match self {
             Self::Upgrade { accept } if response.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -102,11 +106,9 @@ impl Ask {
                 {
                     return Err(ProxyError::Switch);
                 }
-                response.upgrade.take().ok_or(ProxyError::Switch).map(Some)
-            }
-            // To a client of HTTP/2 it would mean that the tunnel is there.
-            Self::Upgrade { .. } if response.status.is_success() && request.is_extended_connect() => {
-                Err(ProxyError::NotSwitched)
+                let switched =
+                    response.upgrade.take().filter(|to| request.upgrade.as_ref().is_some_and(|of| offers(of, to)));
+                switched.ok_or(ProxyError::Switch).map(Some)
             }
             Self::Connect { accept, protocol } if response.status.is_success() => {
                 if let Some(accept) = accept {
@@ -117,6 +119,11 @@ impl Ask {
             _ => Ok(None),
         }
     }
+}
+
+/// Whether all that an endpoint switches to is among what it was asked for.
+fn offers(asked: &HeaderValue, switched: &HeaderValue) -> bool {
+    request::protocols(switched).all(|to| request::protocols(asked).any(|of| of.eq_ignore_ascii_case(to)))
 }
 
 /// The protocol that is asked for, where it is one. Names of HTTP/2's are in lower case.
@@ -137,5 +144,16 @@ mod tests {
         assert_eq!(read("HTTP/3.0").as_deref(), Some("http/3.0"));
         assert_eq!(read("websocket, other"), None);
         assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn endpoints_switch_to_what_was_asked_for() {
+        let switches = |asked: &'static str, to: &'static str| {
+            offers(&HeaderValue::from_static(asked), &HeaderValue::from_static(to))
+        };
+        assert!(switches("websocket", "WebSocket"));
+        assert!(switches("other, websocket", "websocket"));
+        assert!(!switches("websocket", "h2c"));
+        assert!(!switches("websocket", "websocket, h2c"));
     }
 }
