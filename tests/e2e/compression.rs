@@ -166,3 +166,14 @@ async fn a_head_is_left_and_caches_are_told() {
     assert!(head.contains("content-length: 5000\r\n") && head.contains("vary: accept-encoding\r\n"), "{head}");
     assert!(!head.contains("content-encoding"), "{head}");
 }
+
+#[tokio::test]
+async fn what_is_not_modified_says_what_it_depends_on() {
+    let endpoint = RawEndpoint::answering("HTTP/1.1 304 Not Modified\r\nETag: \"v1\"\r\n\r\n").await;
+    let weir = before(&endpoint, "{}").await;
+    for (accept, tag) in [("gzip", "W/\"v1\""), ("identity", "\"v1\"")] {
+        let reply = ask(&mut Client::http1(weir.web()).await, accept).await;
+        assert_eq!((reply.status, reply.header("vary")), (StatusCode::NOT_MODIFIED, "accept-encoding"));
+        assert_eq!(reply.header("etag"), tag, "{accept}");
+    }
+}

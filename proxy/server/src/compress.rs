@@ -81,7 +81,7 @@ fn says_no_transform(headers: &HeaderMap) -> bool {
 
 /// Whether a response may be compressed at all.
 fn is_eligible(config: &Compression, status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> bool {
-    let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
     let small = length.is_some_and(|length| length == 0 || length < config.min_size.0);
     let kind = || headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     !bodyless
@@ -113,6 +113,10 @@ pub fn begin(
     headers: &mut HeaderMap,
     length: &mut Option<u64>,
 ) -> Option<Box<Compressor>> {
+    if status == StatusCode::NOT_MODIFIED {
+        tell_unmodified(config, coding, headers);
+        return None;
+    }
     // A response to HEAD says how long the body would be, and has none.
     let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let known = if *method == Method::HEAD { told } else { *length };
@@ -128,6 +132,18 @@ pub fn begin(
     weaken(headers);
     *length = None;
     Some(Box::new(compressor))
+}
+
+/// 304 says what 200 would have said of the choice (RFC 9110 section 15.4.5). It mostly does not tell the type.
+fn tell_unmodified(config: &Compression, coding: Option<Coding>, headers: &mut HeaderMap) {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| !is_listed(&config.types, kind)) || headers.contains_key(CONTENT_ENCODING) {
+        return;
+    }
+    vary(headers);
+    if coding.is_some() {
+        weaken(headers);
+    }
 }
 
 fn vary(headers: &mut HeaderMap) {
