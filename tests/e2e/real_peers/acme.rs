@@ -34,6 +34,11 @@ struct Pebble {
 impl Pebble {
     /// It looks for names at these ports of 127.0.0.1.
     async fn start(http: u16, tls: u16, more: Value) -> Pebble {
+        Self::looking(("PEBBLE_VA_NOSLEEP", "1"), http, tls, more).await
+    }
+
+    /// The same; this variable says when it looks.
+    async fn looking((when, value): (&str, &str), http: u16, tls: u16, more: Value) -> Pebble {
         let (folder, ca, names) = (tempfile::tempdir().unwrap(), Ca::new(), NameServer::start().await);
         let path = |name: &str| folder.path().join(name);
         let certificate = ca.issue(&["127.0.0.1"]);
@@ -47,7 +52,7 @@ impl Pebble {
             config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             fs::write(path("config.json"), json!({ "pebble": config }).to_string()).unwrap();
             let mut pebble = command("pebble", "pebble");
-            pebble.env("PEBBLE_VA_NOSLEEP", "1").args(["-dnsserver", &names.address.to_string(), "-config"]);
+            pebble.env(when, value).args(["-dnsserver", &names.address.to_string(), "-config"]);
             pebble.arg(path("config.json"));
             pebble
         });
@@ -371,4 +376,28 @@ async fn an_authority_that_wants_to_be_left_alone_is() {
     assert!(why.contains("pebble wants to be left alone until"), "{why}");
     weir.reload(&text(&section, &wanted(&["a.test"]))).await.unwrap();
     assert_eq!(ordered(&weir).await["failures"], 1, "a reload that changes nothing is no reason to ask again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_authorities_may_look_at_one_name() {
+    let ca = Ca::new();
+    let (mut weir, pebble) = beside_pebble(&ca, json!({})).await;
+    // It looks when the first would be done with all of its order.
+    let when = ("PEBBLE_VA_SLEEPTIME", "3");
+    let other = Pebble::looking(when, weir.web().port(), weir.listener("secure").port(), json!({})).await;
+    weir.write("other.pem", other.ca.pem());
+    let sections = [
+        pebble.section(""),
+        other.section("").replace("[acme.pebble]", "[acme.other]").replace("pebble.pem", "other.pem"),
+        "[listeners.more]\naddress = \"127.0.0.1:0\"\ntls = { acme = { use = \"other\", names = [\"a.test\"] } }\n"
+            .to_owned(),
+    ];
+    weir.reload(&text(&sections.concat(), &wanted(&["a.test"]))).await.unwrap();
+    let all = || async {
+        let status = weir.status().await;
+        let orders = status["acme"].as_array().unwrap();
+        assert!(orders.iter().all(|one| one["failures"] == 0), "{status}");
+        (orders.len() == 2 && orders.iter().all(|one| one["state"] == "valid")).then_some(())
+    };
+    eventually_within(PATIENCE, "both certificates", all).await;
 }

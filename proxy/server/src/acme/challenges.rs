@@ -18,7 +18,11 @@ use rustls::{
     server::{Acceptor, ClientHello},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::{Mutex, OwnedMutexGuard},
+};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::tls::ServerTls;
@@ -34,6 +38,8 @@ pub struct Challenges {
     by_http: AtomicUsize,
     by_tls: AtomicUsize,
     put_up: ArcSwap<PutUp>,
+    /// Handshakes do not say which authority looks: there is one order at a time that is proved by them.
+    turn: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -74,6 +80,11 @@ impl Challenges {
         let asks = hello.alpn()?.any(|protocol| protocol == PROTOCOL);
         let name = hello.server_name().filter(|_| asks)?.to_ascii_lowercase();
         self.put_up.load().tls.get(&name).cloned()
+    }
+
+    /// Wait until no other order is proved by handshakes.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// Answer requests for a token, until the answer is dropped.

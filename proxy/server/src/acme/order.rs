@@ -86,13 +86,17 @@ async fn ordered(
         }
         order => order.map_err(said)?,
     };
+    let turn = match authority.challenge {
+        Challenge::Http => None,
+        Challenge::TlsAlpn => Some(challenges.turn().await),
+    };
     let answers = answer(&mut order, authority.challenge, challenges).await?;
     let ready = order.poll_ready(&POLLS).await;
     if !matches!(ready, Ok(OrderStatus::Ready)) {
         let refusal = refusal(&mut order).await;
         return Err(refusal.unwrap_or_else(|| ready.map_or_else(said, |_| "the order is invalid".to_owned())));
     }
-    drop(answers);
+    drop((answers, turn));
     let key = key(authority.key_type).map_err(said)?;
     let mut params = CertificateParams::new(names.to_vec()).map_err(said)?;
     params.distinguished_name = DistinguishedName::new();
