@@ -34,6 +34,51 @@ async fn connections_beyond_the_limit_wait() {
 }
 
 #[tokio::test]
+async fn a_limit_that_is_lowered_under_load_holds_once_there_are_fewer() {
+    let text = |limits: &str, process: &str| {
+        format!(
+            "{process}[listeners.web]\naddress = \"127.0.0.1:0\"\n{limits}[[routes]]\nname = \"all\"\nrespond = {{ body = \"ok\" }}\n"
+        )
+    };
+    let cases = [("limits = { connections = 2 }\n", ""), ("", "[process]\nmax-connections = 2\n")];
+    for (limits, process) in cases {
+        let weir = Weir::start(&text("", "")).await;
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            let mut raw = Raw::connect(weir.web()).await;
+            // A head without its end is work under way.
+            raw.send("GET / HTTP/1.1\r\n").await;
+            held.push(raw);
+        }
+        let open = async |count: u64| {
+            eventually("the connections", || async {
+                (weir.status().await["listeners"][0]["connections"] == count).then_some(())
+            })
+            .await;
+        };
+        open(6).await;
+        let snapshot = weir.snapshot().await;
+        weir.configure(&text(limits, process));
+        weir.after(snapshot).await;
+        drop(held);
+        open(0).await;
+        let mut later = Vec::new();
+        for _ in 0..2 {
+            let mut raw = Raw::connect(weir.web()).await;
+            raw.send("GET / HTTP/1.1\r\n").await;
+            later.push(raw);
+        }
+        open(2).await;
+        let mut third = Raw::connect(weir.web()).await;
+        third.send(GET).await;
+        let early = tokio::time::timeout(Duration::from_millis(200), third.head()).await;
+        assert!(early.is_err(), "a third connection was served");
+        later.pop();
+        assert_eq!(third.response().await.1, "ok");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed() {
     let weir = weir(r#"idle-timeout = "100ms""#).await;
     let mut raw = Raw::connect(weir.web()).await;

@@ -1,36 +1,54 @@
 //! So many at a time over all workers, where how many may change.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Places, taken and given back.
 #[derive(Debug)]
-pub struct Capacity {
-    free: Arc<Semaphore>,
+pub struct Capacity(Arc<Places>);
+
+#[derive(Debug)]
+struct Places {
+    free: Semaphore,
     most: Mutex<usize>,
+    /// Taken ones that are not to be given back, since there are to be fewer.
+    surplus: AtomicUsize,
 }
 
 /// A place that is taken until this goes.
-pub type Place = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub struct Place(Arc<Places>);
 
 impl Capacity {
     /// So many places; none is more than anybody takes.
     pub fn new(most: Option<usize>) -> Self {
         let most = count(most);
-        Self { free: Arc::new(Semaphore::new(most)), most: Mutex::new(most) }
+        Self(Arc::new(Places { free: Semaphore::new(most), most: Mutex::new(most), surplus: AtomicUsize::new(0) }))
     }
 
-    /// Have another number of places. What is taken stays taken.
+    /// Have another number of places. Who has one keeps it: where there are to be fewer, it is gone with them.
     pub fn change(&self, most: Option<usize>) {
-        let wanted = count(most);
-        let mut most = self.most.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wanted, places) = (count(most), &self.0);
+        let mut most = places.most.lock().unwrap_or_else(PoisonError::into_inner);
         match wanted.checked_sub(*most) {
-            Some(more) => self.free.add_permits(more),
-            // Those that are taken keep their place: what cannot be taken back now never is.
-            None => *most -= self.free.forget_permits(*most - wanted),
+            Some(more) => {
+                let kept = places.settle(more);
+                places.free.add_permits(more - kept);
+            }
+            None => {
+                let fewer = *most - wanted;
+                places.surplus.fetch_add(fewer, SeqCst);
+                // What is free is gone at once.
+                let gone = places.free.forget_permits(fewer);
+                // Others were given back meanwhile, and went instead.
+                places.free.add_permits(gone - places.settle(gone));
+            }
         }
-        *most = (*most).max(wanted);
+        *most = wanted;
     }
 
     /// A place, once there is one.
@@ -38,12 +56,30 @@ impl Capacity {
     /// # Errors
     /// There will never be one.
     pub async fn take(&self) -> std::io::Result<Place> {
-        Arc::clone(&self.free).acquire_owned().await.map_err(std::io::Error::other)
+        self.0.free.acquire().await.map_err(std::io::Error::other)?.forget();
+        Ok(Place(Arc::clone(&self.0)))
     }
 
     /// A place, if there is one.
     pub fn try_take(&self) -> Option<Place> {
-        Arc::clone(&self.free).try_acquire_owned().ok()
+        self.0.free.try_acquire().ok()?.forget();
+        Some(Place(Arc::clone(&self.0)))
+    }
+}
+
+impl Places {
+    /// Let so many fewer be surplus; how many of them were.
+    fn settle(&self, most: usize) -> usize {
+        let before = self.surplus.fetch_update(SeqCst, SeqCst, |surplus| Some(surplus.saturating_sub(most)));
+        before.unwrap_or_else(|before| before).min(most)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.0.surplus.load(SeqCst) == 0 || self.0.settle(1) == 0 {
+            self.0.free.add_permits(1);
+        }
     }
 }
 
@@ -68,6 +104,32 @@ mod tests {
         assert!(capacity.try_take().is_none(), "the third has the only place");
         drop(third);
         assert!(capacity.try_take().is_some());
+    }
+
+    #[test]
+    fn fewer_places_are_fewer_once_those_who_have_them_go() {
+        let capacity = Capacity::new(Some(6));
+        let taken: Vec<_> = (0..6).map(|_| capacity.try_take().unwrap()).collect();
+        capacity.change(Some(2));
+        assert!(capacity.try_take().is_none());
+        drop(taken);
+        let taken = [capacity.try_take().unwrap(), capacity.try_take().unwrap()];
+        assert!(capacity.try_take().is_none(), "two are all there are");
+        capacity.change(Some(1));
+        capacity.change(Some(3));
+        let third = capacity.try_take().unwrap();
+        assert!(capacity.try_take().is_none(), "what was surplus for a moment is a place again");
+        drop((taken, third));
+        assert_eq!(std::iter::from_fn(|| capacity.try_take()).take(9).collect::<Vec<_>>().len(), 3);
+    }
+
+    #[test]
+    fn a_limit_that_comes_late_holds_too() {
+        let capacity = Capacity::new(None);
+        let taken: Vec<_> = (0..6).map(|_| capacity.try_take().unwrap()).collect();
+        capacity.change(Some(2));
+        drop(taken);
+        assert_eq!(std::iter::from_fn(|| capacity.try_take()).take(9).collect::<Vec<_>>().len(), 2);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl ProxyError {
             | Self::AttemptTimeout
             | Self::RouteTimeout
             | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(ConnectionError::NoDescriptor) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(ConnectionError::NoDescriptor | ConnectionError::NoPlace) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch | Self::NotSwitched => StatusCode::BAD_GATEWAY,
         }
     }
@@ -123,9 +123,12 @@ impl ProxyError {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimit { refused: Refused::Rate(wait), .. } => Some(whole_seconds(*wait).max(1)),
-            Self::RateLimit { .. } | Self::NoEndpoint | Self::QueueFull | Self::QueueTimeout | Self::TenantLimit(_) => {
-                Some(1)
-            }
+            Self::RateLimit { .. }
+            | Self::NoEndpoint
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::TenantLimit(_)
+            | Self::Upstream(ConnectionError::NoPlace) => Some(1),
             _ => None,
         }
     }

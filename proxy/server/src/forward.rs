@@ -66,7 +66,7 @@ impl Failed {
 /// endpoint's doing. It may refuse a stream it has not begun with.
 fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant) {
     let met = match error {
-        ProxyError::Upstream(ConnectionError::NoDescriptor) => return,
+        ProxyError::Upstream(ConnectionError::NoDescriptor | ConnectionError::NoPlace) => return,
         ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
         ProxyError::Upstream(error) if error.is_unsent() => None,
         ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Met::NoResponse),
@@ -313,9 +313,6 @@ impl Attempt<'_> {
         if !lease.as_ref().is_ok_and(|lease| lease.reused) {
             self.count_dial(&lease, &trace.figures(self.decision.worker, self.decision.client));
         }
-        if let Err(ConnectionError::NoDescriptor) = &lease {
-            self.decision.worker.run_short(Scarce::Descriptors);
-        }
         let lease = lease.map_err(ProxyError::Upstream)?;
         note_lease(&lease, trace);
         Ok(lease)
@@ -325,6 +322,10 @@ impl Attempt<'_> {
     fn count_dial(&self, lease: &Result<Lease, ConnectionError>, figures: &RouteMetrics) {
         let opened = match lease {
             Ok(lease) if lease.reused => return,
+            Err(ConnectionError::NoDescriptor) => {
+                self.decision.worker.run_short(Scarce::Descriptors);
+                false
+            }
             lease => lease.is_ok(),
         };
         if let Some(figures) = figures.cluster() {

@@ -38,7 +38,7 @@ pub struct Copy {
     worker: Rc<Worker>,
     upstream: Arc<Upstream>,
     /// Where the cluster wants connections that name the client.
-    own: Option<Pools>,
+    own: Option<Rc<Pools>>,
     key: Option<KeyHash>,
     place: Place,
     method: Method,
@@ -142,7 +142,7 @@ impl Copy {
         };
         let endpoint = endpoint.ok_or(ConnectionError::NoResponse)?;
         let Ok(admitted) = cluster.admit(endpoint, false) else { return Ok(Mirrored::Busy) };
-        let (pools, mut fresh) = (self.own.as_ref().unwrap_or(&self.worker.pools), false);
+        let (pools, mut fresh) = (self.own.as_deref().unwrap_or(&self.worker.pools), false);
         loop {
             let mut lease = pools.acquire(&self.upstream.connector, &admitted, fresh).await?;
             match self.exchange(&mut lease).await {

@@ -1,6 +1,6 @@
 //! Where a client's connection came from as others told us, and how endpoints are told of it.
 
-use std::{cell::OnceCell, net::SocketAddr};
+use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 
 use weir_config::ProxyVersion;
 use weir_plugin::TlsFacts;
@@ -35,8 +35,8 @@ impl From<&Header> for Origin {
 /// Connections to endpoints that begin with a client's own PROXY header. They end with it.
 #[derive(Default)]
 pub struct OwnPools {
-    v1: OnceCell<Box<Pools>>,
-    v2: OnceCell<Box<Pools>>,
+    v1: OnceCell<Rc<Pools>>,
+    v2: OnceCell<Rc<Pools>>,
 }
 
 impl std::fmt::Debug for OwnPools {
@@ -52,7 +52,7 @@ impl OwnPools {
             ProxyVersion::V1 => &self.v1,
             ProxyVersion::V2 => &self.v2,
         };
-        pools.get_or_init(|| Box::new(worker.beginning_with(header(self::version(version)).octets())))
+        pools.get_or_init(|| worker.beginning_with(header(self::version(version)).octets()))
     }
 }
 

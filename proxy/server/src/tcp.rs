@@ -285,6 +285,7 @@ async fn attempt(
             });
         }
         Err(ConnectionError::NoDescriptor) => decision.worker.run_short(Scarce::Descriptors),
+        Err(ConnectionError::NoPlace) => {}
         Err(error) => {
             upstream.cluster.meet(endpoint, Met::NoConnection, None);
             tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");

@@ -23,6 +23,9 @@ pub enum ConnectionError {
     /// Neither within the cluster's connect timeout.
     #[error("connect: timed out")]
     ConnectTimeout,
+    /// As many are open as may be, and none was closed within the cluster's connect timeout.
+    #[error("as many connections are open as may be")]
+    NoPlace,
     /// No file descriptor for it.
     #[error("no file descriptor left")]
     NoDescriptor,
@@ -46,7 +49,7 @@ impl ConnectionError {
     /// Whether the request has certainly not been acted upon, so that it may go to another endpoint.
     pub fn is_unsent(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout => true,
+            Self::Connect(_) | Self::Tls(_) | Self::ConnectTimeout | Self::NoPlace => true,
             Self::Http2(error) => error.reason() == Some(h2::Reason::REFUSED_STREAM) || self.is_left_out(),
             Self::NoDescriptor | Self::Http1(_) | Self::NoResponse => false,
         }

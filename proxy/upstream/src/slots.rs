@@ -89,7 +89,6 @@ impl Drop for Wanting<'_> {
 #[must_use = "the connection counts only while this lives"]
 pub struct Slot {
     at: [Arc<Slots>; 2],
-    limited: bool,
 }
 
 impl Slot {
@@ -119,18 +118,12 @@ impl Slot {
             one.0.give_back();
             return Err(other.0);
         }
-        let limited = one.1.or(other.1).is_some();
-        Ok(Self { at: [Arc::clone(one.0), Arc::clone(other.0)], limited })
+        Ok(Self { at: [Arc::clone(one.0), Arc::clone(other.0)] })
     }
 
     /// How many wait for its place, or for one that is as good.
     pub(crate) fn wanted(&self) -> u32 {
         self.at.iter().map(|slots| slots.wanted()).max().unwrap_or(0)
-    }
-
-    /// Whether the number of such places is limited.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.limited
     }
 }
 

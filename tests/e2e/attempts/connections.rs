@@ -103,7 +103,7 @@ async fn an_endpoint_may_have_a_limit_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_connection_that_names_its_client_is_not_kept_where_it_would_be_missed() {
+async fn a_connection_that_names_its_client_makes_place_too() {
     let endpoint = RawEndpoint::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let text = "limits = { endpoint-connections = 1 }\nqueue = { timeout = \"20s\" }\nsend-proxy-protocol = \"v1\"";
     let weir = Weir::before_with(&[endpoint.address], text).await;
@@ -113,6 +113,55 @@ async fn a_connection_that_names_its_client_is_not_kept_where_it_would_be_missed
         assert_eq!(other.get("/").await.text(), "ok");
     }
     assert_eq!(endpoint.connections(), 6);
+    for _ in 0..3 {
+        assert_eq!(other.get("/").await.text(), "ok");
+    }
+    assert_eq!(endpoint.connections(), 6, "nobody else wants the place");
+}
+
+#[tokio::test]
+async fn a_limit_that_comes_late_calls_back_what_was_kept_before() {
+    let endpoint = RawEndpoint::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let text = |limits: &str| {
+        format!(
+            "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
+             [clusters.web]\nendpoints = [\"{}\"]\nsend-proxy-protocol = \"v1\"\n{limits}",
+            endpoint.address
+        )
+    };
+    let mut weir = Weir::start(&text("")).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::http1(weir.web()).await;
+        assert_eq!(client.get("/").await.text(), "ok");
+        clients.push(client);
+    }
+    weir.reload(&text("limits = { connections = 1 }")).await.unwrap();
+    assert_eq!(get(weir.web(), "/").await.text(), "ok", "clients that idle do not keep it out");
+    let status = weir.endpoint("web", endpoint.address).await;
+    assert!(status["state"] == "healthy" && status["connections"].as_u64() <= Some(1), "{status}");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_blamed_for_places_that_others_hold() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move { raw.closed().await }).await;
+    let text = |limits: &str| {
+        format!(
+            "[listeners.tcp]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"web\"\n\
+             [listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
+             [clusters.web]\nendpoints = [\"{}\"]\nconnect-timeout = \"100ms\"\n\
+             outlier-detection = {{ consecutive-connect-failures = 1 }}\n{limits}",
+            endpoint.address
+        )
+    };
+    let mut weir = Weir::start(&text("")).await;
+    let _held = [Raw::connect(weir.listener("tcp")).await, Raw::connect(weir.listener("tcp")).await];
+    until("both to arrive", || endpoint.connections() == 2).await;
+    weir.reload(&text("limits = { connections = 1, requests = 9 }\n")).await.unwrap();
+    let reply = get(weir.web(), "/").await;
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
+    assert_eq!(weir.logged("/").await["error"], "as many connections are open as may be");
+    assert_eq!(weir.endpoint("web", endpoint.address).await["state"], "healthy");
 }
 
 #[tokio::test]

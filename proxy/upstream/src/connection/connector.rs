@@ -121,10 +121,10 @@ impl Connector {
     /// The place of a connection, once there is one.
     ///
     /// # Errors
-    /// [`ConnectionError::ConnectTimeout`].
+    /// [`ConnectionError::NoPlace`].
     pub async fn slot(&self, endpoint: &Endpoint, recall: &Recall) -> Result<Slot, ConnectionError> {
         let places = [(endpoint.slots(), endpoint.most_connections()), (&self.slots, self.most)];
-        timeout(self.timeout, Slot::take(places, recall)).await.map_err(|_| ConnectionError::ConnectTimeout)
+        timeout(self.timeout, Slot::take(places, recall)).await.map_err(|_| ConnectionError::NoPlace)
     }
 
     /// The same for a cluster that is yet to be built, whose connections go on; none where it dials otherwise now, or

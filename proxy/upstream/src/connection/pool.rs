@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     io::ErrorKind,
     ops::{Deref, DerefMut},
-    rc::Rc,
+    rc::{self, Rc},
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -114,6 +114,8 @@ pub struct Pools {
     idle: RefCell<ById<Idle>>,
     dialling: RefCell<ById<Rc<Notify>>>,
     recall: Arc<Recall>,
+    /// Of single clients, as long as those keep them.
+    own: RefCell<Vec<rc::Weak<Pools>>>,
 }
 
 /// An HTTP/2 connection being made: whoever comes meanwhile waits for it, once.
@@ -148,8 +150,11 @@ impl Pools {
     }
 
     /// For connections of one client of this worker that begin with these octets, such as its PROXY header.
-    pub fn beginning_with(&self, preamble: Vec<u8>) -> Self {
-        Self { preamble: preamble.into(), recall: Arc::clone(&self.recall), ..Self::default() }
+    pub fn beginning_with(&self, preamble: Vec<u8>) -> Rc<Self> {
+        let own = Self { preamble: preamble.into(), recall: Arc::clone(&self.recall), ..Self::default() };
+        let own = Rc::new(own);
+        self.own.borrow_mut().push(Rc::downgrade(&own));
+        own
     }
 
     /// The place of a connection that is not kept here.
@@ -261,7 +266,7 @@ impl Pools {
 
     /// Keep a connection whose exchange is over, if it can be used again and nobody waits for its place.
     pub fn release(&self, connector: &Connector, endpoint: &Endpoint, stream: Stream) {
-        let Some(mut connection) = stream.into_reusable().filter(|kept| self.may_keep(kept)) else { return };
+        let Some(mut connection) = stream.into_reusable().filter(|kept| kept.slot.wanted() == 0) else { return };
         connection.release();
         let mut idle = self.idle.borrow_mut();
         let kept = &mut of(&mut idle, connector, endpoint).http1;
@@ -270,26 +275,40 @@ impl Pools {
         }
     }
 
-    /// Those of one client cannot be called to close what they keep.
-    fn may_keep(&self, kept: &Kept) -> bool {
-        kept.slot.wanted() == 0 && (self.preamble.is_empty() || !kept.slot.is_limited())
-    }
-
     /// Ends when somebody waits for a connection to be closed.
     pub async fn recalled(&self) {
         self.recall.called().await;
     }
 
-    /// Close idle connections whose places are waited for.
+    /// Close idle connections whose places are waited for, those of single clients among them.
     pub fn give_up(&self) {
         if !self.recall.is_wanted() {
             return;
         }
-        for idle in self.idle.borrow_mut().values_mut() {
+        let mut closed = ById::default();
+        self.close_wanted(&mut closed);
+        self.each_own(|own| own.close_wanted(&mut closed));
+    }
+
+    /// `closed` counts them by endpoint.
+    fn close_wanted(&self, closed: &mut ById<usize>) {
+        for (endpoint, idle) in self.idle.borrow_mut().iter_mut() {
             let wanted = idle.http1.first().map_or(0, |(kept, _)| kept.slot.wanted() as usize);
+            let closed = closed.entry(*endpoint).or_default();
+            let more = wanted.saturating_sub(*closed).min(idle.http1.len());
+            *closed += more;
             // The oldest first.
-            idle.http1.drain(..wanted.min(idle.http1.len()));
+            idle.http1.drain(..more);
         }
+    }
+
+    fn each_own(&self, mut each: impl FnMut(&Self)) {
+        self.own.borrow_mut().retain(|own| {
+            own.upgrade().is_some_and(|own| {
+                each(&own);
+                true
+            })
+        });
     }
 
     /// Close what has been idle for too long, was closed by its endpoint, or leads to one that is no longer
@@ -311,6 +330,7 @@ impl Pools {
             }
             !idle.http1.is_empty() || !idle.http2.is_empty()
         });
+        self.each_own(|own| own.sweep(now));
     }
 
     /// Close every idle connection.
