@@ -6,6 +6,7 @@ mod layer4;
 mod peer;
 mod proxy_protocol;
 mod smuggling;
+mod tls;
 mod websocket;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};

@@ -17,7 +17,7 @@ use weir_http1::Length;
 use weir_plugin::{CandidatesView, ClientCertificate, Figures, RequestView, TlsFacts};
 use weir_preamble::{
     Header, Hello,
-    proxy::{self, Tlvs, Transport},
+    proxy::{self, Ssl, Tlvs, Transport},
 };
 use weir_upstream::{
     Candidates, State,
@@ -158,9 +158,10 @@ impl Client {
         self.address.ip().to_canonical()
     }
 
-    /// `http` or `https`.
+    /// `http` or `https`, as its own connection is or as the proxy before us says of its side.
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        let told = || self.origin.as_ref().and_then(|origin| origin.tlvs.ssl.as_ref());
+        if self.tls.is_some() || told().is_some_and(Ssl::is_tls) { "https" } else { "http" }
     }
 }
 

@@ -152,6 +152,7 @@ fn tlvs_are_read_and_unknown_ones_passed_over() {
         cipher: Some("c".into()),
         ..Ssl::default()
     };
+    assert!(ssl.is_tls() && !Ssl::default().is_tls());
     let wanted = Tlvs {
         alpn: Some(b"h2".to_vec()),
         authority: Some("a.test".into()),

@@ -53,6 +53,11 @@ pub struct Ssl {
 }
 
 impl Ssl {
+    /// Whether the client's side is TLS at all.
+    pub fn is_tls(&self) -> bool {
+        self.client & 1 == 1
+    }
+
     /// TLS, and no certificate of the client.
     pub fn anonymous(version: &str) -> Self {
         Self { client: 1, verify: 1, version: Some(version.to_owned()), ..Self::default() }
