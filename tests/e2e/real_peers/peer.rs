@@ -42,6 +42,13 @@ pub fn python(script: &str) -> Command {
     python
 }
 
+/// A program of one of those packages.
+pub fn python_program(program: &str) -> Command {
+    let path = registered().join("python/bin").join(program);
+    assert!(path.exists(), "{} is not there: .ci/run installs it", path.display());
+    Command::new(path)
+}
+
 /// A script with the packages of npm that `.ci/run` installs.
 pub fn node(script: &str) -> Command {
     let mut node = command("node", "nodejs");
