@@ -154,7 +154,7 @@ async fn plugins_are_listed_pushed_and_brought_back() {
     assert_eq!(code(&back), 0, "{}", text(&back.stderr));
     let unknown = run(&["plugin", "push", "other", second.to_str().unwrap(), "--admin", &admin]);
     assert_eq!(code(&unknown), 1);
-    assert!(text(&unknown.stderr).contains("other"));
+    assert!(text(&unknown.stderr).contains("there is no plugin other; there is: canary"));
     let no_wasm = run(&["plugin", "push", "canary", weir.path("weir.toml").to_str().unwrap(), "--admin", &admin]);
     assert_eq!(code(&no_wasm), 1);
     assert!(text(&no_wasm.stderr).contains("not a WebAssembly component"));

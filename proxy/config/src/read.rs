@@ -53,8 +53,8 @@ struct Names<'a> {
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
     used_rate_limits: RefCell<BTreeSet<&'a str>>,
-    /// Those that stand where they are used.
-    own_rate_limits: RefCell<Vec<RateLimit>>,
+    /// Limits that were read: those that have a name, then those that stand where they are used.
+    read_rate_limits: RefCell<Vec<RateLimit>>,
     /// Those of them that routes forward requests to.
     routed_clusters: RefCell<BTreeSet<&'a str>>,
     /// Of the process.
@@ -94,12 +94,12 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),
         used_rate_limits: RefCell::default(),
-        own_rate_limits: RefCell::default(),
+        read_rate_limits: RefCell::default(),
         routed_clusters: RefCell::default(),
         zone: process.zone.clone(),
         read: plugins.iter().filter_map(plugins::plugin).collect(),
     };
-    let mut rate_limits = limits::rate_limits(&limits, &names);
+    limits::rate_limits(&limits, &names);
     let authorities = acme::authorities(&acme);
     let listeners = listeners::listeners(&listeners, &names);
     let routes = routes::routes(root, &names, &listeners);
@@ -114,8 +114,6 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     warn::unused("authority", &acme, &names.used_acme.borrow());
     warn::unused("plugin", &plugins, &names.used_plugins.borrow());
     warn::unused("rate limit", &limits, &names.used_rate_limits.borrow());
-    rate_limits.extend(names.own_rate_limits.take());
-    limits::fit_connections(&listeners, &rate_limits);
     if !routes.iter().any(|(route, _)| has_plugins(route)) {
         warn::unused("cluster", &clusters, &names.used_clusters.borrow());
     }
@@ -126,7 +124,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         access_log,
         acme: authorities.into_iter().map(|(acme, _)| acme).collect(),
         listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
-        rate_limits,
+        rate_limits: names.read_rate_limits.take(),
         tenants: tenants.into_iter().map(|(tenant, _)| tenant).collect(),
         plugins: names.read,
         routes: routes.into_iter().map(|(route, _)| route).collect(),

@@ -16,6 +16,7 @@ mod warnings;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -42,7 +43,9 @@ impl Folder {
     }
 
     fn write(&self, name: &str, content: &str) {
-        fs::write(self.0.join(name), content).unwrap();
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     fn file(&self) -> PathBuf {

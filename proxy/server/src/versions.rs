@@ -116,10 +116,11 @@ impl Plugins {
     }
 
     fn versions(&mut self, name: &str) -> Result<&mut Versions, Fault> {
-        let known = self.order.iter().map(|name| &**name).collect::<Vec<_>>().join(", ");
-        self.by_name
-            .get_mut(name)
-            .ok_or_else(|| Fault::Unknown(format!("there is no plugin {name} (there is: {known})")))
+        let unknown = match &*self.order {
+            [] => format!("there is no plugin {name}: the configuration has none"),
+            known => format!("there is no plugin {name}; there is: {}", known.join(", ")),
+        };
+        self.by_name.get_mut(name).ok_or(Fault::Unknown(unknown))
     }
 
     /// sha256 of the version that decides.

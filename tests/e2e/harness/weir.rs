@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
@@ -124,10 +125,11 @@ pub fn run(arguments: &[&str]) -> Output {
     weir(arguments).output().unwrap()
 }
 
-/// At once, as a deployment does it: a reader sees the former file or the next one.
+/// At once, as a deployment does it: a reader sees the former file or the next one, and no other user any.
 fn write(path: &Path, content: &[u8]) {
     let draft = path.with_extension("draft");
     fs::write(&draft, content).unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(draft, path).unwrap();
 }
 

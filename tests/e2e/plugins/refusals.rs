@@ -81,7 +81,7 @@ async fn a_component_that_fails_while_it_is_tried() {
 #[tokio::test]
 async fn a_plugin_that_nobody_configured() {
     let weir = deciding("keeper", GRANTS).await;
-    let why = "there is no plugin q (there is: p)";
+    let why = "there is no plugin q; there is: p";
     assert_eq!(push(&weir, "q", &component("keeper")).await.unwrap_err(), why);
     let file = weir.path("q.wasm");
     fs::write(&file, component("keeper")).unwrap();

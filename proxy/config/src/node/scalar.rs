@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::Duration,
 };
@@ -163,6 +164,18 @@ impl<'a> Node<'a> {
                 "name an existing file; relative paths start at the configuration's folder",
             ),
         }
+    }
+
+    /// A path to a file that is there, and that is nobody else's business.
+    pub(crate) fn private_file(&self) -> Option<PathBuf> {
+        let path = self.file()?;
+        let mode = fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
+        if mode & 0o007 != 0 {
+            let shown = path.display();
+            let problem = format!("{shown} is open to every user of this machine (mode {mode:04o})");
+            self.warn(problem, format!("take their rights away: `chmod o= {shown}`"));
+        }
+        Some(path)
     }
 
     /// Any value, as JSON; dates become text.

@@ -123,7 +123,7 @@ fn storage(node: &Node<'_>) -> Option<PathBuf> {
 fn eab(node: &Node<'_>) -> Option<Eab> {
     let table = node.table("`{ key-id = \"kid-1\", key = \"eab.key\" }`")?;
     let key_id = table.require("key-id", "\"kid-1\"").and_then(|node| node.string("`\"kid-1\"`").map(str::to_owned));
-    let key = table.require("key", "\"eab.key\"").and_then(|node| node.file());
+    let key = table.require("key", "\"eab.key\"").and_then(|node| node.private_file());
     table.done();
     Some(Eab { key_id: key_id?, key: key? })
 }

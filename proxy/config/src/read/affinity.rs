@@ -193,7 +193,7 @@ fn cookie_path(path: &str) -> Result<(), Wrong> {
 
 /// A file that is long enough to be a secret.
 fn secret(node: &Node<'_>) -> Option<PathBuf> {
-    let path = node.file()?;
+    let path = node.private_file()?;
     match path.metadata().map(|metadata| metadata.len()) {
         Ok(bytes @ 0..32) => node.fault(
             format!("{} has {bytes} bytes: too few for a secret", path.display()),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Names, actions::cookie_name, checked, count, named};
 use crate::{
-    model::{Access, Algorithm, KeyPart, Listener, Network, Rate, RateLimit, Tell, WithoutKey},
+    model::{Access, Algorithm, KeyPart, Network, Rate, RateLimit, Tell, WithoutKey},
     node::{Node, Table},
     read::matching::list,
     syntax, units,
@@ -16,21 +16,48 @@ const EXAMPLE: &str = "`\"NAME\"` or `{ rate = \"100/s\" }`";
 const KEY: &str = "`\"client\"`, `{ header = \"x-api-key\" }` or an array of such";
 
 /// Every limit that has a name.
-pub(super) fn rate_limits(nodes: &[Node<'_>], names: &Names<'_>) -> Vec<RateLimit> {
-    nodes.iter().filter_map(|node| rate_limit(node, named(node), names)).collect()
+pub(super) fn rate_limits(nodes: &[Node<'_>], names: &Names<'_>) {
+    let limits = nodes.iter().filter_map(|node| rate_limit(node, named(node), names));
+    names.read_rate_limits.borrow_mut().extend(limits);
 }
 
-/// The limits that `key` of an owner names, or has in their place. The owner is told as in `route:api`.
-pub(super) fn used<'a>(table: &Table<'a>, key: &'static str, owner: &str, names: &Names<'a>) -> Vec<Arc<str>> {
+/// The limits of requests that an owner names, or has in their place. The owner is told as in `route:api`.
+pub(super) fn used<'a>(table: &Table<'a>, owner: &str, names: &Names<'a>) -> Vec<Arc<str>> {
+    uses(table, "rate-limits", owner, names, |_, _| ())
+}
+
+/// The same of the connections of a listener, which have no more than an address to be told apart by.
+pub(super) fn used_by_connections<'a>(table: &Table<'a>, listener: &str, names: &Names<'a>) -> Vec<Arc<str>> {
+    let fits = |node: &Node<'a>, limit: &RateLimit| {
+        if !limit.key.iter().all(|part| matches!(part, KeyPart::Client { .. })) {
+            let problem = format!("the connections of `{listener}` do not have the key of `{}`", limit.name);
+            let own = if node.as_string().is_none() { node.table(EXAMPLE) } else { None };
+            let key = own.and_then(|own| own.get("key"));
+            key.as_ref().unwrap_or(node).fault::<()>(problem, "limit connections by `key = \"client\"` or `\"all\"`");
+        }
+    };
+    uses(table, "connection-limits", &format!("connections:{listener}"), names, fits)
+}
+
+fn uses<'a>(
+    table: &Table<'a>,
+    key: &'static str,
+    owner: &str,
+    names: &Names<'a>,
+    fits: impl Fn(&Node<'a>, &RateLimit),
+) -> Vec<Arc<str>> {
     let one = |node: &Node<'a>, number: usize| {
         if node.as_string().is_some() {
             let name = node.reference("rate limit", &names.rate_limits)?;
             names.used_rate_limits.borrow_mut().insert(name);
+            let read = names.read_rate_limits.borrow();
+            read.iter().filter(|limit| &*limit.name == name).for_each(|limit| fits(node, limit));
             return Some(Arc::from(name));
         }
         let name: Arc<str> = if number == 1 { owner.into() } else { format!("{owner}:{number}").into() };
         let limit = rate_limit(node, Arc::clone(&name), names)?;
-        names.own_rate_limits.borrow_mut().push(limit);
+        fits(node, &limit);
+        names.read_rate_limits.borrow_mut().push(limit);
         Some(name)
     };
     let read = table.read(key, |node| match node.is_array() {
@@ -44,8 +71,8 @@ fn rate_limit(node: &Node<'_>, name: Arc<str>, names: &Names<'_>) -> Option<Rate
     let table = node.table(EXAMPLE)?;
     let rate_node = table.get("rate");
     let rate = rate_node.as_ref().and_then(rate);
-    let algorithm = algorithm(&table, rate_node.is_some(), rate);
     let in_flight = table.get("max-in-flight");
+    let algorithm = algorithm(&table, rate_node.is_none() && in_flight.is_some(), rate);
     let key = table.read("key", |node| key(node, names)).unwrap_or_else(|| vec![client()]);
     let without_key = [("pass", WithoutKey::Pass), ("share", WithoutKey::Share)];
     let tell = [("refused", Tell::Refused), ("always", Tell::Always), ("never", Tell::Never)];
@@ -81,13 +108,14 @@ fn rate(node: &Node<'_>) -> Option<(u32, Duration)> {
     }
 }
 
-fn algorithm(table: &Table<'_>, has_rate: bool, rate: Option<(u32, Duration)>) -> Option<Algorithm> {
+/// How a rate is kept to; `rateless` is a limit that needs none.
+fn algorithm(table: &Table<'_>, rateless: bool, rate: Option<(u32, Duration)>) -> Option<Algorithm> {
     let word = table.get("algorithm");
     let burst_node = table.get("burst");
     let words = [("token-bucket", false), ("sliding-window", true)];
     let slides = word.as_ref().and_then(|node| node.choice(&words)).unwrap_or(false);
     let burst = burst_node.as_ref().and_then(|node| node.integer(1..=MOST));
-    if !has_rate {
+    if rateless {
         for node in [&word, &burst_node].into_iter().flatten() {
             node.key_fault(format!("`{}` belongs to a `rate`", node.name()), "add `rate = \"100/s\"`, or leave it out");
         }
@@ -159,17 +187,6 @@ fn prefixes(node: &Node<'_>) -> Option<KeyPart> {
     let part = KeyPart::Client { ipv4: bits("ipv4", 32, 32), ipv6: bits("ipv6", 128, 64) };
     table.done();
     Some(part)
-}
-
-/// Connections have no more than an address to be told apart by.
-pub(super) fn fit_connections(listeners: &[(Listener, Node<'_>)], limits: &[RateLimit]) {
-    for (listener, node) in listeners {
-        let used = limits.iter().filter(|limit| listener.connection_limits.contains(&limit.name));
-        for limit in used.filter(|limit| !limit.key.iter().all(|part| matches!(part, KeyPart::Client { .. }))) {
-            let problem = format!("the connections of `{}` do not have the key of `{}`", listener.name, limit.name);
-            node.fault::<()>(problem, "limit connections by `key = \"client\"` or `\"all\"`");
-        }
-    }
 }
 
 /// `allow` and `deny`.

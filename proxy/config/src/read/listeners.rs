@@ -4,7 +4,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
     Names, WAIT, body, count,
-    limits::{access, used},
+    limits::{access, used, used_by_connections},
     named, tls,
 };
 use crate::{
@@ -106,9 +106,7 @@ fn rates<'a>(table: &Table<'a>, protocol: Protocol, name: &str, names: &Names<'a
     if let (false, Some(node)) = (protocol == Protocol::Http, table.get("rate-limits")) {
         node.key_fault("there are no requests that could be counted", "write `connection-limits` in its place");
     }
-    let requests = used(table, "rate-limits", &format!("listener:{name}"), names);
-    let connections = used(table, "connection-limits", &format!("connections:{name}"), names);
-    [requests, connections]
+    [used(table, &format!("listener:{name}"), names), used_by_connections(table, name, names)]
 }
 
 fn usual_limits(protocol: Protocol) -> Limits {

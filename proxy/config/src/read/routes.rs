@@ -47,7 +47,7 @@ fn route<'a>(
     let connect = connect_node.as_ref().and_then(Node::boolean).unwrap_or(false);
     let access = access(&table);
     let owner = format!("route:{}", name.as_ref().and_then(Node::as_string).unwrap_or_default());
-    let rate_limits = used(&table, "rate-limits", &owner, names);
+    let rate_limits = used(&table, &owner, names);
     let plugins = table.read("plugins", |node| node.each("`[\"NAME\"]`", |node| binding(node, names)));
     let action = action(&table, matcher.path.as_ref(), names);
     let edits = edits(&table, matcher.path.as_ref());
@@ -68,7 +68,7 @@ fn route<'a>(
     let (name, action) = (name?, action?);
     warn_of_loop(&action, matcher.scheme, &name);
     if let (Some(node), true) = (connect_node, connect) {
-        connect_fits(&node, &matcher, &action);
+        connect_fits(&table, &node, &action);
         for stray in ["rewrite", "request-headers", "mirror"].into_iter().filter_map(|key| table.get(key)) {
             stray.key_warn(format!("CONNECT has no use for `{}`", stray.name()), "leave it out");
         }
@@ -148,13 +148,21 @@ fn refuse_for_connections(table: &Table<'_>, protocol: Protocol) {
     rollout.and_then(|rollout| rollout.get("key")).into_iter().for_each(key);
 }
 
+/// Parts of a match that CONNECT has not, or that say nothing of it.
+const NOT_OF_CONNECT: [(&str, &str); 4] = [
+    ("path", "CONNECT has no path"),
+    ("path-prefix", "CONNECT has no path"),
+    ("query", "CONNECT has no query"),
+    ("methods", "a route with `connect` takes no other method"),
+];
+
 /// CONNECT asks for nothing but to be connected.
-fn connect_fits(node: &Node<'_>, matcher: &Match, action: &Action) {
-    if matcher.path.is_some() || !matcher.query.is_empty() || !matcher.methods.is_empty() {
-        node.key_fault(
-            "CONNECT has no path and no query, and this route takes no other method",
-            "match by `host` and what else is no part of these",
-        );
+fn connect_fits(table: &Table<'_>, node: &Node<'_>, action: &Action) {
+    let matcher = table.get("match").and_then(|node| node.table("`{ host = \"db.example.com\" }`"));
+    for (key, problem) in NOT_OF_CONNECT {
+        if let Some(stray) = matcher.as_ref().and_then(|matcher| matcher.get(key)) {
+            stray.key_fault(problem, format!("leave out `{key}`: match by `host` and what else CONNECT has"));
+        }
     }
     if matches!(action, Action::Respond(_) | Action::Redirect(_)) {
         node.key_fault("CONNECT leads to an endpoint", "write `cluster`, or leave out `connect`");

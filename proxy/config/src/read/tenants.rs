@@ -27,7 +27,7 @@ fn tenant<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Tenant> {
         matcher: matcher.unwrap_or_default(),
         affinity: table.read("affinity", |node| affinity(node, names)),
         limits: table.read("limits", limits).unwrap_or_default(),
-        rate_limits: used(&table, "rate-limits", &format!("tenant:{}", node.name()), names),
+        rate_limits: used(&table, &format!("tenant:{}", node.name()), names),
         clusters: table.read("clusters", |node| clusters(node, names)).unwrap_or_default(),
     };
     table.done();

@@ -53,7 +53,7 @@ pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a
     let alpn = alpn_node.as_ref().and_then(|node| node.each("`[\"h2\"]`", alpn)).unwrap_or_default();
     let min_version = table.read("min-version", |node| node.choice(&TLS_VERSIONS)).unwrap_or(TlsVersion::V1_2);
     let client_auth = table.read("client-auth", |node| client_auth(node, protocol));
-    let ticket_keys = table.read("ticket-keys", Node::file);
+    let ticket_keys = table.read("ticket-keys", Node::private_file);
     let strict_node = table.get("strict-host");
     let strict_host = strict_node.as_ref().and_then(Node::boolean).unwrap_or(false);
     table.done();
@@ -115,7 +115,7 @@ fn client_headers(node: &Node<'_>) -> Option<Vec<(ClientFact, String)>> {
 fn certificate<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Certificate> {
     let table = node.table("`{ cert = \"cert.pem\", key = \"key.pem\" }`")?;
     let cert = table.require("cert", "\"cert.pem\"").and_then(|node| node.file());
-    let key = table.require("key", "\"key.pem\"").and_then(|node| node.file());
+    let key = table.require("key", "\"key.pem\"").and_then(|node| node.private_file());
     let ocsp = table.read("ocsp", Node::file);
     let name_node = table.get("name");
     let name = name_node.as_ref().and_then(|node| text(node, "`\"shop\"`", syntax::name));
@@ -151,7 +151,7 @@ pub(super) fn cluster(node: &Node<'_>) -> Option<UpstreamTls> {
 /// `cert` and `key`, which are of no use alone.
 fn identity(table: &Table<'_>) -> Option<ClientIdentity> {
     match (table.get("cert"), table.get("key")) {
-        (Some(cert), Some(key)) => Some(ClientIdentity { cert: cert.file()?, key: key.file()? }),
+        (Some(cert), Some(key)) => Some(ClientIdentity { cert: cert.file()?, key: key.private_file()? }),
         (Some(cert), None) => cert.fault("the certificate has no key", "add `key`"),
         (None, Some(key)) => key.fault("the key has no certificate", "add `cert`"),
         (None, None) => None,

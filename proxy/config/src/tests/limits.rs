@@ -100,6 +100,7 @@ fn limits_that_cannot_be_meant_are_faults() {
             "has no burst",
             "leave out",
         ),
+        ("{ burst = 2 }", "rate-limits", "nothing is limited", "`rate = "),
         ("{ max-in-flight = 1, burst = 2 }", "rate-limits.burst", "belongs to a `rate`", "add `rate"),
         ("{ rate = \"1/s\", key = \"user\" }", "rate-limits.key", "not possible", "`client`"),
         ("{ rate = \"1/s\", key = [] }", "rate-limits.key", "without parts", "\"all\""),
@@ -125,11 +126,21 @@ fn limits_that_cannot_be_meant_are_faults() {
 
 #[test]
 fn connections_are_known_by_their_address_alone() {
-    let fault = fault(&text("", "connection-limits = { rate = \"1/s\", key = { header = \"a\" } }", ""));
-    assert!(fault.problem.contains("do not have the key of `connections:l`"), "{fault}");
+    let own = "{ rate = \"1/s\", key = { header = \"a\" } }";
+    let named = "[rate-limits.a]\nrate = \"1/s\"\nkey = \"route\"";
+    for (sections, limits, of, key, column) in [
+        ("", own, "connections:l", "connection-limits.key", 43),
+        ("", &format!("[{{ rate = \"1/s\" }}, {own}]"), "connections:l:2", "connection-limits[1].key", 62),
+        (named, "\"a\"", "a", "connection-limits", 21),
+        (named, "[\"a\"]", "a", "connection-limits[0]", 22),
+    ] {
+        let fault = fault(&text(sections, &format!("connection-limits = {limits}"), ""));
+        assert!(fault.problem.contains(&format!("do not have the key of `{of}`")), "{fault}");
+        assert_eq!((fault.key, fault.column), (format!("listeners.l.{key}"), column));
+    }
     let tcp = "[listeners.t]\naddress = \"127.0.0.1:1\"\nprotocol = \"tcp\"\ncluster = \"c\"\n\
                rate-limits = { rate = \"1/s\" }\n[clusters.c]\nendpoints = [\"127.0.0.1:2\"]";
-    let fault = self::fault(&text(tcp, "", ""));
+    let fault = fault(&text(tcp, "", ""));
     assert_eq!(fault.key, "listeners.t.rate-limits", "{fault}");
     assert!(fault.remedy.as_ref().unwrap().contains("`connection-limits`"), "{fault}");
 }

@@ -77,13 +77,15 @@ fn connect_is_a_route_of_its_own() {
     let connect: Vec<bool> = loaded.config.routes.iter().map(|route| route.connect).collect();
     assert_eq!(connect, [false, true]);
     assert!(!loaded.warnings.to_string().contains("never matches"), "{}", loaded.warnings);
-    for keys in [
-        "match = { path = \"/\" }\ncluster = \"c\"",
-        "match = { methods = [\"CONNECT\"] }\ncluster = \"c\"",
-        "respond = {}",
+    for (keys, at) in [
+        ("match = { path = \"/\" }\ncluster = \"c\"", "match.path"),
+        ("match = { host = \"a.test\", path-prefix = \"/a\" }\ncluster = \"c\"", "match.path-prefix"),
+        ("match = { query = { a = \"b\" } }\ncluster = \"c\"", "match.query"),
+        ("match = { methods = [\"CONNECT\"] }\ncluster = \"c\"", "match.methods"),
+        ("respond = {}", "connect"),
     ] {
         let faults = folder.parse(&text(keys)).unwrap_err();
-        assert!(faults.iter().any(|fault| fault.key == "routes[1].connect"), "{keys}\n{faults}");
+        assert_eq!((faults.len(), &*faults.0[0].key), (1, &*format!("routes[1].{at}")), "{keys}\n{faults}");
     }
     let loaded = folder.parse(&text("cluster = \"c\"\nrewrite = { path = \"/y\" }")).unwrap();
     assert!(loaded.warnings.to_string().contains("CONNECT has no use for `rewrite`"), "{}", loaded.warnings);

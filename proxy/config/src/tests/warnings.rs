@@ -1,5 +1,7 @@
 //! What is legal but surely not meant is told, and nothing else is.
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use super::{EXAMPLE, Folder};
 use crate::Fault;
 
@@ -121,6 +123,38 @@ fn habits_that_an_operator_should_know_of() {
     let text = format!("{EXAMPLE}tls = {{ verify = false }}\n");
     assert_eq!(warnings(&text)[0].key, "clusters.web.tls.verify");
     assert!(warnings("")[0].problem.contains("no listener"));
+}
+
+#[test]
+fn keys_that_everybody_may_read() {
+    let folder = Folder::new();
+    let text = "[listeners.l]\naddress = \"127.0.0.1:0\"\n\
+                tls = { certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }], ticket-keys = \"secret\" }\n\
+                [[routes]]\nname = \"r\"\ncluster = \"c\"\n[clusters.c]\nendpoints = [\"127.0.0.1:1\"]\n\
+                tls = { cert = \"cert.pem\", key = \"key.pem\" }\n\
+                affinity = { cookie = { secret = \"secret\" }, idle = \"1h\" }\n";
+    let told = || folder.parse(text).unwrap().warnings.0;
+    let open = |name: &str, mode| {
+        fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open("cert.pem", 0o644);
+    open("key.pem", 0o640);
+    assert_eq!(told(), []);
+    open("key.pem", 0o644);
+    open("secret", 0o602);
+    let found = told();
+    let keys: Vec<&str> = found.iter().map(|fault| &*fault.key).collect();
+    assert_eq!(
+        keys,
+        [
+            "listeners.l.tls.certificates[0].key",
+            "listeners.l.tls.ticket-keys",
+            "clusters.c.tls.key",
+            "clusters.c.affinity.cookie.secret",
+        ]
+    );
+    assert!(found[0].problem.contains("key.pem is open to every user of this machine (mode 0644)"), "{}", found[0]);
+    assert!(found[1].remedy.as_ref().unwrap().contains("chmod o= "), "{}", found[1]);
 }
 
 #[test]

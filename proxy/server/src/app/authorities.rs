@@ -98,8 +98,9 @@ pub(super) fn renew(certificates: &[Arc<Managed>], name: &str) -> Answer {
     let named: Vec<_> = certificates.iter().filter(|certificate| certificate.name() == name).collect();
     if named.is_empty() {
         let known: Vec<String> = certificates.iter().map(|certificate| certificate.name()).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let why = format!("there is no certificate {name} of an authority; there is: {known}");
+        let known =
+            if known.is_empty() { ": there is none".to_owned() } else { format!("; there is: {}", known.join(", ")) };
+        let why = format!("there is no certificate {name} of an authority{known}");
         return Err(ApiError::new(StatusCode::NOT_FOUND, why));
     }
     for certificate in &named {

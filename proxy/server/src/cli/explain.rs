@@ -4,6 +4,7 @@ mod acme;
 mod attempts;
 mod bounds;
 mod limits;
+mod spoken;
 mod traffic;
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
@@ -39,7 +40,9 @@ pub fn explain(config: &Config) -> String {
         "Routes: the first that matches wins",
         routes.iter().map(|(name, lines)| (&**name, lines.clone())),
     );
-    section(&mut page, "Clusters", config.clusters.iter().map(|cluster| (&*cluster.name, of_cluster(cluster))));
+    let clusters = config.clusters.iter();
+    let clusters = clusters.map(|cluster| (&*cluster.name, of_cluster(cluster, &spoken::of_cluster(config, cluster))));
+    section(&mut page, "Clusters", clusters);
     section(&mut page, "Plugins", config.plugins.iter().map(|plugin| (&*plugin.name, of_plugin(plugin))));
     let admin = config
         .admin
@@ -211,20 +214,12 @@ fn of_match(matcher: &Match) -> String {
     if parts.is_empty() { "every request".to_owned() } else { parts.join(", ") }
 }
 
-fn of_cluster(cluster: &Cluster) -> Vec<String> {
-    let protocol = match (cluster.http2, &cluster.tls) {
-        (false, None) => "http/1.1",
-        (true, None) => "h2",
-        (false, Some(tls)) if tls.verify => "http/1.1 over TLS",
-        (true, Some(tls)) if tls.verify => "h2 over TLS",
-        (false, Some(_)) => "http/1.1 over TLS, certificates not verified",
-        (true, Some(_)) => "h2 over TLS, certificates not verified",
-    };
+fn of_cluster(cluster: &Cluster, spoken: &str) -> Vec<String> {
     let listed = match cluster.endpoints.len() {
         0 => "no endpoint listed".to_owned(),
         number => format!("{}: {}", count(number, "endpoint"), of_endpoints(&cluster.endpoints)),
     };
-    let mut lines = vec![format!("{listed}; {protocol}")];
+    let mut lines = vec![format!("{listed}; {spoken}")];
     lines.extend(cluster.send_proxy_protocol.map(|version| match version {
         ProxyVersion::V1 => "connections begin with a PROXY header, version 1".to_owned(),
         ProxyVersion::V2 => "connections begin with a PROXY header, version 2".to_owned(),

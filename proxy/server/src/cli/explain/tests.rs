@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use weir_config::{
     Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, Edits, Forwarded, ForwardedMode, KeyType,
-    Limits, LogFormat, Process, Respond, Retries, RetryOn, TenantLimits, TenantMatch, UpstreamLimits, Wanted,
+    Limits, LogFormat, Mirror, Process, Respond, Retries, RetryOn, Split, TenantLimits, TenantMatch, UpstreamLimits,
+    UpstreamTls, Wanted,
 };
 
 use super::*;
@@ -291,8 +292,46 @@ fn limits_are_told_where_there_are_any() {
 }
 
 #[test]
+fn what_endpoints_are_spoken_to_in_follows_from_what_leads_to_them() {
+    let tls = |verify| Some(UpstreamTls { ca: None, sni: None, verify, identity: None });
+    let by = |protocol| Listener { protocol, cluster: Some("db".into()), ..listener("own", None) };
+    let (tcp, udp) = (by(Protocol::Tcp), by(Protocol::Udp));
+    let routed = Listener { cluster: None, ..by(Protocol::TlsPassthrough) };
+    let only = |name: &str| {
+        let matcher = Match { listener: Some(name.into()), ..Match::default() };
+        Route { matcher, ..Route::to("db".into()) }
+    };
+    let mirroring = |cluster: &str| {
+        let mirror = Mirror { cluster: cluster.into(), percent: 100, max_in_flight: 1, max_body: ByteSize(1) };
+        Route { mirror: Some(mirror), ..Route::to("other".into()) }
+    };
+    let split = Action::Split(Split { shares: vec![("other".into(), 1), ("db".into(), 1)], key: None });
+    let web = || listener("web", None);
+    let asking = Route { plugins: vec![binding("canary")], ..Route::to("other".into()) };
+    for (listeners, routes, spoken, over_tls) in [
+        (vec![], vec![], "http/1.1", "http/1.1 over TLS"),
+        (vec![tcp.clone()], vec![], "anything over TCP", "anything over TLS"),
+        (vec![tcp.clone(), udp.clone()], vec![], "anything over TCP and UDP", "anything over TLS and UDP"),
+        (vec![routed, web()], vec![only("own")], "anything over TCP", "anything over TLS"),
+        (vec![tcp.clone(), web()], vec![only("own")], "anything over TCP", "anything over TLS"),
+        (vec![tcp.clone(), web()], vec![Route::to("db".into())], "http/1.1", "http/1.1 over TLS"),
+        (vec![tcp.clone(), web()], vec![mirroring("db")], "http/1.1", "http/1.1 over TLS"),
+        (vec![tcp.clone(), web()], vec![Route { action: split, ..only("web") }], "http/1.1", "http/1.1 over TLS"),
+        (vec![tcp, web()], vec![asking], "http/1.1", "http/1.1 over TLS"),
+    ] {
+        let config = Config { listeners, routes, ..config() };
+        let told = |tls| spoken::of_cluster(&config, &Cluster { tls, ..Cluster::of("db", vec![endpoint(1)]) });
+        let unverified = format!("{over_tls}, certificates not verified");
+        assert_eq!([told(None), told(tls(true)), told(tls(false))], [spoken, over_tls, &*unverified]);
+    }
+    let config = Config { listeners: vec![udp], clusters: vec![Cluster::of("db", vec![])], ..config() };
+    assert!(explain(&config).contains("no endpoint listed; anything over UDP\n"));
+}
+
+#[test]
 fn where_endpoints_are_found_is_told() {
-    let told = |discover| of_cluster(&Cluster { discover: Some(discover), ..Cluster::of("found", Vec::new()) });
+    let told =
+        |discover| of_cluster(&Cluster { discover: Some(discover), ..Cluster::of("found", Vec::new()) }, "http/1.1");
     let lines = told(Discover::Dns { name: "api.internal".into(), port: 80 });
     assert_eq!(lines[..2], ["no endpoint listed; http/1.1", "discovers: the addresses of api.internal, at port 80"]);
     assert_eq!(told(Discover::Srv("_http._tcp.a".into()))[1], "discovers: the services _http._tcp.a");
@@ -308,7 +347,7 @@ fn who_stands_in_for_whom_is_told_where_it_matters() {
         zone: Some("east".into()),
         ..Cluster::of("layered", vec![endpoint(1), Endpoint { priority: 1, ..endpoint(1) }, backup])
     };
-    let lines = of_cluster(&layered);
+    let lines = of_cluster(&layered, "http/1.1");
     assert!(
         lines[0].ends_with("127.0.0.1:9001 (priority 1), 127.0.0.1:9001 (zone west, backup); http/1.1"),
         "{lines:?}"
