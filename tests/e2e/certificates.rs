@@ -184,6 +184,47 @@ fn check_tells_of_certificates_that_expire() {
     assert!(check(&valid(&ca, Ago(70 * DAY), Ago(DAY))).contains("a start serves it, a reload would refuse it"));
 }
 
+/// What is wrong with a file is told where the configuration names it: by the check, at a start, at a reload.
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_shown_where_it_is_named() {
+    let (ca, clients) = (Ca::new(), Ca::new());
+    let (one, other) = (ca.issue(&["a.test"]), ca.issue(&["b.test"]));
+    let all = r#"certificates = [{ cert = "o.pem", key = "o.key" }, { cert = "a.pem", key = "a.key", ocsp = "a.ocsp" }],
+        client-auth = { ca = "clients.pem", crl = "clients.crl" }, ticket-keys = "tickets""#;
+    let setup = || {
+        let octets = answer(&ca, &numbered(&ca, 7), "07", GOOD);
+        let setup = Setup::new(&secure(all)).certificate("o", &other).certificate("a", &numbered(&ca, 7));
+        let setup = setup.file("a.ocsp", octets).file("clients.pem", clients.pem());
+        setup.file("clients.crl", clients.revoke(&[1])).file("tickets", "ab".repeat(32))
+    };
+    let checked = setup().check();
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
+    for (file, content, place, key, why) in [
+        ("a.pem", "nothing", ":3:69\n", "certificates[1].cert", "a.pem: holds no certificate"),
+        ("a.key", "nothing", ":3:84\n", "certificates[1].key", "a.key: "),
+        ("a.key", &*one.key, ":3:84\n", "certificates[1].key", "a.key is not the private key of "),
+        ("a.ocsp", "nothing", ":3:100\n", "certificates[1].ocsp", "a.ocsp: not an OCSP response"),
+        ("clients.pem", "nothing", ":4:30\n", "client-auth.ca", "clients.pem: no certificate in it"),
+        ("clients.crl", "nothing", ":4:51\n", "client-auth.crl", "clients.crl: no list of revoked"),
+        ("tickets", "nothing", ":4:82\n", "ticket-keys", "tickets: line 1 is no key"),
+    ] {
+        let checked = setup().file(file, content).check();
+        let said = String::from_utf8(checked.stderr).unwrap();
+        let wanted = [why, place, &format!("\n  = key: listeners.secure.tls.{key}\n"), "cannot be used: 1 fault"];
+        assert_eq!(checked.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error: listener secure: "), "{said}");
+        wanted.iter().for_each(|part| assert!(said.contains(part), "{part:?}: {said}"));
+    }
+    let told = "= key: listeners.secure.tls.ticket-keys";
+    let started = setup().file("tickets", "nothing").run();
+    assert!(String::from_utf8(started.stderr).unwrap().contains(told));
+    let mut weir = setup().start().await;
+    weir.write("tickets", "nothing");
+    let refused = weir.reload(&secure(all)).await.unwrap_err();
+    let refused: serde_json::Value = serde_json::from_str(&refused).unwrap();
+    assert!(refused["error"].as_str().unwrap().ends_with(told), "{refused}");
+}
+
 /// A request for this host.
 async fn status(client: &mut Client, host: &str) -> u16 {
     let asked = request(Method::GET, "/").header("host", host).body(empty()).unwrap();

@@ -97,6 +97,7 @@ fn check_looks_into_certificates_and_plugins_and_tells_of_both() {
     assert_eq!(code(&output), 2);
     let said = text(&output.stderr);
     assert!(said.contains("a.pem") && said.contains("broken.wasm"), "{said}");
+    assert!(said.contains("weir.toml:2:8\n") && said.contains("= key: plugins.broken.path\n"), "{said}");
 }
 
 #[test]

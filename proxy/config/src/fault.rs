@@ -59,6 +59,30 @@ impl Fault {
         }
     }
 
+    /// All of it but the word for its severity, for those who say it themselves.
+    pub fn unlabelled(&self) -> String {
+        fmt::from_fn(|f| self.body(f)).to_string().trim_end().to_owned()
+    }
+
+    fn body(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", printable(&self.problem))?;
+        let margin = " ".repeat(self.line.to_string().len());
+        write!(f, "{margin}--> {}", self.file.display())?;
+        if self.line > 0 {
+            writeln!(f, ":{}:{}", self.line, self.column)?;
+            self.snippet(f, &margin)?;
+        } else {
+            writeln!(f)?;
+        }
+        if !self.key.is_empty() {
+            writeln!(f, "{margin} = key: {}", printable(&self.key))?;
+        }
+        if let Some(remedy) = &self.remedy {
+            writeln!(f, "{margin} = help: {}", printable(remedy))?;
+        }
+        Ok(())
+    }
+
     /// The line with the marked part underlined, in a margin as wide as the line number.
     fn snippet(&self, f: &mut fmt::Formatter<'_>, margin: &str) -> fmt::Result {
         let before = self.source_line.chars().take(self.column.saturating_sub(1));
@@ -75,22 +99,8 @@ impl Display for Fault {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(f, "{label}: {}", printable(&self.problem))?;
-        let margin = " ".repeat(self.line.to_string().len());
-        write!(f, "{margin}--> {}", self.file.display())?;
-        if self.line > 0 {
-            writeln!(f, ":{}:{}", self.line, self.column)?;
-            self.snippet(f, &margin)?;
-        } else {
-            writeln!(f)?;
-        }
-        if !self.key.is_empty() {
-            writeln!(f, "{margin} = key: {}", printable(&self.key))?;
-        }
-        if let Some(remedy) = &self.remedy {
-            writeln!(f, "{margin} = help: {}", printable(remedy))?;
-        }
-        Ok(())
+        write!(f, "{label}: ")?;
+        self.body(f)
     }
 }
 

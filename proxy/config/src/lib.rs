@@ -9,6 +9,7 @@
 
 // Ground: places in a file and what is said about them.
 mod fault;
+mod places;
 mod report;
 mod source;
 // What single values mean.
@@ -32,6 +33,7 @@ use std::path::Path;
 
 pub use fault::{Fault, Faults, Severity};
 pub use model::*;
+pub use places::Places;
 pub use read::{endpoint_of, endpoints_of};
 pub use schema::json_schema;
 

@@ -15,6 +15,8 @@ mod traffic;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::places::Places;
+
 pub use acme::*;
 pub use affinity::*;
 pub use balance::*;
@@ -54,6 +56,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Clusters by name, in file order.
     pub clusters: Vec<Cluster>,
+    /// Where it names files.
+    pub places: Places,
 }
 
 /// `[process]`

@@ -129,6 +129,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         plugins: names.read,
         routes: routes.into_iter().map(|(route, _)| route).collect(),
         clusters: read,
+        places: root.places(),
     })
 }
 

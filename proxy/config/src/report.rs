@@ -4,7 +4,8 @@ use std::{cell::RefCell, ops::Range};
 
 use crate::{
     fault::{Fault, Faults, Severity},
-    source::Source,
+    places::Places,
+    source::{Place, Source},
 };
 
 /// The file under the readers' hands and what they found in it so far.
@@ -12,11 +13,12 @@ use crate::{
 pub(crate) struct Report<'s> {
     source: Source<'s>,
     found: RefCell<Vec<Fault>>,
+    files: RefCell<Vec<(String, Place)>>,
 }
 
 impl<'s> Report<'s> {
     pub(crate) fn new(source: Source<'s>) -> Self {
-        Self { source, found: RefCell::default() }
+        Self { source, found: RefCell::default(), files: RefCell::default() }
     }
 
     pub(crate) fn source(&self) -> &Source<'s> {
@@ -48,6 +50,16 @@ impl<'s> Report<'s> {
             problem,
             remedy,
         });
+    }
+
+    /// Notes that a file is named at `span`.
+    pub(crate) fn names_file(&self, span: Range<usize>, key: &str) {
+        self.files.borrow_mut().push((key.to_owned(), self.source.place(span)));
+    }
+
+    /// Where files are named, as far as is known.
+    pub(crate) fn places(&self) -> Places {
+        Places { file: self.source.path().to_owned(), found: self.files.borrow().clone() }
     }
 
     /// The errors and the warnings, each in file order.

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Where something stands, with the line it stands on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     /// From 1.
     pub(crate) line: usize,
@@ -64,6 +64,16 @@ impl<'s> Source<'s> {
             source_line: source_line.to_owned(),
         }
     }
+}
+
+/// The key `name` below `path`, quoted where TOML would.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let name = match name.is_empty() || !name.chars().all(bare) {
+        true => format!("{name:?}"),
+        false => name.to_owned(),
+    };
+    if path.is_empty() { name } else { format!("{path}.{name}") }
 }
 
 /// How many characters begin before byte `offset`.

@@ -30,7 +30,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{sync::Mutex, task::block_in_place};
 use tokio_util::sync::CancellationToken;
-use weir_config::{Config, ListenerTls, UpstreamTls};
+use weir_config::{Config, ListenerTls, Places, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
@@ -50,7 +50,7 @@ use crate::{
     notify,
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
-    tls::{Issued, Pushed, ServerTls, Terms},
+    tls::{Issued, Pushed, ServerTls, Terms, Unusable},
     upgrade::Estate,
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
@@ -175,7 +175,7 @@ impl App {
         let terms = Terms::at_start();
         let mut found = Found::default();
         for listener in &config.listeners {
-            match settings(listener, &terms, None) {
+            match settings(listener, &config.places, &terms, None) {
                 Ok(settings) => found.warnings.extend(certificates::warnings(&settings, terms.now)),
                 Err(fault) => found.faults.push(fault),
             }
@@ -522,11 +522,19 @@ fn issued(managed: &[Arc<Managed>]) -> Vec<Arc<Issued>> {
     managed.iter().map(|certificate| Arc::clone(certificate.issued())).collect()
 }
 
-fn settings(config: &weir_config::Listener, terms: &Terms, former: Option<&Settings>) -> Result<Settings, String> {
-    let named = |fault| format!("listener {}: {fault}", config.name);
+fn settings(
+    config: &weir_config::Listener,
+    places: &Places,
+    terms: &Terms,
+    former: Option<&Settings>,
+) -> Result<Settings, String> {
+    let placed = |Unusable { key, why }: Unusable| {
+        let problem = format!("listener {}: {why}", config.name);
+        places.fault("listeners", &config.name, &key, problem).unlabelled()
+    };
     let former = former.and_then(|former| former.tls.as_ref());
     let load = |tls| ServerTls::load(tls, config.protocol, terms, former);
-    let tls = config.tls.as_ref().map(load).transpose().map_err(named)?;
+    let tls = config.tls.as_ref().map(load).transpose().map_err(|unusable| placed(unusable.below("tls")))?;
     Ok(Settings { config: config.clone(), tls })
 }
 
@@ -540,7 +548,7 @@ fn bind(
     let mut faults = Vec::new();
     let mut changes = Vec::new();
     for listener in &config.listeners {
-        match bind_one(listener, present, inherited, metrics, terms) {
+        match bind_one(listener, &config.places, present, inherited, metrics, terms) {
             Ok(change) => changes.push(change),
             Err(fault) => faults.push(fault),
         }
@@ -550,13 +558,14 @@ fn bind(
 
 fn bind_one(
     config: &weir_config::Listener,
+    places: &Places,
     present: &[Arc<Listening>],
     inherited: &mut Inherited,
     metrics: &Metrics,
     terms: &Terms,
 ) -> Result<Change, String> {
     let former = present.iter().find(|open| open.name() == &*config.name).map(|open| open.settings());
-    let settings = settings(config, terms, former.as_deref())?;
+    let settings = settings(config, places, terms, former.as_deref())?;
     let datagrams = config.protocol == weir_config::Protocol::Udp;
     let same = |open: &&Arc<Listening>| {
         let address = open.settings().config.address == config.address;

@@ -7,6 +7,7 @@ mod ocsp;
 mod pushed;
 mod resolver;
 mod tickets;
+mod unusable;
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
 
@@ -24,6 +25,7 @@ pub use self::{
     expiry::Expiry,
     pushed::Pushed,
     resolver::{Certificates, Issued, Resolver},
+    unusable::Unusable,
 };
 use self::{client::Verifier, tickets::TicketKeys};
 use crate::{
@@ -57,15 +59,16 @@ struct Tickets {
 
 impl Tickets {
     /// `context` tells by what clients were verified: what counts here need not count elsewhere.
-    fn load(keys: Option<&Path>, context: String, former: Option<&Self>) -> Result<Self, String> {
+    fn load(keys: Option<&Path>, context: String, former: Option<&Self>) -> Result<Self, Unusable> {
+        let unusable = |why: String| Unusable::new("ticket-keys", why);
         if let Some(path) = keys {
-            let keys = TicketKeys::load(path, context.as_bytes())?;
+            let keys = TicketKeys::load(path, context.as_bytes()).map_err(unusable)?;
             return Ok(Self { ticketer: Arc::new(keys), random: false, context });
         }
         match former {
             Some(former) if former.random && former.context == context => Ok(former.clone()),
             _ => {
-                let ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+                let ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(error.to_string()))?;
                 Ok(Self { ticketer, random: true, context })
             }
         }
@@ -129,14 +132,17 @@ impl ServerTls {
         protocol: Protocol,
         terms: &Terms,
         former: Option<&Self>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unusable> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut certificates = Vec::new();
-        for one in &config.certificates {
-            let certificate = terms.pushed.in_place_of(Certificate::read(one, &provider)?);
-            terms.accept(&certificate)?;
-            certificates.push(certificate);
-        }
+        let read = |(index, one): (usize, &weir_config::Certificate)| {
+            let read = Certificate::read(one, &provider).and_then(|read| {
+                let certificate = terms.pushed.in_place_of(read);
+                terms.accept(&certificate).map_err(|why| Unusable::new("cert", why))?;
+                Ok(certificate)
+            });
+            read.map_err(|unusable| unusable.below(&format!("certificates[{index}]")))
+        };
+        let certificates = config.certificates.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
         let wanted = |issued: &&Arc<Issued>| {
             config.acme.iter().any(|wanted| wanted.authority == issued.authority && wanted.names == issued.names)
         };
@@ -147,8 +153,9 @@ impl ServerTls {
             TlsVersion::V1_3 => &[&version::TLS13],
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions);
-        let builder = builder.map_err(|error| error.to_string())?;
-        let verifier = config.client_auth.as_ref().map(|auth| Verifier::load(auth, &provider)).transpose()?;
+        let builder = builder.map_err(|error| Unusable::new("min-version", error.to_string()))?;
+        let verify = |auth| Verifier::load(auth, &provider).map_err(|unusable| unusable.below("client-auth"));
+        let verifier = config.client_auth.as_ref().map(verify).transpose()?;
         let revoked_until = verifier.as_ref().and_then(|verifier| verifier.revoked_until);
         let context = verifier.as_ref().map(|verifier| verifier.context.clone()).unwrap_or_default();
         let former = former.map(|former| &former.tickets);

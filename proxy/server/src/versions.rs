@@ -54,7 +54,10 @@ impl Plugins {
                     next.order.push(Arc::clone(&plugin.name));
                     next.by_name.insert(Arc::clone(&plugin.name), versions);
                 }
-                Err(fault) => faults.push(format!("plugin {}: {fault}", plugin.name)),
+                Err(fault) => {
+                    let problem = format!("plugin {}: {fault}", plugin.name);
+                    faults.push(config.places.fault("plugins", &plugin.name, "path", problem).unlabelled());
+                }
             }
         }
         if faults.is_empty() { Ok(next) } else { Err(faults) }

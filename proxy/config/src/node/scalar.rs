@@ -155,6 +155,7 @@ impl<'a> Node<'a> {
     /// A path to a file that is there.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         let path = self.path()?;
+        self.report.names_file(self.span.clone(), &self.path);
         let shown = path.display();
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => self.fault(format!("{shown} is a folder"), "name a file"),

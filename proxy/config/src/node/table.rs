@@ -5,7 +5,7 @@ use std::{cell::RefCell, ops::Range};
 use toml::de::DeTable;
 
 use super::Node;
-use crate::{fault::Severity, report::Report, suggest};
+use crate::{fault::Severity, places::Places, report::Report, source::join, suggest};
 
 /// A table under reading. Ask for every key it may have, then call [`Table::done`].
 #[derive(Debug)]
@@ -77,6 +77,11 @@ impl<'a> Table<'a> {
         self.node.as_ref().map(Node::head)
     }
 
+    /// Where files are named that were asked for.
+    pub(crate) fn places(&self) -> Places {
+        self.report.places()
+    }
+
     /// Notes every key that was not asked for.
     pub(crate) fn done(&self) {
         let asked = self.asked.borrow();
@@ -87,14 +92,4 @@ impl<'a> Table<'a> {
             }
         }
     }
-}
-
-/// `path.name`, quoted where TOML would.
-fn join(path: &str, name: &str) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let name = match name.is_empty() || !name.chars().all(bare) {
-        true => format!("{name:?}"),
-        false => name.to_owned(),
-    };
-    if path.is_empty() { name } else { format!("{path}.{name}") }
 }

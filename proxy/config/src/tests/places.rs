@@ -22,6 +22,27 @@ fn a_fault_shows_its_line_key_and_remedy() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_is_told_where_the_file_is_named() {
+    let folder = Folder::new();
+    let text = "[listeners.\"a.b\"]\naddress = \"127.0.0.1:0\"\n\
+                tls = { certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }\n\
+                [[routes]]\nname = \"r\"\nrespond = {}\n";
+    let places = folder.parse(text).unwrap().config.places;
+    let told = |key: &str| places.fault("listeners", "a.b", key, "key.pem: no key".to_owned()).unlabelled();
+    let file = folder.file().display().to_string();
+    let wanted = format!(
+        "key.pem: no key
+ --> {file}:3:52
+  |
+3 | tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}
+  |                                                    ^^^^^^^^^
+  = key: listeners.\"a.b\".tls.certificates[0].key"
+    );
+    assert_eq!(told("tls.certificates[0].key"), wanted);
+    assert_eq!(told("tls"), format!("key.pem: no key\n --> {file}\n  = key: listeners.\"a.b\".tls"));
+}
+
+#[test]
 fn all_faults_are_told_together_in_file_order() {
     let folder = Folder::new();
     let text = EXAMPLE

@@ -22,7 +22,7 @@ use x509_cert::{
     time::Time,
 };
 
-use super::ocsp::Staple;
+use super::{ocsp::Staple, unusable::Unusable};
 use crate::access_log::rfc3339;
 
 /// A certificate chain with its key.
@@ -58,21 +58,22 @@ impl Certificate {
     ///
     /// # Errors
     /// Which file cannot be used and why.
-    pub fn read(config: &weir_config::Certificate, provider: &CryptoProvider) -> Result<Self, String> {
-        let (cert, key) = (read(&config.cert)?, read(&config.key)?);
+    pub fn read(config: &weir_config::Certificate, provider: &CryptoProvider) -> Result<Self, Unusable> {
+        let (cert, key) = (read("cert", &config.cert)?, read("key", &config.key)?);
         let (cert_path, key_path) = (config.cert.display(), config.key.display());
         let name = config.name.as_deref().map_or_else(|| cert_path.to_string(), str::to_owned);
         let certificate = Self::parse(&name, &cert, &key, provider).map_err(|fault| match fault {
-            Fault::Certificate(why) => format!("{cert_path}: {why}"),
-            Fault::Key(why) => format!("{key_path}: {why}"),
-            Fault::Strangers => format!("{key_path} is not the private key of {cert_path}"),
-            Fault::Pair(why) => format!("{cert_path} with {key_path}: {why}"),
+            Fault::Certificate(why) => Unusable::new("cert", format!("{cert_path}: {why}")),
+            Fault::Key(why) => Unusable::new("key", format!("{key_path}: {why}")),
+            Fault::Strangers => Unusable::new("key", format!("{key_path} is not the private key of {cert_path}")),
+            Fault::Pair(why) => Unusable::new("cert", format!("{cert_path} with {key_path}: {why}")),
         })?;
         match &config.ocsp {
             None => Ok(certificate),
             Some(ocsp) => {
-                let staple = Staple::parse(read(ocsp)?, &certificate.serial);
-                Ok(certificate.stapled(staple.map_err(|why| format!("{}: {why}", ocsp.display()))?))
+                let staple = Staple::parse(read("ocsp", ocsp)?, &certificate.serial);
+                let unusable = |why| Unusable::new("ocsp", format!("{}: {why}", ocsp.display()));
+                Ok(certificate.stapled(staple.map_err(unusable)?))
             }
         }
     }
@@ -165,8 +166,8 @@ impl fmt::Display for Fault {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+fn read(key: &str, path: &Path) -> Result<Vec<u8>, Unusable> {
+    std::fs::read(path).map_err(|error| Unusable::new(key, format!("{}: {error}", path.display())))
 }
 
 /// SHA-256 in hexadecimal.

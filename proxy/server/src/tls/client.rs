@@ -16,7 +16,10 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::certificate::{address, fingerprint, hexadecimal};
+use super::{
+    certificate::{address, fingerprint, hexadecimal},
+    unusable::Unusable,
+};
 
 /// What verifies clients of a listener.
 #[derive(Debug)]
@@ -34,18 +37,19 @@ impl Verifier {
     ///
     /// # Errors
     /// Which file cannot be used and why.
-    pub fn load(config: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
-        let lists = config.crl.as_deref().map(revoked).transpose()?.unwrap_or_default();
+    pub fn load(config: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, Unusable> {
+        let of = |key: &'static str| move |why: String| Unusable::new(key, why);
+        let lists = config.crl.as_deref().map(revoked).transpose().map_err(of("crl"))?.unwrap_or_default();
         let revoked_until = lists.iter().filter_map(next_update).min();
-        let authorities = authorities(&config.ca)?;
+        let authorities = authorities(&config.ca).map_err(of("ca"))?;
         let parts = authorities.iter().map(AsRef::as_ref).chain(lists.iter().map(AsRef::as_ref)).map(fingerprint);
         let context = parts.chain([config.required.to_string()]).collect();
-        let roots = Arc::new(trusted(authorities, &config.ca)?);
+        let roots = Arc::new(trusted(authorities, &config.ca).map_err(of("ca"))?);
         let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).with_crls(lists);
         let builder = if config.required { builder } else { builder.allow_unauthenticated() };
         let verifier = builder.build().map_err(|error| match &config.crl {
-            Some(crl) => format!("{}: {error}", crl.display()),
-            None => error.to_string(),
+            Some(crl) => Unusable::new("crl", format!("{}: {error}", crl.display())),
+            None => Unusable::new("ca", error.to_string()),
         })?;
         Ok(Self { verifier, revoked_until, context })
     }

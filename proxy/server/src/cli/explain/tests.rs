@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use weir_config::{
     Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, Edits, Forwarded, ForwardedMode, KeyType,
-    Limits, LogFormat, Mirror, Process, Respond, Retries, RetryOn, Split, TenantLimits, TenantMatch, UpstreamLimits,
-    UpstreamTls, Wanted,
+    Limits, LogFormat, Mirror, Places, Process, Respond, Retries, RetryOn, Split, TenantLimits, TenantMatch,
+    UpstreamLimits, UpstreamTls, Wanted,
 };
 
 use super::*;
@@ -206,6 +206,7 @@ fn config() -> Config {
             route("rest", Match::default(), Vec::new(), Action::Respond(pong), Some(Duration::from_secs(15))),
         ],
         clusters: vec![api(), Cluster::of("big", vec![endpoint(1); 10])],
+        places: Places::default(),
     }
 }
 
