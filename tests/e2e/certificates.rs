@@ -1,7 +1,9 @@
 //! Certificates of listeners: which one a client gets, and what happens when they expire.
 
 use std::{
+    fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -15,7 +17,7 @@ use rustls::{
 use super::harness::{
     Ca, Certificate, Client, Setup,
     TimeFromNow::{self, Ago, In},
-    Weir, empty, eventually, request, run,
+    Weir, empty, eventually, request, run, until,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -161,7 +163,7 @@ async fn what_is_left_of_certificates_is_in_metrics_and_status() {
     let ca = Ca::new();
     let one = valid(&ca, Ago(DAY), In(90 * DAY));
     let weir = start(ONE, &[("a", &one)]).await;
-    let path = std::fs::canonicalize(weir.path("a.pem")).unwrap();
+    let path = fs::canonicalize(weir.path("a.pem")).unwrap();
     let series = format!("weir_certificate_expiry_seconds{{listener=\"secure\",certificate=\"{}\"}}", path.display());
     let left = weir.metric(&series).await;
     assert!((89.0 * 86_400.0..=90.0 * 86_400.0).contains(&left), "{left}");
@@ -182,6 +184,19 @@ fn check_tells_of_certificates_that_expire() {
     assert_eq!(check(&valid(&ca, Ago(DAY), In(90 * DAY))), "");
     assert!(check(&valid(&ca, Ago(70 * DAY), In(20 * DAY))).contains("listener secure: "));
     assert!(check(&valid(&ca, Ago(70 * DAY), Ago(DAY))).contains("a start serves it, a reload would refuse it"));
+}
+
+#[tokio::test]
+async fn a_key_that_everybody_may_read_is_told_and_used() {
+    let ca = Ca::new();
+    let setup = Setup::new(&secure(ONE)).certificate("a", &ca.issue(&["a.test"]));
+    fs::set_permissions(setup.folder().join("a.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let told = "a.key is open to every user of this machine (mode 0644)";
+    let checked = setup.check();
+    assert!(checked.status.success() && String::from_utf8(checked.stderr).unwrap().contains(told));
+    let weir = setup.start().await;
+    until("a warning", || weir.stderr().contains(told)).await;
+    assert_eq!(Client::tls(weir.listener("secure"), &ca, "a.test", &["h2"]).await.get("/").await.text(), "ok");
 }
 
 /// What is wrong with a file is told where the configuration names it: by the check, at a start, at a reload.
@@ -265,7 +280,7 @@ fn answer(ca: &Ca, certificate: &Certificate, serial: &str, state: &str) -> Vec<
     for (name, content) in
         [("ca.pem", &ca.pem()), ("ca.key", &ca.key()), ("a.pem", &certificate.cert), ("index", &index)]
     {
-        std::fs::write(folder.path().join(name), content).unwrap();
+        fs::write(folder.path().join(name), content).unwrap();
     }
     let openssl = |arguments: &[&str]| {
         let output = Command::new("openssl").current_dir(folder.path()).args(arguments).output().expect("openssl");
@@ -274,7 +289,7 @@ fn answer(ca: &Ca, certificate: &Certificate, serial: &str, state: &str) -> Vec<
     openssl(&["ocsp", "-issuer", "ca.pem", "-cert", "a.pem", "-reqout", "request"]);
     let signed = ["-CA", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "7"];
     openssl(&[&["ocsp", "-index", "index", "-reqin", "request", "-respout", "response"], &signed[..]].concat());
-    std::fs::read(folder.path().join("response")).unwrap()
+    fs::read(folder.path().join("response")).unwrap()
 }
 
 const GOOD: &str = "V\t400101000000Z\t";

@@ -156,6 +156,7 @@ async fn endpoints_are_shown_who_we_are() {
     weir.write("us.key", ca.issue(&["other.test"]).key);
     let why = weir.reload(&text).await.unwrap_err();
     assert!(why.contains("us.key is not the private key of "), "{why}");
+    assert!(why.contains("= key: clusters.web.tls.key"), "{why}");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ use std::path::Path;
 
 pub use fault::{Fault, Faults, Severity};
 pub use model::*;
-pub use places::Places;
+pub use places::{Places, Unusable};
 pub use read::{endpoint_of, endpoints_of};
 pub use schema::json_schema;
 

@@ -30,7 +30,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{sync::Mutex, task::block_in_place};
 use tokio_util::sync::CancellationToken;
-use weir_config::{Config, ListenerTls, Places, UpstreamTls};
+use weir_config::{Config, ListenerTls, Places, Unusable, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
@@ -50,7 +50,7 @@ use crate::{
     notify,
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
-    tls::{Issued, Pushed, ServerTls, Terms, Unusable},
+    tls::{Issued, Pushed, ServerTls, Terms},
     upgrade::Estate,
     versions::Plugins,
     worker::{self, Command, Handle, Shared},

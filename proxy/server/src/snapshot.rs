@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind, RequestKey};
+use weir_config::{Action, AffinityKind, Balance, Binding, Config, HealthKind, Places, RequestKey, Unusable};
 use weir_plugin::{Bound, Program, Role};
 use weir_upstream::{
     Affinity, Cluster,
@@ -159,7 +159,7 @@ impl Snapshot {
         let mut clusters = HashMap::new();
         for cluster in &config.clusters {
             let before = previous.and_then(|previous| previous.clusters.get(&cluster.name));
-            match upstream(cluster, programs, before.map(AsRef::as_ref)) {
+            match upstream(cluster, &config.places, programs, before.map(AsRef::as_ref)) {
                 Ok(upstream) => drop(clusters.insert(Arc::clone(&cluster.name), Arc::new(upstream))),
                 Err(fault) => faults.push(format!("cluster {}: {fault}", cluster.name)),
             }
@@ -240,7 +240,13 @@ impl Snapshot {
     }
 }
 
-fn upstream(config: &weir_config::Cluster, programs: &Programs, before: Option<&Upstream>) -> Result<Upstream, String> {
+fn upstream(
+    config: &weir_config::Cluster,
+    places: &Places,
+    programs: &Programs,
+    before: Option<&Upstream>,
+) -> Result<Upstream, String> {
+    let placed = |Unusable { key, why }: Unusable| places.fault("clusters", &config.name, &key, why).unlabelled();
     Cluster::check(config)?;
     let balancer = match &config.balance {
         Balance::Plugin(binding) => Some(bind(binding, Role::Balancer, programs)?),
@@ -260,7 +266,7 @@ fn upstream(config: &weir_config::Cluster, programs: &Programs, before: Option<&
             (Arc::clone(&before.cluster), Arc::clone(&before.connector))
         }
         (_, kept) => {
-            let connector = kept.map_or_else(|| Connector::build(config), Ok)?;
+            let connector = kept.map_or_else(|| Connector::build(config), Ok).map_err(placed)?;
             weir_upstream::health::probe(config).map_err(|fault| format!("health: {fault}"))?;
             let cluster = Cluster::build(config, before.map(|before| &*before.cluster));
             let connector = Arc::new(connector.counted_by(&cluster));

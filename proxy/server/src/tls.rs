@@ -7,7 +7,6 @@ mod ocsp;
 mod pushed;
 mod resolver;
 mod tickets;
-mod unusable;
 
 use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
 
@@ -17,7 +16,7 @@ use rustls::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use weir_config::{Protocol, TlsVersion};
+use weir_config::{Protocol, TlsVersion, Unusable};
 use weir_plugin::TlsFacts;
 
 pub use self::{
@@ -25,7 +24,6 @@ pub use self::{
     expiry::Expiry,
     pushed::Pushed,
     resolver::{Certificates, Issued, Resolver},
-    unusable::Unusable,
 };
 use self::{client::Verifier, tickets::TicketKeys};
 use crate::{

@@ -167,7 +167,8 @@ async fn ask_http2(
 impl Tls {
     fn try_new(config: &weir_config::UpstreamTls, http2: bool) -> Result<Self, String> {
         let name = config.sni.clone().map(ServerName::try_from).transpose();
-        Ok(Self { config: client_tls(config, http2)?, name: name.map_err(|error| format!("sni: {error}"))? })
+        let client = client_tls(config, http2).map_err(|unusable| unusable.why)?;
+        Ok(Self { config: client, name: name.map_err(|error| format!("sni: {error}"))? })
     }
 
     async fn wrap(&self, tcp: TcpStream, address: SocketAddr) -> Result<Box<dyn Transport>, String> {

@@ -8,7 +8,7 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use weir_config::{ClientIdentity, UpstreamTls};
+use weir_config::{ClientIdentity, Unusable, UpstreamTls};
 
 /// What the files of these settings hold now, to be compared with what they held.
 pub fn contents<'a>(tls: impl Iterator<Item = &'a UpstreamTls>) -> Vec<Option<Vec<u8>>> {
@@ -16,28 +16,31 @@ pub fn contents<'a>(tls: impl Iterator<Item = &'a UpstreamTls>) -> Vec<Option<Ve
 }
 
 /// The client side of TLS as a cluster has it. Reads every file from disk; errors name the file.
-pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>, String> {
+pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>, Unusable> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Unusable::new("ca", error.to_string()))?;
     let builder = if config.verify {
-        builder.with_root_certificates(authorities(config.ca.as_deref())?)
+        let authorities = authorities(config.ca.as_deref()).map_err(|why| Unusable::new("ca", why))?;
+        builder.with_root_certificates(authorities)
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified { provider }))
     };
     let mut tls = match &config.identity {
         None => builder.with_no_client_auth(),
         Some(ClientIdentity { cert, key }) => {
-            let fault = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let fault = |key: &str, path: &Path, error: &dyn std::fmt::Display| {
+                Unusable::new(key, format!("{}: {error}", path.display()))
+            };
             let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
-            let chain = chain.map_err(|error| fault(cert, &error))?;
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, &error))?;
+            let chain = chain.map_err(|error| fault("cert", cert, &error))?;
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault("key", key, &error))?;
             builder.with_client_auth_cert(chain, private).map_err(|error| match error {
                 Error::InconsistentKeys(_) => {
-                    format!("{} is not the private key of {}", key.display(), cert.display())
+                    Unusable::new("key", format!("{} is not the private key of {}", key.display(), cert.display()))
                 }
-                error => format!("{} with {}: {error}", cert.display(), key.display()),
+                error => Unusable::new("cert", format!("{} with {}: {error}", cert.display(), key.display())),
             })?
         }
     };

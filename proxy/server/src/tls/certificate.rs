@@ -15,6 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
+use weir_config::Unusable;
 use x509_cert::{
     TbsCertificate,
     der::Decode,
@@ -22,7 +23,7 @@ use x509_cert::{
     time::Time,
 };
 
-use super::{ocsp::Staple, unusable::Unusable};
+use super::ocsp::Staple;
 use crate::access_log::rfc3339;
 
 /// A certificate chain with its key.

@@ -8,7 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use weir_config::ClientAuth;
+use weir_config::{ClientAuth, Unusable};
 use weir_plugin::ClientCertificate;
 use x509_cert::{
     crl::CertificateList,
@@ -16,10 +16,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::{
-    certificate::{address, fingerprint, hexadecimal},
-    unusable::Unusable,
-};
+use super::certificate::{address, fingerprint, hexadecimal};
 
 /// What verifies clients of a listener.
 #[derive(Debug)]

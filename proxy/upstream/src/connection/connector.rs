@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use rustls::{ClientConfig, HandshakeKind, client::Resumption, pki_types::ServerName};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
-use weir_config::{ProxyVersion, UpstreamTls};
+use weir_config::{ProxyVersion, Unusable, UpstreamTls};
 
 use super::{ConnectionError, Transport};
 use crate::{
@@ -52,8 +52,9 @@ struct Tls {
 }
 
 impl Tls {
-    fn build(settings: &UpstreamTls, http2: bool) -> Result<Self, String> {
-        let name = settings.sni.clone().map(ServerName::try_from).transpose().map_err(|error| error.to_string())?;
+    fn build(settings: &UpstreamTls, http2: bool) -> Result<Self, Unusable> {
+        let name = settings.sni.clone().map(ServerName::try_from).transpose();
+        let name = name.map_err(|error| Unusable::new("sni", error.to_string()))?;
         let http = client_tls(settings, http2)?;
         Ok(Self { settings: settings.clone(), http, by_endpoint: DashMap::new(), name })
     }
@@ -94,13 +95,14 @@ impl Connector {
     /// As the cluster of this configuration says, which is yet to be built.
     ///
     /// # Errors
-    /// A file of its TLS settings cannot be used; the text says which and why.
-    pub fn build(config: &weir_config::Cluster) -> Result<Self, String> {
+    /// A file of its TLS settings cannot be used.
+    pub fn build(config: &weir_config::Cluster) -> Result<Self, Unusable> {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let contents = contents(config.tls());
+        let tls = config.tls.as_ref().map(|tls| Tls::build(tls, config.http2).map(Arc::new)).transpose();
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
-            tls: config.tls.as_ref().map(|tls| Tls::build(tls, config.http2).map(Arc::new)).transpose()?,
+            tls: tls.map_err(|unusable| unusable.below("tls"))?,
             contents,
             http2: config.http2,
             introduces: config.send_proxy_protocol,
