@@ -292,7 +292,7 @@ endpoints = ["{}"]
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs};
+    use std::{env, fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -302,6 +302,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         for name in ["cert.pem", "key.pem"] {
             fs::write(folder.join(name), "").unwrap();
+            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let text = weir(&Places {
