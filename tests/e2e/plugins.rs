@@ -5,6 +5,6 @@ mod load;
 mod refusals;
 mod roles;
 mod sessions;
-mod stage;
+pub(super) mod stage;
 mod swaps;
 mod versions;

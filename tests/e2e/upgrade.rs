@@ -2,6 +2,7 @@
 
 mod kept;
 mod load;
+mod pushed;
 mod refused;
 
 use std::{net::SocketAddr, process::Output, sync::Arc};

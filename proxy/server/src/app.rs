@@ -50,8 +50,8 @@ use crate::{
     notify,
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
-    tls::{Issued, Pushed, ServerTls, Terms},
-    upgrade::Estate,
+    tls::{Issued, Pushed, ServerTls, Terms, Tickets},
+    upgrade::{Belongings, Estate},
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
 };
@@ -107,24 +107,32 @@ struct Running {
 
 impl App {
     /// Everything a configuration needs, with its listeners bound, and nothing accepted yet. Sockets that
-    /// are there already are taken out of `inherited`.
+    /// are there already are taken out of `inherited`; `kept` is what another process leaves.
     ///
     /// # Errors
     /// Every reason why it cannot run, for people.
-    pub fn build(path: PathBuf, config: Config, inherited: &mut Inherited) -> Result<(Arc<Self>, Writer), Vec<String>> {
+    pub fn build(
+        path: PathBuf,
+        config: Config,
+        inherited: &mut Inherited,
+        kept: Belongings,
+    ) -> Result<(Arc<Self>, Writer), Vec<String>> {
         let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
             .map_err(|error| vec![error.to_string()])?;
         let config = Arc::new(config);
-        let plugins = Plugins::default().load(&host, &config)?;
+        let plugins = Plugins::inherit(&host, &config, &kept.plugins)?;
         let snapshot = Snapshot::build(&config, &plugins.programs(), None)?;
         let (log, writer) =
             AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
         let metrics = Metrics::new(workers(&config));
         let workshop = Workshop::open().map_err(|error| vec![format!("no thread for changes: {error}")])?;
         let managed = managed(&config, None)?;
-        let terms = Terms { issued: issued(&managed), ..Terms::at_start() };
+        let mut pushed = Pushed::inherit(&kept.certificates)?;
+        let terms =
+            Terms { issued: issued(&managed), pushed: pushed.clone(), tickets: kept.tickets, ..Terms::at_start() };
         let listeners = bind(&config, &[], inherited, &metrics, &terms)?;
-        let listeners = listeners.into_iter().map(|change| change.listening).collect();
+        let listeners: Vec<_> = listeners.into_iter().map(|change| change.listening).collect();
+        pushed.keep(&certificates::served(&listeners));
         let pressure = Pressure::new(Instant::now());
         pressure.bound_memory(config.process.max_memory.map(|most| most.0));
         let shared = Arc::new(Shared {
@@ -147,7 +155,7 @@ impl App {
                 plugins: plugins.clone(),
                 health: HealthChecks::default(),
                 discoveries: Discoveries::default(),
-                pushed: Pushed::default(),
+                pushed,
             }),
             listeners: ArcSwap::from_pointee(listeners),
             managed: ArcSwap::from_pointee(managed),
@@ -532,8 +540,11 @@ fn settings(
         let problem = format!("listener {}: {why}", config.name);
         places.fault("listeners", &config.name, &key, problem).unlabelled()
     };
-    let former = former.and_then(|former| former.tls.as_ref());
-    let load = |tls| ServerTls::load(tls, config.protocol, terms, former);
+    let tickets = match former.and_then(|former| former.tls.as_ref()) {
+        Some(former) => Some(former.tickets().clone()),
+        None => terms.tickets.get(&*config.name).and_then(Tickets::inherit),
+    };
+    let load = |tls| ServerTls::load(tls, config.protocol, terms, tickets.as_ref());
     let tls = config.tls.as_ref().map(load).transpose().map_err(|unusable| placed(unusable.below("tls")))?;
     Ok(Settings { config: config.clone(), tls })
 }

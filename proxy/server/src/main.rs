@@ -12,7 +12,7 @@ use weir::{
     cli::{self, Command},
     inherited::Inherited,
     logging,
-    upgrade::{Estate, Predecessor, Requests},
+    upgrade::{Belongings, Estate, Predecessor, Requests},
     watch,
 };
 use weir_upstream::descriptors;
@@ -44,7 +44,8 @@ fn serve(path: PathBuf, take_over: bool) -> ExitCode {
             return ExitCode::from(cli::FAULT);
         }
     };
-    let (why, code) = match begin(path, inherited) {
+    let kept = predecessor.as_mut().map(Predecessor::belongings).unwrap_or_default();
+    let (why, code) = match begin(path, inherited, kept) {
         Ok(begun) => match run(begun, &mut predecessor) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (format!("error: {error:#}"), cli::FAILED),
@@ -71,14 +72,14 @@ struct Begun {
 }
 
 /// Everything that the configuration needs; otherwise every fault, for people.
-fn begin(path: PathBuf, mut inherited: Inherited) -> Result<Begun, String> {
+fn begin(path: PathBuf, mut inherited: Inherited, kept: Belongings) -> Result<Begun, String> {
     let loaded = weir_config::load(&path).map_err(|faults| faults.to_string())?;
     for warning in &loaded.warnings {
         tracing::warn!(key = warning.key, line = warning.line, "{}", warning.problem);
     }
     let lines =
         |faults: Vec<String>| faults.iter().map(|fault| format!("error: {fault}")).collect::<Vec<_>>().join("\n");
-    let (app, writer) = App::build(path, loaded.config, &mut inherited).map_err(lines)?;
+    let (app, writer) = App::build(path, loaded.config, &mut inherited, kept).map_err(lines)?;
     Ok(Begun { app, writer, inherited })
 }
 

@@ -8,7 +8,12 @@ mod pushed;
 mod resolver;
 mod tickets;
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use rustls::{
     HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion, crypto::aws_lc_rs,
@@ -25,10 +30,14 @@ pub use self::{
     pushed::Pushed,
     resolver::{Certificates, Issued, Resolver},
 };
-use self::{client::Verifier, tickets::TicketKeys};
+use self::{
+    client::Verifier,
+    tickets::{RandomKeys, TicketKeys},
+};
 use crate::{
     identity::Identity,
     metrics::{Handshake, HandshakeFailure as Failure, ListenerMetrics},
+    upgrade::TicketSecrets,
 };
 
 /// TLS of one listener.
@@ -48,10 +57,10 @@ pub struct ServerTls {
 
 /// Under what sessions can be resumed.
 #[derive(Debug, Clone)]
-struct Tickets {
+pub struct Tickets {
     ticketer: Arc<dyn ProducesTickets>,
-    /// Whether its keys are random: those go on over reloads.
-    random: bool,
+    /// The same where its keys are random: those go on over reloads and upgrades.
+    random: Option<Arc<RandomKeys>>,
     context: String,
 }
 
@@ -61,15 +70,27 @@ impl Tickets {
         let unusable = |why: String| Unusable::new("ticket-keys", why);
         if let Some(path) = keys {
             let keys = TicketKeys::load(path, context.as_bytes()).map_err(unusable)?;
-            return Ok(Self { ticketer: Arc::new(keys), random: false, context });
+            return Ok(Self { ticketer: Arc::new(keys), random: None, context });
         }
         match former {
-            Some(former) if former.random && former.context == context => Ok(former.clone()),
+            Some(former) if former.random.is_some() && former.context == context => Ok(former.clone()),
             _ => {
-                let ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(error.to_string()))?;
-                Ok(Self { ticketer, random: true, context })
+                let keys = RandomKeys::make(context.as_bytes(), SystemTime::now);
+                let keys = keys.ok_or_else(|| unusable("the system gives no random octets".to_owned()))?;
+                Ok(Self::over(keys, context))
             }
         }
+    }
+
+    fn over(keys: RandomKeys, context: String) -> Self {
+        let keys = Arc::new(keys);
+        Self { ticketer: Arc::<RandomKeys>::clone(&keys), random: Some(keys), context }
+    }
+
+    /// Those of another process; none where they are of no use.
+    pub fn inherit(left: &TicketSecrets) -> Option<Self> {
+        let keys = RandomKeys::inherit(left, SystemTime::now)?;
+        Some(Self::over(keys, left.context.clone()))
     }
 }
 
@@ -100,12 +121,20 @@ pub struct Terms {
     pub issued: Vec<Arc<Issued>>,
     /// What takes the place of certificates in files.
     pub pushed: Pushed,
+    /// What another process made tickets with, by listener.
+    pub tickets: BTreeMap<String, TicketSecrets>,
 }
 
 impl Terms {
     /// Those of a start.
     pub fn at_start() -> Self {
-        Self { now: SystemTime::now(), served: None, issued: Vec::new(), pushed: Pushed::default() }
+        Self {
+            now: SystemTime::now(),
+            served: None,
+            issued: Vec::new(),
+            pushed: Pushed::default(),
+            tickets: BTreeMap::new(),
+        }
     }
 
     /// # Errors
@@ -121,7 +150,7 @@ impl Terms {
 }
 
 impl ServerTls {
-    /// Read every file. Sessions of the former one can be resumed where the same counts for clients.
+    /// Read every file. Sessions under the former tickets can be resumed where the same counts for clients.
     ///
     /// # Errors
     /// Which file cannot be used and why: missing, not PEM, a key that is not the certificate's, or out of its time.
@@ -129,7 +158,7 @@ impl ServerTls {
         config: &weir_config::ListenerTls,
         protocol: Protocol,
         terms: &Terms,
-        former: Option<&Self>,
+        former: Option<&Tickets>,
     ) -> Result<Self, Unusable> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let read = |(index, one): (usize, &weir_config::Certificate)| {
@@ -156,7 +185,6 @@ impl ServerTls {
         let verifier = config.client_auth.as_ref().map(verify).transpose()?;
         let revoked_until = verifier.as_ref().and_then(|verifier| verifier.revoked_until);
         let context = verifier.as_ref().map(|verifier| verifier.context.clone()).unwrap_or_default();
-        let former = former.map(|former| &former.tickets);
         let tickets = Tickets::load(config.ticket_keys.as_deref(), context, former)?;
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier.verifier),
@@ -178,6 +206,17 @@ impl ServerTls {
             strict_host: config.strict_host,
             tickets,
         })
+    }
+
+    /// Under what its sessions can be resumed.
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    /// For the process that takes the place of this one; none where a file has the keys.
+    pub fn ticket_secrets(&self) -> Option<TicketSecrets> {
+        let keys = self.tickets.random.as_ref()?;
+        Some(keys.secrets(&self.tickets.context))
     }
 
     /// What is known once a handshake is over.

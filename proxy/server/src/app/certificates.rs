@@ -139,7 +139,7 @@ pub(super) async fn push(app: &App, name: &str, pem: &[u8]) -> Answer {
         all.iter_mut().filter(|one| &*one.name == name).for_each(|one| *one = Arc::clone(&certificate));
         resolver.replace(Certificates::new(all));
     }
-    running.pushed.insert(Arc::clone(&certificate), &former);
+    running.pushed.insert(Arc::clone(&certificate), &former, pem.into());
     tracing::info!(certificate = name, sha256 = &*certificate.fingerprint, "certificate in force");
     Ok(json!({
         "name": name,

@@ -10,7 +10,7 @@ use crate::{
     inherited::Label,
     listening::Bound,
     notify,
-    upgrade::{Handover, Requests, Successor, program},
+    upgrade::{Belongings, Handover, Requests, Successor, program},
 };
 
 /// What of the process is open besides its listeners.
@@ -90,6 +90,7 @@ impl App {
             sockets: labels,
             requests: requests.map(|requests| requests.path().to_owned()),
             secret: *process_secret(),
+            kept: self.belongings(running),
         };
         successor.prepare(&handover, &descriptors).await?;
         // As late as can be: what is learnt after that is lost.
@@ -98,6 +99,20 @@ impl App {
         let pid = successor.pid();
         successor.leave();
         Ok(pid)
+    }
+
+    /// What came to this process while it ran.
+    fn belongings(&self, running: &Running) -> Belongings {
+        let tickets = self
+            .listeners
+            .load()
+            .iter()
+            .filter_map(|listening| {
+                let secrets = listening.settings().tls.as_ref()?.ticket_secrets()?;
+                Some((listening.name().to_owned(), secrets))
+            })
+            .collect();
+        Belongings { plugins: running.plugins.belongings(), certificates: running.pushed.belongings(), tickets }
     }
 
     /// The sockets of all listeners that are open.

@@ -1,10 +1,13 @@
-//! Session tickets under keys from a file, which several instances may share.
+//! Session tickets: under keys from a file, which several instances may share, or under random ones, which change with
+//! time and go on in a process that takes the place of this one.
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf::{HKDF_SHA256, KeyType, Salt},
@@ -13,12 +16,21 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::server::ProducesTickets;
 
+use crate::upgrade::{Octets, TicketSecrets};
+
 /// How long a client may come back with a ticket.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Octets of a key in the file.
 const OCTETS: std::ops::RangeInclusive<usize> = 32..=80;
 /// Keys in a file: one that encrypts, and enough that still decrypt.
 const MOST: usize = 16;
+
+/// How long a random key encrypts.
+const TURN: Duration = Duration::from_secs(6 * 3600);
+/// Random keys at a time: one that encrypts, and those whose tickets may be young enough.
+const RING: usize = 3;
+/// Octets that a random key is derived from.
+const RANDOM: usize = 48;
 
 const NAME: usize = 16;
 const TIME: usize = 8;
@@ -71,7 +83,7 @@ impl TicketKeys {
     }
 
     fn seconds(&self) -> u64 {
-        (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+        seconds(self.now)
     }
 }
 
@@ -103,6 +115,99 @@ impl ProducesTickets for TicketKeys {
         let age = self.seconds().saturating_sub(u64::from_be_bytes(*made));
         (age <= LIFETIME.as_secs()).then(|| plain.to_vec())
     }
+}
+
+/// Random keys, a new one every few hours.
+pub struct RandomKeys {
+    context: Vec<u8>,
+    now: fn() -> SystemTime,
+    ring: ArcSwap<Ring>,
+}
+
+struct Ring {
+    /// When the first was made, in seconds since 1970.
+    made: u64,
+    secrets: Vec<Octets>,
+    keys: TicketKeys,
+}
+
+impl std::fmt::Debug for RandomKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RandomKeys")
+    }
+}
+
+impl RandomKeys {
+    /// `context` as with keys from a file. None where the system has no random octets.
+    pub fn make(context: &[u8], now: fn() -> SystemTime) -> Option<Self> {
+        let ring = Ring::new(vec![random()?], seconds(now), context, now)?;
+        Some(Self { context: context.to_vec(), now, ring: ArcSwap::from_pointee(ring) })
+    }
+
+    /// Those of another process, which go on as if they were made here. None where they are of no use.
+    pub fn inherit(left: &TicketSecrets, now: fn() -> SystemTime) -> Option<Self> {
+        let secrets = Some(&left.secrets).filter(|secrets| secrets.iter().all(|secret| secret.len() == RANDOM))?;
+        let secrets: Vec<Octets> = secrets.iter().take(RING).cloned().collect();
+        let context = left.context.as_bytes();
+        let ring = Ring::new(secrets, left.made.min(seconds(now)), context, now)?;
+        Some(Self { context: context.to_vec(), now, ring: ArcSwap::from_pointee(ring) })
+    }
+
+    /// For the process that takes the place of this one.
+    pub fn secrets(&self, context: &str) -> TicketSecrets {
+        let ring = self.ring.load();
+        TicketSecrets { context: context.to_owned(), made: ring.made, secrets: ring.secrets.clone() }
+    }
+
+    /// What counts now.
+    fn turn(&self) -> Guard<Arc<Ring>> {
+        let ring = self.ring.load();
+        let now = seconds(self.now);
+        if now.saturating_sub(ring.made) < TURN.as_secs() {
+            return ring;
+        }
+        let Some(secret) = random() else { return ring };
+        let secrets = [secret].into_iter().chain(ring.secrets.iter().cloned()).take(RING).collect();
+        let Some(next) = Ring::new(secrets, now, &self.context, self.now) else { return ring };
+        // Where another worker was quicker, its keys count.
+        self.ring.compare_and_swap(&ring, Arc::new(next));
+        self.ring.load()
+    }
+}
+
+impl ProducesTickets for RandomKeys {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.ring.load().keys.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.turn().keys.encrypt(plain)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        self.turn().keys.decrypt(ticket)
+    }
+}
+
+impl Ring {
+    fn new(secrets: Vec<Octets>, made: u64, context: &[u8], now: fn() -> SystemTime) -> Option<Self> {
+        let keys: Vec<Key> = secrets.iter().map(|secret| Key::derive(secret, context)).collect::<Option<_>>()?;
+        (!keys.is_empty()).then_some(Self { made, secrets, keys: TicketKeys { keys, now } })
+    }
+}
+
+fn random() -> Option<Octets> {
+    let mut octets = [0; RANDOM];
+    rand::fill(&mut octets).ok()?;
+    Some(Octets::from(&octets[..]))
+}
+
+fn seconds(now: fn() -> SystemTime) -> u64 {
+    now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Key {
@@ -161,6 +266,40 @@ mod tests {
             ticket[at] ^= 1;
             assert_eq!(fresh.decrypt(&ticket[..at]), None, "{at}");
         }
+    }
+
+    fn random_keys(left: &TicketSecrets, now: fn() -> SystemTime) -> RandomKeys {
+        RandomKeys::inherit(left, now).unwrap()
+    }
+
+    #[test]
+    fn random_keys_go_on_in_another_process() {
+        let one = RandomKeys::make(b"all", || UNIX_EPOCH).unwrap();
+        let ticket = one.encrypt(b"a session").unwrap();
+        assert_eq!(random_keys(&one.secrets("all"), || UNIX_EPOCH).decrypt(&ticket).unwrap(), b"a session");
+        assert_eq!(random_keys(&one.secrets("others"), || UNIX_EPOCH).decrypt(&ticket), None);
+        assert_eq!(RandomKeys::make(b"all", || UNIX_EPOCH).unwrap().decrypt(&ticket), None);
+        let none = TicketSecrets { secrets: Vec::new(), ..one.secrets("all") };
+        assert!(RandomKeys::inherit(&none, || UNIX_EPOCH).is_none());
+        let short = TicketSecrets { secrets: vec![Octets::from(&[0; 7][..])], ..one.secrets("all") };
+        assert!(RandomKeys::inherit(&short, || UNIX_EPOCH).is_none());
+    }
+
+    #[test]
+    fn random_keys_change_while_their_tickets_are_taken() {
+        let mut secrets = RandomKeys::make(b"", || UNIX_EPOCH).unwrap().secrets("");
+        let first = secrets.secrets.clone();
+        let ticket =
+            random_keys(&secrets, || UNIX_EPOCH + TURN - Duration::from_secs(1)).encrypt(b"a session").unwrap();
+        for now in [|| UNIX_EPOCH + TURN, || UNIX_EPOCH + TURN * 2] {
+            let keys = random_keys(&secrets, now);
+            assert!(keys.decrypt(&ticket).is_some());
+            secrets = keys.secrets("");
+        }
+        assert_eq!((secrets.secrets.len(), &secrets.secrets[2]), (3, &first[0]));
+        let last = random_keys(&secrets, || UNIX_EPOCH + TURN * 3);
+        assert_eq!(last.decrypt(&ticket), None);
+        assert!(!last.secrets("").secrets.contains(&first[0]));
     }
 
     #[test]

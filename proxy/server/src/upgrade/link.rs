@@ -11,7 +11,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use weir_upstream::affinity::ProcessSecret;
 
-use super::estate::Estate;
+use super::{belongings::Belongings, estate::Estate};
 use crate::inherited::Label;
 
 /// Descriptors of one message; the system allows for 253.
@@ -28,6 +28,9 @@ pub struct Handover {
     pub requests: Option<PathBuf>,
     /// What sessions are kept with.
     pub secret: ProcessSecret,
+    /// What came to the process while it ran.
+    #[serde(default)]
+    pub kept: Belongings,
 }
 
 /// What else they say.
@@ -48,7 +51,9 @@ pub enum Said {
 pub fn frame(said: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, said)?;
-    let length = u32::try_from(frame.len() - 4).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let length = Some(frame.len() - 4).filter(|length| *length <= LONGEST);
+    let length = length.and_then(|length| u32::try_from(length).ok());
+    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is more than 1 GiB"))?;
     frame.splice(..4, length.to_be_bytes());
     Ok(frame)
 }

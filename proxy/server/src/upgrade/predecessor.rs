@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt;
 use weir_upstream::affinity::inherit_secret;
 
 use super::{
+    belongings::Belongings,
     estate::Estate,
     link::{self, Handover, Said},
 };
@@ -28,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Predecessor {
     link: UnixStream,
     requests: Option<(PathBuf, UnixListener)>,
+    kept: Belongings,
 }
 
 impl Predecessor {
@@ -49,7 +51,12 @@ impl Predecessor {
         if !inherit_secret(handover.secret) {
             bail!("secrets were made already");
         }
-        Ok((Self { link, requests }, inherited))
+        Ok((Self { link, requests, kept: handover.kept }, inherited))
+    }
+
+    /// What came to it while it ran; nothing at a second time.
+    pub fn belongings(&mut self) -> Belongings {
+        std::mem::take(&mut self.kept)
     }
 
     /// Its socket for requests, where it is at this path.

@@ -68,8 +68,10 @@ impl Successor {
     /// # Errors
     /// Why it will not be, for people.
     pub async fn prepare(&mut self, handover: &Handover, descriptors: &[BorrowedFd<'_>]) -> Result<(), String> {
+        let said = block_in_place(|| link::frame(handover));
+        let said = said.map_err(|error| format!("what is to be handed over: {error}"))?;
         // One that ends early is asked why.
-        let _ = self.hand_over(handover, descriptors).await;
+        let _ = self.hand_over(&said, descriptors).await;
         match self.hear().await? {
             Said::Ready => Ok(()),
             other => Err(unexpected(&other)),
@@ -94,8 +96,8 @@ impl Successor {
         drop(self.child.take());
     }
 
-    async fn hand_over(&mut self, handover: &Handover, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.link.write_all(&link::frame(handover)?).await?;
+    async fn hand_over(&mut self, said: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.link.write_all(said).await?;
         for batch in link::batches(descriptors) {
             self.link.async_io(Interest::WRITABLE, || link::send(&self.link, batch)).await?;
         }
