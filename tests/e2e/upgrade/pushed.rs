@@ -1,13 +1,18 @@
 //! What came to one process by the admin interface, or was made there, is in force in the next.
 
 use std::{
+    io::{Read, Write},
     net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
 use rustls::HandshakeKind;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::{
@@ -105,6 +110,50 @@ async fn a_pushed_plugin_version_that_cannot_go_on_lets_no_upgrade_succeed() {
     assert_eq!(words(&weir).await, 1);
 }
 
+/// What the program says to a process that hands over this, and no sockets.
+fn answers(handover: &Value) -> Value {
+    let setup = Setup::new(&answering(PLAIN, "")).file("p.wasm", component("misbehave"));
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    let config = setup.folder().join("weir.toml").to_str().unwrap().to_owned();
+    let mut process = weir(&["run", "--take-over", "--config", &config]);
+    process.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = process.spawn().unwrap();
+    let said = handover.to_string();
+    ours.write_all(&u32::try_from(said.len()).unwrap().to_be_bytes()).unwrap();
+    ours.write_all(said.as_bytes()).unwrap();
+    let mut length = [0; 4];
+    ours.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    ours.read_exact(&mut answer).unwrap();
+    drop(ours);
+    assert_ne!(process.wait().unwrap().code(), Some(0));
+    serde_json::from_slice(&answer).unwrap()
+}
+
+#[test]
+fn a_program_that_refuses_a_version_takes_over_only_where_another_decides() {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &component("misbehave"));
+    let file: String = digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+    let (strange, base) = ("ab".repeat(32), json!({ "sockets": [], "requests": null, "secret": vec![7; 32] }));
+    assert_eq!(answers(&base), "ready", "a program of an earlier version hands over less");
+    for (current, ready) in [(&file, true), (&strange, false)] {
+        let mut handover = base.clone();
+        handover["kept"] = json!({ "plugins": { "p": {
+            "terms": {}, "file": file, "current": current, "all": [strange, file], "former": [strange],
+            "components": { strange.clone(): STANDARD.encode("no component") },
+        } } });
+        let answer = answers(&handover);
+        match ready {
+            true => assert_eq!(answer, "ready"),
+            false => {
+                let why = answer["failed"].as_str().unwrap();
+                assert!(why.contains("version abababababab, which decides, cannot go on: "), "{why}");
+            }
+        }
+    }
+}
+
 fn secure(tls: &str) -> String {
     format!(
         "[process]\nworkers = 1\nwatch = false\nupgrade-socket = \"{SOCKET}\"\n\
@@ -149,7 +198,7 @@ async fn s_client(address: SocketAddr, session: PathBuf, more: &'static [&'stati
         let stdio = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = stdio.spawn().expect("openssl");
         let request = b"GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), request).unwrap();
+        child.stdin.take().unwrap().write_all(request).unwrap();
         String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
     };
     soon("openssl", tokio::task::spawn_blocking(exchange)).await.unwrap()
