@@ -2,11 +2,13 @@
 //!
 //! Whoever leaves an endpoint looks at one number, which is zero as long as nobody waits. Only then a
 //! lock is taken, to call the first in line. A call is no promise: the waiter tries again, and stays
-//! where it is when somebody else was faster. Whoever leaves the line, for whatever reason, calls the
-//! next, so that no call is lost with a waiter that has gone.
+//! where it is when there is nothing for it, but passes the call on to those behind it who may find something.
+//! Whoever leaves the line, for whatever reason, calls the next, so that no call is lost with a waiter that has gone.
 
 use std::{
     collections::VecDeque,
+    future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
@@ -34,7 +36,15 @@ struct Line {
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
+    picky: bool,
     call: Arc<Notify>,
+}
+
+impl Line {
+    /// The ticket of the first that any endpoint would do for.
+    fn first_easy(&self) -> Option<u64> {
+        self.waiters.iter().find(|waiter| !waiter.picky).map(|waiter| waiter.ticket)
+    }
 }
 
 impl Room {
@@ -78,7 +88,7 @@ impl Room {
         }
         let (ticket, call) = (line.tickets, Arc::<Notify>::default());
         line.tickets += 1;
-        line.waiters.push_back(Waiter { ticket, call: Arc::clone(&call) });
+        line.waiters.push_back(Waiter { ticket, picky, call: Arc::clone(&call) });
         self.waiting.store(line.waiters.len(), SeqCst);
         self.easy.fetch_add(usize::from(!picky), SeqCst);
         Some(Place { room: self, ticket, picky, call })
@@ -100,21 +110,44 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Whether it is this one's turn: nobody is before it, or it takes nothing away from them.
-    pub fn is_due(&self) -> bool {
-        self.picky || self.room.line().waiters.front().is_some_and(|first| first.ticket == self.ticket)
+    /// What `attempt` finds, which is made at once and whenever there may be room, but only while it is this one's
+    /// turn; what `over` comes to if that is first.
+    ///
+    /// # Errors
+    /// Those of `attempt`, and the wait is over.
+    pub async fn wait<T, E>(
+        self,
+        over: impl Future<Output = E>,
+        mut attempt: impl FnMut() -> Result<Option<T>, E>,
+    ) -> Result<T, E> {
+        let mut over = pin!(over);
+        loop {
+            if self.is_due() {
+                if let Some(found) = attempt()? {
+                    return Ok(found);
+                }
+                self.pass_on();
+            }
+            tokio::select! {
+                biased;
+                why = &mut over => return Err(why),
+                () = self.call.notified() => {}
+            }
+        }
     }
 
-    /// Ends when there may be room.
-    pub async fn called(&self) {
-        self.call.notified().await;
+    /// Whether it is this one's turn: nobody is before it who would take the same.
+    fn is_due(&self) -> bool {
+        self.picky || self.room.line().first_easy() == Some(self.ticket)
     }
 
-    /// The room there is cannot be used here: whoever is next may have it.
-    pub fn pass_on(&self) {
+    /// The room there is cannot be used here: whoever is the next to try may have it.
+    fn pass_on(&self) {
         let line = self.room.line();
-        let next = line.waiters.partition_point(|waiter| waiter.ticket <= self.ticket);
-        line.waiters.get(next).into_iter().for_each(|waiter| waiter.call.notify_one());
+        let easy = line.first_easy();
+        let mut behind = line.waiters.iter().skip_while(|waiter| waiter.ticket <= self.ticket);
+        let next = behind.find(|waiter| waiter.picky || Some(waiter.ticket) == easy);
+        next.into_iter().for_each(|waiter| waiter.call.notify_one());
     }
 }
 

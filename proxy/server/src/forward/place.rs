@@ -1,15 +1,14 @@
 //! A place for a request: an endpoint with room, or one in line until there is room.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use tokio::time::sleep_until;
-use weir_upstream::{Admission, Cluster, Endpoint, Full, Place};
+use weir_upstream::{Admission, Cluster, Endpoint, Full};
 
 use super::Retry;
 use crate::{error::ProxyError, metrics::ClusterMetrics, request::Request, trace::Trace};
@@ -99,31 +98,26 @@ impl<'u> Retry<'_, 'u> {
         let picky = kept.is_some() || !request.labels.is_empty() || !self.failed().is_empty();
         let place = self.upstream.cluster.room().join(queue.length, picky).ok_or(ProxyError::QueueFull)?;
         let due = begun + queue.timeout;
-        let late = self.until.filter(|until| *until < due);
-        let mut over = pin!(sleep_until(late.unwrap_or(due).into()));
-        loop {
-            if place.is_due() {
-                match self.place(kept, request, true, trace)? {
-                    Placed::At(admission) => return Ok(Some(admission)),
-                    Placed::Nowhere => return Ok(None),
-                    Placed::Full if picky => place.pass_on(),
-                    Placed::Full => {}
-                }
-            }
-            tokio::select! {
-                called = called(&place, gone) => called?,
-                () = &mut over => return Err(if late.is_some() { ProxyError::RouteTimeout } else { ProxyError::QueueTimeout }),
-            }
-        }
+        let over = match self.until.filter(|until| *until < due) {
+            Some(until) => over(until, ProxyError::RouteTimeout, gone),
+            None => over(due, ProxyError::QueueTimeout, gone),
+        };
+        let attempt = || {
+            Ok(match self.place(kept, request, true, trace)? {
+                Placed::At(admission) => Some(Some(admission)),
+                Placed::Nowhere => Some(None),
+                Placed::Full => None,
+            })
+        };
+        place.wait(over, attempt).await
     }
 }
 
-/// There may be room, or the client has left.
-async fn called(place: &Place<'_>, gone: Gone<'_>) -> Result<(), ProxyError> {
-    let mut called = pin!(place.called());
-    poll_fn(|cx| match called.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(Ok(())),
-        Poll::Pending => gone(cx).map(|()| Err(ProxyError::ClientGone)),
-    })
-    .await
+/// Why a wait ends: it is `late` by then, or the client has left.
+async fn over(due: Instant, late: ProxyError, gone: Gone<'_>) -> ProxyError {
+    tokio::select! {
+        biased;
+        () = poll_fn(gone) => ProxyError::ClientGone,
+        () = sleep_until(due.into()) => late,
+    }
 }
