@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role},
+    tungstenite::{Message, client::IntoClientRequest, protocol::Role},
 };
 
 use super::{
@@ -139,6 +139,17 @@ async fn clients_of_either_version_meet_an_endpoint_of_http2() {
     talk(connect(&weir).await).await;
     talk(chat(&weir).await).await;
     assert_eq!(endpoint.connections(), 1, "tunnels share it");
+}
+
+#[tokio::test]
+async fn a_client_of_http1_that_says_it_has_no_body_gets_its_tunnel() {
+    let endpoint = echo_http2().await;
+    let weir = Weir::before_with(&[endpoint.address], "http2 = true").await;
+    let stream = TcpStream::connect(weir.web()).await.unwrap();
+    let mut ask = "ws://weir.test/chat".into_client_request().unwrap();
+    ask.headers_mut().insert("content-length", "0".parse().unwrap());
+    let (socket, _) = soon("the upgrade", tokio_tungstenite::client_async(ask, stream)).await.unwrap();
+    talk(socket).await;
 }
 
 #[tokio::test]

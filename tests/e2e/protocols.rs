@@ -66,6 +66,16 @@ async fn bodies_of_known_and_unknown_length_pass_in_all_four_combinations() {
 }
 
 #[tokio::test]
+async fn a_request_that_says_it_has_no_body_still_says_so_in_all_four_combinations() {
+    for mut road in roads().await {
+        let ask = request(Method::POST, "/").header("content-length", "0").body(empty()).unwrap();
+        road.client.ask(ask).await;
+        let told = road.endpoint.last().values("content-length");
+        assert_eq!(told, ["0"], "{:?} to {:?}", road.downstream, road.upstream);
+    }
+}
+
+#[tokio::test]
 async fn trailers_pass_both_ways_in_all_four_combinations() {
     for mut road in roads().await {
         let road_is = format!("{:?} to {:?}", road.downstream, road.upstream);

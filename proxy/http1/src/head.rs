@@ -150,14 +150,17 @@ impl RequestHead {
         Ok(Self { method, uri, version, headers, hop_by_hop, expects, length, keep_alive })
     }
 
-    /// Write the head of a request to an endpoint.
+    /// Write the head of a request to an endpoint. Of the length of its body it says what `framing` says, whatever
+    /// the fields do: what we and the endpoint do not agree on would be the beginning of another request.
     pub fn write(out: &mut BytesMut, method: &Method, target: &str, headers: &HeaderMap, framing: Framing) {
         out.reserve(target.len() + 64 + headers.len() * 48);
         out.put_slice(method.as_str().as_bytes());
         out.put_u8(b' ');
         out.put_slice(target.as_bytes());
         out.put_slice(b" HTTP/1.1\r\n");
-        write_fields(out, headers, framing);
+        let told = write_fields(out, headers, false);
+        // Of a POST without body many clients say so, and some servers insist on it.
+        write_framing(out, if told && framing == Framing::Empty { Framing::Known(0) } else { framing });
     }
 }
 
@@ -206,13 +209,20 @@ impl ResponseHead {
             out.put_slice(connection.as_bytes());
             out.put_slice(b"\r\n");
         }
-        write_fields(out, headers, framing);
+        // A response to HEAD and 304 tell the length of a body that they do not have.
+        write_fields(out, headers, framing == Framing::Empty);
+        write_framing(out, framing);
     }
 }
 
-fn write_fields(out: &mut BytesMut, headers: &HeaderMap, framing: Framing) {
+/// Write all fields but those that frame the message; the length that it is said to have only where that frames
+/// nothing. Whether there is one among them.
+fn write_fields(out: &mut BytesMut, headers: &HeaderMap, with_length: bool) -> bool {
+    let mut told = false;
     for (name, value) in headers {
-        let framed_by_us = *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && framing != Framing::Empty);
+        let is_length = *name == CONTENT_LENGTH;
+        told |= is_length;
+        let framed_by_us = *name == TRANSFER_ENCODING || (is_length && !with_length);
         if !framed_by_us {
             out.put_slice(name.as_str().as_bytes());
             out.put_slice(b": ");
@@ -220,6 +230,10 @@ fn write_fields(out: &mut BytesMut, headers: &HeaderMap, framing: Framing) {
             out.put_slice(b"\r\n");
         }
     }
+    told
+}
+
+fn write_framing(out: &mut BytesMut, framing: Framing) {
     match framing {
         Framing::Empty | Framing::UntilClose => {}
         Framing::Known(length) => {

@@ -183,8 +183,8 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
     }
     put_host(&uri, &mut headers)?;
     join_cookies(&mut headers);
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let length = match announced {
+    let length = match announced(&headers)? {
+        Some(_) if method == Method::CONNECT => return Err("CONNECT with a content-length"),
         _ if received || method == Method::CONNECT => Length::Empty,
         Some(length) => Length::Known(length),
         None => Length::Chunked,
@@ -202,6 +202,15 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
         labels: Vec::new(),
         tenant: None,
     })
+}
+
+/// The length that the request says its body has, in one number that nobody reads in another way (RFC 9110 section 8.6).
+fn announced(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let mut said = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = said.next() else { return Ok(None) };
+    let digits = length.to_str().ok().filter(|digits| digits.bytes().all(|octet| octet.is_ascii_digit()));
+    let number = digits.and_then(|digits| digits.parse().ok()).filter(|_| said.next().is_none());
+    number.map(Some).ok_or("malformed content-length")
 }
 
 /// The one protocol of RFC 8441 section 4, which is not HTTP again.

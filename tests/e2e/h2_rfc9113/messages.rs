@@ -58,6 +58,10 @@ fn section_8_1_framing() {
                 MALFORMED,
             ),
             case("a list of content-length", [post(&[("content-length", "4, 4")]), data(END_STREAM)], MALFORMED),
+            case("content-length of 0, no DATA", [headers(BOTH, 1, &with(&[("content-length", "0")]))], Status(1, 200)),
+            malformed("an empty content-length, no DATA", &with(&[("content-length", "")])),
+            malformed("two content-length of 0, no DATA", &with(&[("content-length", "0"), ("content-length", "0")])),
+            case("an empty content-length", [post(&[("content-length", "")]), data(END_STREAM)], MALFORMED),
         ],
     );
 }
@@ -178,6 +182,29 @@ fn section_8_what_reaches_the_endpoint_is_one_request() {
     assert_eq!(asked[0].field("cookie"), Some("a=b; c=d"));
     assert_eq!(asked[0].field("host"), Some("example.com"));
     assert_eq!(asked[0].body, b"0\r\n\r\nGET /evil HTTP/1.1\r\n\r\n");
+}
+
+/// The octets that it announces would be those of the next request on the connection to the endpoint.
+#[test]
+fn section_8_5_connect_has_no_content() {
+    let proxy = Proxy::start();
+    let tunnel = |length: &'static str| {
+        let ask = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/chat")];
+        let fields = [(":authority", "example.com"), ("sec-websocket-version", "13"), ("content-length", length)];
+        case("a tunnel with content-length", [headers(END_HEADERS, 1, &[&ask[..], &fields].concat())], MALFORMED)
+    };
+    let plain = [(":method", "CONNECT"), (":authority", "a:1"), ("content-length", "5")];
+    cases::run(
+        proxy.address(),
+        &[
+            tunnel("74"),
+            tunnel("0"),
+            tunnel(""),
+            case("CONNECT with content-length", [headers(END_HEADERS, 1, &plain)], MALFORMED),
+        ],
+    );
+    let asked = proxy.endpoint.take();
+    assert!(asked.is_empty(), "{asked:?}");
 }
 
 #[test]

@@ -122,6 +122,26 @@ proptest::proptest! {
 }
 
 #[test]
+fn what_a_request_says_of_its_length_is_how_it_is_framed() {
+    let written = |values: &[&str], framing| {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        for value in values {
+            headers.append(CONTENT_LENGTH, value.parse().unwrap());
+        }
+        let mut out = BytesMut::new();
+        RequestHead::write(&mut out, &Method::POST, "/", &headers, framing);
+        String::from_utf8(out.to_vec()).unwrap().strip_prefix("POST / HTTP/1.1\r\n").unwrap().to_owned()
+    };
+    assert_eq!(written(&[], Framing::Empty), "\r\n");
+    assert_eq!(written(&["0"], Framing::Empty), "content-length: 0\r\n\r\n");
+    assert_eq!(written(&["74"], Framing::Empty), "content-length: 0\r\n\r\n");
+    assert_eq!(written(&["", "0", "5"], Framing::Empty), "content-length: 0\r\n\r\n");
+    assert_eq!(written(&["5"], Framing::Known(3)), "content-length: 3\r\n\r\n");
+    assert_eq!(written(&["5"], Framing::Chunked), "transfer-encoding: chunked\r\n\r\n");
+}
+
+#[test]
 fn a_plain_connection_field_is_understood_and_left_out() {
     let head = |version: &str, fields: &str| parse(format!("GET / {version}\r\nHost: a\r\n{fields}\r\n").as_bytes());
     for (version, fields, keep_alive) in [

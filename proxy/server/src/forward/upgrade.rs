@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 use tokio::time::timeout;
 use weir_upstream::{
@@ -78,6 +78,8 @@ impl Ask {
     /// As [`weir_upstream::connection::Stream::start`].
     pub fn start(&self, lease: &mut Lease, target: Target<'_>, request: &Request) -> Result<(), ConnectionError> {
         let mut headers: HeaderMap = request.headers.clone();
+        // What comes after it is the tunnel's.
+        headers.remove(CONTENT_LENGTH);
         match self {
             Self::Upgrade { accept } => {
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

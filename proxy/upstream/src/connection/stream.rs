@@ -13,7 +13,10 @@ use h2::{
     client::{ResponseFuture, SendRequest},
     ext::Protocol,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header::HOST};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST},
+};
 use weir_http1::{Frame, Framing, Length, Limits, RequestHead};
 
 use super::{ConnectionError, link::Link, pool::Kept};
@@ -79,7 +82,8 @@ impl Stream {
                 connection.start(framing, |out| RequestHead::write(out, target.method, target.path, headers, framing));
             }
             Kind::Ready { sender, link } => {
-                let request = http2_request(target, headers)?;
+                let mut request = http2_request(target, headers)?;
+                tell_length(request.headers_mut(), length);
                 let ended = length == Length::Empty;
                 let (response, send) = sender.send_request(request, ended)?;
                 self.0 = Kind::Http2 { link: Rc::clone(link), send: Sender::new(send, ended), response, receive: None };
@@ -281,6 +285,18 @@ fn http2_request(target: Target<'_>, headers: &HeaderMap) -> Result<Request<()>,
     Ok(request)
 }
 
+/// Say of the body's length what is true, as heads of HTTP/1.1 do.
+fn tell_length(headers: &mut HeaderMap, length: Length) {
+    match length {
+        Length::Known(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        Length::Empty if headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Length::Empty => {}
+        Length::Chunked | Length::UntilClose => drop(headers.remove(CONTENT_LENGTH)),
+    }
+}
+
 fn poll_http2_response(
     response: &mut ResponseFuture,
     receive: &mut Option<Receiver>,
@@ -292,7 +308,7 @@ fn poll_http2_response(
     }
     let (head, body) = ready!(Pin::new(response).poll(cx))?.into_parts();
     let body = Receiver::new(body);
-    let announced = head.headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let announced = head.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     let length = if body.is_received() { Some(0) } else { announced };
     *receive = Some(body);
     Poll::Ready(Ok(Outcome { status: head.status, headers: head.headers, length, upgrade: None }))
