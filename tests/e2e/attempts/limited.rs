@@ -8,10 +8,11 @@ use std::{
     },
 };
 
+use http::Method;
 use tokio::task::JoinHandle;
 
 use super::{
-    super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, get, until},
+    super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, get, request, until},
     waiting,
 };
 
@@ -143,6 +144,37 @@ async fn a_client_that_leaves_gives_up_its_place() {
     leaves.abort();
     waiting(&weir, 0.0).await;
     assert_eq!(weir.logged("/leaves").await["status"], 499);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_particular_endpoint_holds_up_nobody() {
+    let (one, other) = (Endpoint::start("one").await, Endpoint::start("other").await);
+    let text = format!(
+        "limits = {{ endpoint-requests = 1 }}\n{LONG}\nbalance = \"first\"\n\
+         affinity = {{ cookie = {{ name = \"stick\" }} }}"
+    );
+    let weir = Weir::before_with(&[one.address, other.address], &text).await;
+    let mut client = Client::http1(weir.web()).await;
+    let held = client.send(request(Method::GET, "/half").body(empty()).unwrap()).await.unwrap();
+    let set = held.headers()["set-cookie"].to_str().unwrap();
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let mut client = Client::http1(weir.web()).await;
+    let sticky = tokio::spawn(async move {
+        let bound = request(Method::GET, "/bound").header("cookie", cookie);
+        client.ask(bound.body(empty()).unwrap()).await
+    });
+    waiting(&weir, 1.0).await;
+    assert_eq!(get(weir.web(), "/passes").await.text(), "other", "who comes finds room");
+    let last = asked(&weir, &other, "/late").await;
+    let behind = asking(weir.web(), "/behind".into());
+    waiting(&weir, 2.0).await;
+    other.open();
+    assert_eq!((last.await.unwrap().text(), behind.await.unwrap().text()), ("late", "other"));
+    waiting(&weir, 1.0).await;
+    assert_eq!(one.requests(), 1);
+    one.open();
+    assert_eq!(Reply::read(held).await.unwrap().text(), "first last");
+    assert_eq!(sticky.await.unwrap().text(), "one");
 }
 
 #[tokio::test]
