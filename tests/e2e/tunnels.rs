@@ -10,7 +10,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use super::{
     harness::{RawEndpoint, Setup, Weir, eventually, get, guest, soon, until},
     shutdown::is_draining,
-    websocket::{connect, echo, said_back},
+    websocket::{connect, echo, is_said_back, said_back},
 };
 
 fn text(endpoint: &RawEndpoint, process: &str, route: &str, cluster: &str) -> String {
@@ -28,21 +28,39 @@ async fn over(socket: &mut WebSocketStream<TcpStream>) {
 }
 
 #[tokio::test]
-async fn a_silent_tunnel_ends_and_any_octet_keeps_it() {
+async fn a_silent_tunnel_ends() {
     let endpoint = echo().await;
-    let weir = Weir::start(&text(&endpoint, "", "", "tunnel-idle-timeout = \"2s\"")).await;
+    let weir = Weir::start(&text(&endpoint, "", "", "tunnel-idle-timeout = \"300ms\"")).await;
     let mut socket = connect(&weir).await;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
-        said_back(&mut socket, Message::text("x")).await;
-    }
     over(&mut socket).await;
     let line = weir.logged("/chat").await;
     assert_eq!((&line["status"], &line["error"]), (&101.into(), &"idle for too long".into()));
     assert_eq!(weir.metric("weir_tunnels").await, 0.0);
     assert_eq!(weir.metric("weir_tunnels_total{cluster=\"web\",end=\"idle\"}").await, 1.0);
-    assert!(weir.metric("weir_tunnel_seconds_total{cluster=\"web\"}").await > 5.0);
+    assert!(weir.metric("weir_tunnel_seconds_total{cluster=\"web\"}").await >= 0.3);
     assert_eq!(weir.metric("weir_request_seconds_count{cluster=\"web\"}").await, 0.0, "told apart from responses");
+}
+
+/// A machine that is too busy to talk as fast as that gets another try.
+#[tokio::test]
+async fn any_octet_keeps_a_tunnel() {
+    const IDLE: Duration = Duration::from_millis(500);
+    let endpoint = echo().await;
+    let weir = Weir::start(&text(&endpoint, "", "", "tunnel-idle-timeout = \"500ms\"")).await;
+    let talked = || async {
+        let (begun, mut said) = (Instant::now(), Instant::now());
+        let mut socket = connect(&weir).await;
+        while begun.elapsed() < 2 * IDLE {
+            let now = Instant::now();
+            if !is_said_back(&mut socket, Message::text("x")).await {
+                assert!(said.elapsed() >= IDLE, "cut in the middle of talk");
+                return None;
+            }
+            said = now;
+        }
+        Some(())
+    };
+    eventually("talk without a pause", talked).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use http::Method;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, get, request, until};
@@ -57,18 +58,29 @@ async fn a_stream_that_lost_is_reset_and_its_connection_goes_on() {
     assert!(slow.connections() <= 2, "{} connections for two workers", slow.connections());
 }
 
+/// One worker sees to both: when the later one is hedged, the earlier one would have been.
 #[tokio::test]
 async fn what_is_not_safe_to_repeat_is_not_hedged() {
     let (one, two) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let text = "hedge = { after = \"1ms\" }\nattempt-timeout = \"2s\"";
-    let weir = Weir::before_with(&[one.address, two.address], text).await;
-    let mut client = Client::http1(weir.web()).await;
-    assert_eq!(client.post("/hang", "order").await.status, 504);
-    assert_eq!(one.requests() + two.requests(), 1);
-    assert_eq!(client.get("/hang").await.status, 504);
-    assert_eq!(one.requests() + two.requests(), 3);
-    let line = weir.logged_where("both", |line| line["method"] == "GET").await;
-    assert_eq!((&line["error"], &line["attempts"]), (&"attempt timed out".into(), &2.into()));
+    let weir = Weir::start(&format!(
+        "[process]\nworkers = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"web\"\ncluster = \"web\"\n\
+         [clusters.web]\nendpoints = [\"{}\", \"{}\"]\nhedge = {{ after = \"1ms\" }}\n",
+        one.address, two.address
+    ))
+    .await;
+    let (address, requests) = (weir.web(), || one.requests() + two.requests());
+    let order = tokio::spawn(async move { Client::http1(address).await.post("/late/order", "one").await });
+    until("the order to arrive", || requests() == 1).await;
+    let question = tokio::spawn(get(address, "/late/question"));
+    until("the question to be asked twice", || requests() == 3).await;
+    one.open();
+    two.open();
+    assert_eq!((order.await.unwrap().text(), question.await.unwrap().text()), ("late", "late"));
+    assert_eq!(weir.logged("/late/question").await["attempts"], 2);
+    let line = weir.logged("/late/order").await;
+    assert_eq!((&line["attempts"], &line["hedge"]), (&1.into(), &Value::Null));
+    assert_eq!(requests(), 3);
 }
 
 #[tokio::test]
@@ -123,6 +135,8 @@ async fn of_many_requests_only_some_are_hedged() {
     for reply in asked {
         assert_eq!(reply.await.unwrap().status, 504);
     }
+    let line = weir.logged_where("both that were slow", |line| line["attempts"] == 2).await;
+    assert_eq!((&line["error"], &line["hedge"]), (&"attempt timed out".into(), &"lost".into()));
     let denied = weir.metric("weir_retries_denied_total{cluster=\"web\"}").await;
     assert!(denied >= 1.0, "{denied}");
     assert!((one.connections() + two.connections()) as f64 <= 80.0 - denied);
