@@ -273,6 +273,24 @@ async fn a_strict_listener_keeps_requests_to_the_certificate() {
     assert_eq!(line["error"], "host that the certificate is not for");
 }
 
+#[tokio::test]
+async fn a_strict_listener_goes_by_the_certificate_that_was_shown() {
+    let ca = Ca::new();
+    let (one, both) = (&["a.test"][..], &["a.test", "b.test"][..]);
+    for (ec, rsa, by_ec, by_rsa) in [(one, both, 421, 200), (both, one, 200, 421)] {
+        let served = [("a", &ca.issue(ec)), ("b", &ca.issue_rsa(rsa))];
+        let weir = start(&format!("{TWO}, strict-host = true"), &served).await;
+        for alpn in ["h2", "http/1.1"] {
+            for (config, expected) in [(ca.client(&[alpn]), by_ec), (ca.rsa_client(&[alpn]), by_rsa)] {
+                let stream = Client::handshake(weir.listener("secure"), config, "a.test").await.unwrap();
+                let mut client = Client::over(stream).await;
+                assert_eq!(status(&mut client, "a.test").await, 200, "{alpn}");
+                assert_eq!(status(&mut client, "b.test").await, expected, "{alpn}");
+            }
+        }
+    }
+}
+
 /// An answer of the authority on the certificate with this serial number, made by openssl.
 fn answer(ca: &Ca, certificate: &Certificate, serial: &str, state: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();

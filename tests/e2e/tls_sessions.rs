@@ -1,12 +1,21 @@
 //! Sessions of TLS that go on: with clients over reloads and other instances, and with endpoints.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use rustls::{ClientConfig, HandshakeKind};
+use http::Method;
+use rustls::{ClientConfig, HandshakeKind, client::Tls12Resumption};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::client::TlsStream;
 
-use super::harness::{Ca, Certificate, Client, Endpoint, Raw, Setup, Weir, eventually, get, soon};
+use super::harness::{
+    Ca, Certificate, Client, Endpoint, Raw, Setup,
+    TimeFromNow::{Ago, In},
+    Weir, empty, eventually, get, request, soon, until,
+};
 
 fn text(tls: &str, body: &str) -> String {
     format!(
@@ -96,6 +105,38 @@ async fn a_session_is_not_a_way_around_other_authorities() {
     }
     let refused = "weir_tls_handshake_failures_total{listener=\"secure\",reason=\"bad-certificate\"}";
     eventually("the refusal", || async { (strict.metric(refused).await == 1.0).then_some(()) }).await;
+}
+
+/// Whether a client gets an answer.
+async fn gets_in(address: SocketAddr, client: &Arc<ClientConfig>) -> bool {
+    let Ok(stream) = Client::handshake(address, Arc::clone(client), "a.test").await else { return false };
+    Client::over(stream).await.try_ask(request(Method::GET, "/").body(empty()).unwrap()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_certificate_of_its_client() {
+    let ca = Ca::new();
+    let tls = "ticket-keys = \"tickets.key\"\nclient-auth = { ca = \"clients.pem\" }";
+    let setup = setup(&ca.issue(&["a.test"]), tls).file("tickets.key", KEY).file("clients.pem", ca.pem());
+    let weir = setup.start().await;
+    let span = Duration::from_secs(6);
+    let shown = ca.issue_valid(&["client.test"], Ago(span), In(span));
+    // Times of certificates are whole seconds, of which the last one still counts.
+    let end = SystemTime::now() + span + Duration::from_secs(1);
+    let clients = [
+        ca.client_with(&["http/1.1"], &shown),
+        ca.old_client_with(&shown, Tls12Resumption::SessionIdOrTickets),
+        ca.old_client_with(&shown, Tls12Resumption::SessionIdOnly),
+    ];
+    for client in &clients {
+        assert!(!resumes(&weir, client).await && resumes(&weir, client).await && resumes(&weir, client).await);
+    }
+    until("the end of the certificate", || SystemTime::now() > end).await;
+    for client in &clients {
+        assert!(!gets_in(weir.listener("secure"), client).await && !gets_in(weir.listener("secure"), client).await);
+    }
+    let refused = "weir_tls_handshake_failures_total{listener=\"secure\",reason=\"bad-certificate\"}";
+    eventually("the refusals", || async { (weir.metric(refused).await == 6.0).then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -288,8 +288,8 @@ fn encrypted(
         };
         match shaken {
             Ok(Ok(None)) => tracing::debug!("TLS handshake of an authority"),
-            Ok(Ok(Some(stream))) => {
-                let session = tls.session(stream.get_ref().1);
+            Ok(Ok(Some(shaken))) => {
+                let (stream, session) = Session::of(shaken);
                 let http2 = session.facts.alpn.as_deref() == Some("h2");
                 let connection = Box::new(Connection::new(Transport::from(stream), BytesMut::new()));
                 return Some(Spoken { connection, http2, tls: Some(session) });

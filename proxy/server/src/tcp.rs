@@ -12,7 +12,6 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header::HOST};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::server::TlsStream;
 use weir_config::Protocol;
 use weir_http1::Length;
 use weir_preamble::hello;
@@ -37,7 +36,7 @@ use crate::{
     request::{Client, Request},
     snapshot::{Route, Snapshot, Upstream},
     tenant::InFlight,
-    tls::{self, ServerTls},
+    tls::{self, ServerTls, Session, Shaken},
     trace::{Trace, Words},
     transport::Transport,
     worker::Worker,
@@ -146,8 +145,9 @@ async fn open(
         }
         (Protocol::Tls, Some(tls)) => match handshake(worker, client, tls, stream).await {
             Ok(None) => Err(ProxyError::ClientGone),
-            Ok(Some(stream)) => {
-                client.learn(Some(tls.session(stream.get_ref().1)));
+            Ok(Some(shaken)) => {
+                let (stream, session) = Session::of(shaken);
+                client.learn(Some(session));
                 Ok(Transport::from(stream))
             }
             Err(error) => {
@@ -192,7 +192,7 @@ async fn handshake(
     client: &Client,
     tls: &ServerTls,
     stream: TcpStream,
-) -> std::io::Result<Option<TlsStream<TcpStream>>> {
+) -> std::io::Result<Option<Shaken>> {
     let handshake = worker.challenges().accept(tls, stream);
     tls::counted(&client.listener.metrics, worker.index(), handshake).await
 }

@@ -3,6 +3,8 @@
 mod certificate;
 mod client;
 mod expiry;
+mod handshake;
+mod lasting;
 mod ocsp;
 mod pushed;
 mod resolver;
@@ -20,38 +22,38 @@ use rustls::{
     server::ProducesTickets, version,
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use weir_config::{Protocol, TlsVersion, Unusable};
 use weir_plugin::TlsFacts;
 
 pub use self::{
     certificate::{Certificate, Validity, left, second},
     expiry::Expiry,
+    handshake::{Handshake, Shaken},
     pushed::Pushed,
     resolver::{Certificates, Issued, Resolver},
 };
 use self::{
     client::Verifier,
+    handshake::{Handshakes, Ingredients},
     tickets::{RandomKeys, TicketKeys},
 };
 use crate::{
     identity::Identity,
-    metrics::{Handshake, HandshakeFailure as Failure, ListenerMetrics},
+    metrics::{Handshake as Kind, HandshakeFailure as Failure, ListenerMetrics},
     upgrade::TicketSecrets,
 };
 
 /// TLS of one listener.
 #[derive(Clone)]
 pub struct ServerTls {
-    /// Makes the handshakes.
-    pub acceptor: TlsAcceptor,
-    /// Chooses the certificate of each.
+    handshakes: Arc<Handshakes>,
+    /// Chooses the certificate of each handshake.
     pub resolver: Arc<Resolver>,
     /// How endpoints are told of clients' certificates.
     pub identity: Option<Arc<Identity>>,
     /// When the first list of revoked certificates wants to be replaced.
     pub revoked_until: Option<SystemTime>,
-    strict_host: bool,
     tickets: Tickets,
 }
 
@@ -186,24 +188,24 @@ impl ServerTls {
         let revoked_until = verifier.as_ref().and_then(|verifier| verifier.revoked_until);
         let context = verifier.as_ref().map(|verifier| verifier.context.clone()).unwrap_or_default();
         let tickets = Tickets::load(config.ticket_keys.as_deref(), context, former)?;
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier.verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let mut server = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
-        server.alpn_protocols = match (protocol, config.http2) {
+        let alpn = match (protocol, config.http2) {
             (Protocol::Http, true) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             (Protocol::Http, false) => vec![b"http/1.1".to_vec()],
             _ => config.alpn.iter().map(|name| name.clone().into_bytes()).collect(),
         };
-        server.send_tls13_tickets = 1;
-        server.ticketer = Arc::clone(&tickets.ticketer);
+        let handshakes = Handshakes::new(Ingredients {
+            builder,
+            verifier: verifier.map(|verifier| verifier.verifier),
+            resolver: Arc::clone(&resolver),
+            ticketer: Arc::clone(&tickets.ticketer),
+            alpn,
+            strict_host: config.strict_host,
+        });
         Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(server)),
+            handshakes: Arc::new(handshakes),
             resolver,
             identity: config.client_auth.as_ref().and_then(Identity::of).map(Arc::new),
             revoked_until,
-            strict_host: config.strict_host,
             tickets,
         })
     }
@@ -219,10 +221,18 @@ impl ServerTls {
         Some(keys.secrets(&self.tickets.context))
     }
 
+    /// The handshake of a client.
+    pub fn handshake(&self) -> Handshake {
+        self.handshakes.next()
+    }
+}
+
+impl Session {
     /// What is known once a handshake is over.
-    pub fn session(&self, connection: &ServerConnection) -> Session {
-        let shown = || self.resolver.choose(connection.server_name(), &[]);
-        Session { facts: facts(connection), shown: self.strict_host.then(shown).flatten() }
+    pub fn of(shaken: Shaken) -> (TlsStream<TcpStream>, Self) {
+        let Shaken { stream, shown } = shaken;
+        let facts = facts(stream.get_ref().1);
+        (stream, Self { facts, shown })
     }
 }
 
@@ -233,17 +243,17 @@ impl ServerTls {
 pub async fn counted(
     metrics: &ListenerMetrics,
     worker: usize,
-    handshake: impl Future<Output = std::io::Result<Option<TlsStream<TcpStream>>>>,
-) -> std::io::Result<Option<TlsStream<TcpStream>>> {
-    let mut outcome = Outcome { metrics, worker, handshake: Some(Handshake::Failed(Failure::Timeout)) };
+    handshake: impl Future<Output = std::io::Result<Option<Shaken>>>,
+) -> std::io::Result<Option<Shaken>> {
+    let mut outcome = Outcome { metrics, worker, handshake: Some(Kind::Failed(Failure::Timeout)) };
     let done = handshake.await;
     outcome.handshake = match &done {
-        Ok(Some(stream)) => Some(match stream.get_ref().1.handshake_kind() {
-            Some(HandshakeKind::Resumed) => Handshake::Resumed,
-            _ => Handshake::Full,
+        Ok(Some(shaken)) => Some(match shaken.stream.get_ref().1.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Kind::Resumed,
+            _ => Kind::Full,
         }),
         Ok(None) => None,
-        Err(error) => Some(Handshake::Failed(Failure::of(error))),
+        Err(error) => Some(Kind::Failed(Failure::of(error))),
     };
     done
 }
@@ -251,7 +261,7 @@ pub async fn counted(
 struct Outcome<'a> {
     metrics: &'a ListenerMetrics,
     worker: usize,
-    handshake: Option<Handshake>,
+    handshake: Option<Kind>,
 }
 
 impl Drop for Outcome<'_> {

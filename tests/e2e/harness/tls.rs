@@ -10,7 +10,8 @@ use rcgen::{
     IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SignatureAlgorithm,
 };
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
+    client::{Resumption, Tls12Resumption},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
@@ -138,6 +139,29 @@ impl Ca {
     /// The same with a certificate to show.
     pub fn client_with(&self, alpn: &[&str], certificate: &Certificate) -> Arc<ClientConfig> {
         self.configure(alpn, Some(certificate))
+    }
+
+    /// One that can verify signatures by RSA alone.
+    pub fn rsa_client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let known = &mut provider.signature_verification_algorithms;
+        let rsa = |scheme: &SignatureScheme| *scheme == SignatureScheme::RSA_PSS_SHA256;
+        known.mapping = known.mapping.iter().filter(|(scheme, _)| rsa(scheme)).copied().collect::<Vec<_>>().leak();
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(self.roots()).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// One with TLS 1.2 alone, and a certificate to show.
+    pub fn old_client_with(&self, certificate: &Certificate, resumption: Tls12Resumption) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+        let (chain, key) = certificate.parts();
+        let mut config = builder.with_root_certificates(self.roots()).with_client_auth_cert(chain, key).unwrap();
+        config.resumption = Resumption::default().tls12_resumption(resumption);
+        Arc::new(config)
     }
 
     fn roots(&self) -> RootCertStore {

@@ -23,9 +23,9 @@ use tokio::{
     net::TcpStream,
     sync::{Mutex, OwnedMutexGuard},
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::LazyConfigAcceptor;
 
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, Shaken};
 
 /// Where an authority asks by HTTP (RFC 8555 section 8.3).
 const PATH: &str = "/.well-known/acme-challenge/";
@@ -63,13 +63,13 @@ impl Challenges {
     ///
     /// # Errors
     /// Of the handshake.
-    pub async fn accept(&self, tls: &ServerTls, stream: TcpStream) -> std::io::Result<Option<TlsStream<TcpStream>>> {
+    pub async fn accept(&self, tls: &ServerTls, stream: TcpStream) -> std::io::Result<Option<Shaken>> {
         if self.by_tls.load(Relaxed) == 0 {
-            return tls.acceptor.accept(stream).await.map(Some);
+            return tls.handshake().make(stream).await.map(Some);
         }
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let Some(proof) = self.proof(&hello.client_hello()) else {
-            return hello.into_stream(Arc::clone(tls.acceptor.config())).await.map(Some);
+            return tls.handshake().go_on(hello).await.map(Some);
         };
         hello.into_stream(proof).await?.shutdown().await?;
         Ok(None)

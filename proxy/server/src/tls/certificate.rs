@@ -209,6 +209,12 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Of a certificate in DER; none where it is none.
+    pub fn read(certificate: &[u8]) -> Option<Self> {
+        let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
+        Some(Self::of(parsed.tbs_certificate()))
+    }
+
     fn of(certificate: &TbsCertificate) -> Self {
         let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
         Self { from: Time::to_system_time(&from), until: Time::to_system_time(&until) }

@@ -40,7 +40,8 @@ impl Verifier {
         let revoked_until = lists.iter().filter_map(next_update).min();
         let authorities = authorities(&config.ca).map_err(of("ca"))?;
         let parts = authorities.iter().map(AsRef::as_ref).chain(lists.iter().map(AsRef::as_ref)).map(fingerprint);
-        let context = parts.chain([config.required.to_string()]).collect();
+        // Tickets that do not say until when they count are of another context.
+        let context = parts.chain([config.required.to_string(), " lasting".to_owned()]).collect();
         let roots = Arc::new(trusted(authorities, &config.ca).map_err(of("ca"))?);
         let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).with_crls(lists);
         let builder = if config.required { builder } else { builder.allow_unauthenticated() };

@@ -19,7 +19,7 @@ use rustls::server::ProducesTickets;
 use crate::upgrade::{Octets, TicketSecrets};
 
 /// How long a client may come back with a ticket.
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+pub const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Octets of a key in the file.
 const OCTETS: std::ops::RangeInclusive<usize> = 32..=80;
 /// Keys in a file: one that encrypts, and enough that still decrypt.
@@ -83,7 +83,7 @@ impl TicketKeys {
     }
 
     fn seconds(&self) -> u64 {
-        seconds(self.now)
+        seconds((self.now)())
     }
 }
 
@@ -140,7 +140,7 @@ impl std::fmt::Debug for RandomKeys {
 impl RandomKeys {
     /// `context` as with keys from a file. None where the system has no random octets.
     pub fn make(context: &[u8], now: fn() -> SystemTime) -> Option<Self> {
-        let ring = Ring::new(vec![random()?], seconds(now), context, now)?;
+        let ring = Ring::new(vec![random()?], seconds(now()), context, now)?;
         Some(Self { context: context.to_vec(), now, ring: ArcSwap::from_pointee(ring) })
     }
 
@@ -149,7 +149,7 @@ impl RandomKeys {
         let secrets = Some(&left.secrets).filter(|secrets| secrets.iter().all(|secret| secret.len() == RANDOM))?;
         let secrets: Vec<Octets> = secrets.iter().take(RING).cloned().collect();
         let context = left.context.as_bytes();
-        let ring = Ring::new(secrets, left.made.min(seconds(now)), context, now)?;
+        let ring = Ring::new(secrets, left.made.min(seconds(now())), context, now)?;
         Some(Self { context: context.to_vec(), now, ring: ArcSwap::from_pointee(ring) })
     }
 
@@ -162,7 +162,7 @@ impl RandomKeys {
     /// What counts now.
     fn turn(&self) -> Guard<Arc<Ring>> {
         let ring = self.ring.load();
-        let now = seconds(self.now);
+        let now = seconds((self.now)());
         if now.saturating_sub(ring.made) < TURN.as_secs() {
             return ring;
         }
@@ -206,8 +206,9 @@ fn random() -> Option<Octets> {
     Some(Octets::from(&octets[..]))
 }
 
-fn seconds(now: fn() -> SystemTime) -> u64 {
-    now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+/// Since 1970.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Key {
