@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod endpoint;
 mod explain;
+mod help;
 mod plugin;
 mod rollout;
 mod table;
@@ -39,7 +40,7 @@ pub const FAULT: u8 = 2;
 
 /// A load balancer and reverse proxy whose decisions are programs.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, propagate_version = true, arg_required_else_help = true, after_help = TOP)]
+#[command(name = "weir", version, propagate_version = true, arg_required_else_help = true, after_help = help::TOP)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -49,28 +50,28 @@ struct Line {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Serve until told to stop
-    #[command(after_help = RUN)]
+    #[command(after_help = help::RUN)]
     Run(Run),
     /// Validate a configuration and explain what it does; binds nothing
-    #[command(after_help = CHECK)]
+    #[command(after_help = help::CHECK)]
     Check(Configured),
     /// Put another process in the place of the running one, without losing a request
-    #[command(after_help = UPGRADE)]
+    #[command(after_help = help::UPGRADE)]
     Upgrade(Upgrade),
     /// Show, replace and bring back plugins of a running Weir
-    #[command(subcommand, arg_required_else_help = true, after_help = PLUGIN)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::PLUGIN)]
     Plugin(PluginCommand),
     /// Show, add, weigh, drain and remove endpoints of a running Weir
-    #[command(subcommand, arg_required_else_help = true, after_help = ENDPOINT)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::ENDPOINT)]
     Endpoint(EndpointCommand),
     /// Show and steer rollouts of a running Weir
-    #[command(subcommand, arg_required_else_help = true, after_help = ROLLOUT)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::ROLLOUT)]
     Rollout(RolloutCommand),
     /// Show and renew certificates that authorities issue to a running Weir
-    #[command(subcommand, arg_required_else_help = true, after_help = ACME)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::ACME)]
     Acme(AcmeCommand),
     /// Show and replace certificates of a running Weir
-    #[command(subcommand, arg_required_else_help = true, after_help = CERTIFICATE)]
+    #[command(subcommand, arg_required_else_help = true, after_help = help::CERTIFICATE)]
     Certificate(CertificateCommand),
 }
 
@@ -111,7 +112,7 @@ pub struct Upgrade {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum PluginCommand {
     /// Make a component the plugin's current version, under traffic
-    #[command(after_help = PUSH)]
+    #[command(after_help = help::PUSH)]
     Push {
         /// The plugin, as in `[plugins.NAME]`
         #[arg(value_parser = name)]
@@ -123,7 +124,7 @@ pub enum PluginCommand {
         admin: AdminAddress,
     },
     /// Show plugins and their versions
-    #[command(after_help = LIST)]
+    #[command(after_help = help::LIST)]
     List {
         /// Print the answer as JSON
         #[arg(long)]
@@ -133,7 +134,7 @@ pub enum PluginCommand {
         admin: AdminAddress,
     },
     /// Go back to an earlier version, under traffic
-    #[command(after_help = ROLLBACK)]
+    #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The plugin, as in `[plugins.NAME]`
         #[arg(value_parser = name)]
@@ -151,7 +152,7 @@ pub enum PluginCommand {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum EndpointCommand {
     /// Show endpoints: their state, since when and why
-    #[command(after_help = ENDPOINT_LIST)]
+    #[command(after_help = help::ENDPOINT_LIST)]
     List {
         /// Of this cluster only, as in `[clusters.NAME]`
         #[arg(value_parser = name)]
@@ -164,7 +165,7 @@ pub enum EndpointCommand {
         admin: AdminAddress,
     },
     /// Add an endpoint, or describe one otherwise
-    #[command(after_help = ENDPOINT_ADD)]
+    #[command(after_help = help::ENDPOINT_ADD)]
     Add {
         /// Which one
         #[command(flatten)]
@@ -186,7 +187,7 @@ pub enum EndpointCommand {
         backup: bool,
     },
     /// Give an endpoint another weight
-    #[command(after_help = ENDPOINT_WEIGHT)]
+    #[command(after_help = help::ENDPOINT_WEIGHT)]
     Weight {
         /// Which one
         #[command(flatten)]
@@ -195,28 +196,28 @@ pub enum EndpointCommand {
         weight: u32,
     },
     /// Take an endpoint from the cluster: it drains and is then forgotten
-    #[command(after_help = ENDPOINT_REMOVE)]
+    #[command(after_help = help::ENDPOINT_REMOVE)]
     Remove {
         /// Which one
         #[command(flatten)]
         one: OneEndpoint,
     },
     /// Let an endpoint keep its sessions and give it no new ones
-    #[command(after_help = ENDPOINT_DRAIN)]
+    #[command(after_help = help::ENDPOINT_DRAIN)]
     Drain {
         /// Which one
         #[command(flatten)]
         one: OneEndpoint,
     },
     /// Give an endpoint nothing at all: its sessions move
-    #[command(after_help = ENDPOINT_MAINTENANCE)]
+    #[command(after_help = help::ENDPOINT_MAINTENANCE)]
     Maintenance {
         /// Which one
         #[command(flatten)]
         one: OneEndpoint,
     },
     /// Take back a drain or a maintenance
-    #[command(after_help = ENDPOINT_READY)]
+    #[command(after_help = help::ENDPOINT_READY)]
     Ready {
         /// Which one
         #[command(flatten)]
@@ -241,7 +242,7 @@ pub struct OneEndpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum RolloutCommand {
     /// Show every rollout: where it is, and why
-    #[command(after_help = ROLLOUT_LIST)]
+    #[command(after_help = help::ROLLOUT_LIST)]
     List {
         /// Print the answer as JSON
         #[arg(long)]
@@ -251,19 +252,19 @@ pub enum RolloutCommand {
         admin: AdminAddress,
     },
     /// Go to the next step now, without waiting for figures
-    #[command(after_help = ADVANCE)]
+    #[command(after_help = help::ADVANCE)]
     Advance(Steered),
     /// Stay at the present share, whatever the figures say
-    #[command(after_help = PAUSE)]
+    #[command(after_help = help::PAUSE)]
     Pause(Steered),
     /// Go on after a pause; the present step begins anew
-    #[command(after_help = RESUME)]
+    #[command(after_help = help::RESUME)]
     Resume(Steered),
     /// Send all traffic back to the old cluster
-    #[command(after_help = ROLL_BACK)]
+    #[command(after_help = help::ROLL_BACK)]
     Rollback(Steered),
     /// Begin again with the first step
-    #[command(after_help = RESTART)]
+    #[command(after_help = help::RESTART)]
     Restart(Steered),
 }
 
@@ -282,7 +283,7 @@ pub struct Steered {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum CertificateCommand {
     /// Show the certificates of every listener: for which hosts, and until when
-    #[command(after_help = CERTIFICATE_LIST)]
+    #[command(after_help = help::CERTIFICATE_LIST)]
     List {
         /// Print listeners with their certificates as JSON
         #[arg(long)]
@@ -292,7 +293,7 @@ pub enum CertificateCommand {
         admin: AdminAddress,
     },
     /// Show another certificate in place of the one of a name
-    #[command(after_help = CERTIFICATE_PUSH)]
+    #[command(after_help = help::CERTIFICATE_PUSH)]
     Push {
         /// The certificate, as in `name` of `certificates`
         #[arg(value_parser = name)]
@@ -311,7 +312,7 @@ pub enum CertificateCommand {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum AcmeCommand {
     /// Show every certificate that is ordered: whether there is one, until when, and what went wrong
-    #[command(after_help = ACME_LIST)]
+    #[command(after_help = help::ACME_LIST)]
     List {
         /// Print the answer as JSON
         #[arg(long)]
@@ -321,7 +322,7 @@ pub enum AcmeCommand {
         admin: AdminAddress,
     },
     /// Order a certificate now, without waiting for its time
-    #[command(after_help = ACME_RENEW)]
+    #[command(after_help = help::ACME_RENEW)]
     Renew {
         /// The certificate, as `weir acme list` names it
         #[arg(value_parser = name)]
@@ -370,211 +371,6 @@ fn say(text: &str) {
 fn exit(code: u8) -> ExitCode {
     ExitCode::from(code)
 }
-
-const TOP: &str = "\
-Examples:
-  weir check --config weir.toml            what the file does, and what is wrong with it
-  weir run --config weir.toml              serve
-  weir upgrade --config weir.toml          another process serves, and no request is lost
-  weir plugin list                         plugins of the running Weir
-  weir plugin push canary canary.wasm      swap one under traffic
-  weir endpoint list                       endpoints, their state and why
-  weir endpoint drain web 10.0.0.7:8080    let one finish
-  weir rollout list                        how far each rollout is, and why
-  weir acme list                           certificates of authorities, until when
-
-Exit codes: 0 done, 1 refused or failed, 2 usage or configuration fault";
-
-const RUN: &str = "\
-Examples:
-  weir run --config /etc/weir/weir.toml
-  WEIR_LOG=debug weir run                  ./weir.toml, and more of what goes wrong
-
-While it runs:
-  kill -HUP PID       read the configuration again; a faulty one changes nothing
-  kill -TERM PID      drain: finish what is in flight, then end
-  kill -USR2 PID      upgrade: another process takes its place; see `weir upgrade --help`
-  WEIR_LOG            info, debug, or by module: info,weir_plugin=debug";
-
-const CHECK: &str = "\
-Examples:
-  weir check --config weir.toml            explain it
-  weir check -c weir.toml && kill -HUP PID reload only what is valid
-
-Every fault is reported at once, with its line. Exit codes: 0 valid, 2 not";
-
-const UPGRADE: &str = "\
-Examples:
-  weir upgrade --config /etc/weir/weir.toml
-  weir upgrade -c weir.toml --binary /opt/weir-2/weir     another program than it was started as
-  weir upgrade --socket /run/weir/upgrade.sock            without reading a configuration
-
-The running Weir starts the program with its own configuration file and hands over its sockets. When that
-process is ready, it serves, and the former one drains. Otherwise everything stays as it is, and the reason is
-told here and in the log.
-
-Needs `upgrade-socket` in `[process]`. `kill -USR2 PID` does the same without it.
-Exit codes: 0 the other process serves, 1 it does not, 2 usage or configuration fault";
-
-const PLUGIN: &str = "\
-Examples:
-  weir plugin list
-  weir plugin push canary target/canary.wasm
-  weir plugin rollback canary
-  weir plugin list --admin 10.0.0.5:9901   ask another Weir; or set WEIR_ADMIN";
-
-const PUSH: &str = "\
-Examples:
-  weir plugin push canary canary.wasm
-  WEIR_ADMIN=10.0.0.5:9901 weir plugin push canary canary.wasm
-
-The component is compiled and every binding's settings are checked before anything changes. A refused one
-leaves the old version deciding. Exchanges under way keep the version they started with.";
-
-const LIST: &str = "\
-Examples:
-  weir plugin list
-  weir plugin list --json | jq -r '.plugins[].name'";
-
-const ROLLBACK: &str = "\
-Examples:
-  weir plugin rollback canary                   the version before
-  weir plugin rollback canary --to 3f9a21c0     a version that `weir plugin list` shows";
-
-const ENDPOINT: &str = "\
-Examples:
-  weir endpoint list
-  weir endpoint add web 10.0.0.7:8080 --weight 2
-  weir endpoint drain web 10.0.0.7:8080    no new sessions; watch IN FLIGHT go to 0 in the list
-  weir endpoint remove web 10.0.0.7:8080
-
-What is said here holds over reloads and upgrades, until the process ends or the configuration says
-something else of the address than it did before. To keep it, write it there.";
-
-const ENDPOINT_LIST: &str = "\
-Examples:
-  weir endpoint list                       of all clusters
-  weir endpoint list web
-  weir endpoint list web --json | jq -r '.clusters[].endpoints[] | select(.state != \"healthy\") | .address'";
-
-const ENDPOINT_ADD: &str = "\
-Examples:
-  weir endpoint add web 10.0.0.7:8080
-  weir endpoint add web 10.0.0.7:8080 --weight 2 --label version=v2 --label rack=b
-  weir endpoint add web 10.0.0.9:8080 --backup
-
-One that is there already keeps what is not said. With `slow-start` it grows to its weight.";
-
-const ENDPOINT_WEIGHT: &str = "\
-Examples:
-  weir endpoint weight web 10.0.0.7:8080 5
-  weir endpoint weight web 10.0.0.7:8080 0      no new requests, without an order";
-
-const ENDPOINT_REMOVE: &str = "\
-Examples:
-  weir endpoint remove web 10.0.0.7:8080
-
-It keeps its sessions for as long as the cluster's `drain` says, is given no new ones, and is then
-forgotten. Exchanges under way are not cut.";
-
-const ENDPOINT_DRAIN: &str = "\
-Examples:
-  weir endpoint drain web 10.0.0.7:8080
-  weir endpoint list web                   IN FLIGHT shows when it has finished
-  weir endpoint ready web 10.0.0.7:8080    the way back";
-
-const ENDPOINT_MAINTENANCE: &str = "\
-Examples:
-  weir endpoint maintenance web 10.0.0.7:8080
-  weir endpoint ready web 10.0.0.7:8080    the way back
-
-Exchanges under way are not cut. `weir endpoint drain` is gentler: sessions stay.";
-
-const ENDPOINT_READY: &str = "\
-Examples:
-  weir endpoint ready web 10.0.0.7:8080
-
-Health checks and the other authorities decide again. After a maintenance, `slow-start` applies.";
-
-const ROLLOUT: &str = "\
-Examples:
-  weir rollout list
-  weir rollout pause api                   something else is wrong: stay where we are
-  weir rollout rollback api --admin 10.0.0.5:9901
-
-A rollout goes from step to step while the new cluster is not worse than the old one, and back when it is.
-ROUTE is the route it is configured on. What you say holds until you say something else, over reloads that
-leave the rollout's configuration as it is.";
-
-const ROLLOUT_LIST: &str = "\
-Examples:
-  weir rollout list
-  weir rollout list --json | jq '.rollouts[] | select(.phase == \"rolled-back\")'";
-
-const ADVANCE: &str = "\
-Examples:
-  weir rollout advance api                 from 5 % to 25 %, say; from the last step to complete
-
-One that is paused goes on judging from there.";
-
-const PAUSE: &str = "\
-Examples:
-  weir rollout pause api
-  weir rollout resume api                  go on later
-
-Nothing is judged meanwhile: it does not go back by itself either.";
-
-const RESUME: &str = "\
-Examples:
-  weir rollout resume api
-
-What was counted during the pause is forgotten.";
-
-const ROLL_BACK: &str = "\
-Examples:
-  weir rollout rollback api
-  weir rollout restart api                 another try, from the first step
-
-Also of a rollout that is complete.";
-
-const RESTART: &str = "\
-Examples:
-  weir rollout restart api                 after a rollback, with the fault mended";
-
-const CERTIFICATE: &str = "\
-Examples:
-  weir certificate list
-  weir certificate push shop fullchain.pem key.pem";
-
-const CERTIFICATE_LIST: &str = "\
-Examples:
-  weir certificate list
-  weir certificate list --json | jq -r '.[].certificates[]? | [.name, .not_after] | @tsv'";
-
-const CERTIFICATE_PUSH: &str = "\
-Examples:
-  weir certificate push shop fullchain.pem key.pem
-
-Connections to come get it, open ones go on. One whose key is another's, and one that has expired, is
-refused. It holds over reloads until the process ends or the file of the certificate changes. To keep it,
-write it there.";
-
-const ACME: &str = "\
-Examples:
-  weir acme list
-  weir acme renew www.example.com          the name leads here now: try again at once";
-
-const ACME_LIST: &str = "\
-Examples:
-  weir acme list
-  weir acme list --json | jq '.acme[] | select(.failures > 0)'";
-
-const ACME_RENEW: &str = "\
-Examples:
-  weir acme renew www.example.com
-
-The present certificate is shown until another one is there. Authorities limit how many they issue for a
-name. One that has asked to be left alone is.";
 
 #[cfg(test)]
 mod tests {

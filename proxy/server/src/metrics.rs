@@ -5,11 +5,18 @@
 //! made when a snapshot is built; the same names give the same handle, so counts survive reloads.
 
 mod acme;
+mod certificates;
+mod clusters;
+mod endpoints;
 mod histogram;
 mod judged;
 mod limits;
+mod listeners;
 mod process;
+mod routes;
 mod series;
+mod sessions;
+mod tenants;
 mod text;
 mod traffic;
 mod worker;
@@ -23,71 +30,25 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 pub use self::{
     acme::AcmeSample,
+    certificates::CertificateSample,
+    clusters::{ClusterMetrics, TunnelEnd},
+    endpoints::EndpointSample,
     judged::ClusterSample,
     limits::LimitSample,
+    listeners::{ConnectionGuard, Handshake, HandshakeFailure, ListenerMetrics, Refused},
     process::resident,
-    series::{
-        ClusterMetrics, ConnectionGuard, Handshake, HandshakeFailure, ListenerMetrics, Refused, RouteMetrics,
-        TenantMetrics, TunnelEnd,
-    },
+    routes::RouteMetrics,
+    sessions::SessionsSample,
+    tenants::TenantMetrics,
     traffic::{MirrorMetrics, Mirrored, RolloutSample},
     worker::{WorkerGuard, WorkerMetrics},
 };
-use self::{series::Count, text::Text, worker::WorkerBlock};
-use weir_upstream::State;
-
-use crate::{
-    access_log::{Affinity, Retried},
-    pressure::Scarce,
-};
-
-/// One endpoint at the moment of a scrape.
-#[derive(Debug, Clone, Copy)]
-pub struct EndpointSample<'a> {
-    /// Name of its cluster.
-    pub cluster: &'a str,
-    /// Its address.
-    pub endpoint: &'a str,
-    /// Requests in flight over all workers.
-    pub in_flight: u32,
-    /// Connections open to it over all workers.
-    pub connections: u32,
-    /// What it is good for.
-    pub state: State,
-    /// Its effective weight in hundredths.
-    pub weight: u32,
-}
-
-/// A certificate at the moment of a scrape.
-#[derive(Debug, Clone, Copy)]
-pub struct CertificateSample<'a> {
-    /// Name of its listener.
-    pub listener: &'a str,
-    /// Its own.
-    pub certificate: &'a str,
-    /// Seconds until it expires, below zero once it has.
-    pub left: i64,
-    /// The same of an OCSP response that is given with it.
-    pub staple_left: Option<i64>,
-}
-
-/// A table of sessions at the moment of a scrape.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionsSample<'a> {
-    /// Name of its cluster; empty where it is a tenant's.
-    pub cluster: &'a str,
-    /// Name of its tenant; empty where it is a cluster's.
-    pub tenant: &'a str,
-    /// How many it holds.
-    pub sessions: usize,
-    /// How many it has given up alive because it was full.
-    pub evicted: u64,
-}
+use self::{text::Text, worker::WorkerBlock};
+use crate::pressure::Scarce;
 
 /// Which names are configured.
 pub struct Present<'a> {
@@ -270,21 +231,21 @@ impl Metrics {
     pub fn render(&self, source: &dyn Source, out: &mut String) {
         let handles = self.handles();
         let mut text = Text::new(out);
-        render_routes(&mut text, &handles.routes);
-        render_compression(&mut text, &handles.routes);
-        render_clusters(&mut text, &handles.clusters);
-        render_listeners(&mut text, &handles.listeners);
-        render_tenants(&mut text, &handles.tenants, source);
+        routes::render(&mut text, &handles.routes);
+        routes::render_compression(&mut text, &handles.routes);
+        clusters::render(&mut text, &handles.clusters);
+        listeners::render(&mut text, &handles.listeners);
+        tenants::render(&mut text, &handles.tenants, source);
         self.render_workers(&mut text);
         text.family("weir_queue_waiting", "gauge", "Requests that wait for an endpoint with room.");
         source.queues(&mut |cluster, waiting| {
             text.sample("weir_queue_waiting", &[("cluster", cluster)], waiting);
         });
-        render_handshakes(&mut text, &handles.listeners);
-        render_certificates(&mut text, source);
+        listeners::render_handshakes(&mut text, &handles.listeners);
+        certificates::render(&mut text, source);
         acme::render(&mut text, source);
-        render_endpoints(&mut text, source);
-        render_sessions(&mut text, source);
+        endpoints::render(&mut text, source);
+        sessions::render(&mut text, source);
         judged::render(&mut text, source);
         limits::render(&mut text, source);
         traffic::render_mirrors(&mut text, &source.mirrors());
@@ -341,272 +302,4 @@ impl Metrics {
         text.sample("weir_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         process::render(text);
     }
-}
-
-fn render_routes(text: &mut Text<'_>, routes: &[Arc<RouteMetrics>]) {
-    text.family(
-        "weir_requests_total",
-        "counter",
-        "Exchanges by the class of the status the client got; 499 is a client that left.",
-    );
-    for route in routes {
-        let [listener, name, cluster] = route.labels();
-        for (class, count) in route.statuses() {
-            text.sample("weir_requests_total", &[listener, name, cluster, ("status_class", class)], count);
-        }
-    }
-    text.family("weir_bytes_total", "counter", "Body bytes: in from clients, out to clients.");
-    for route in routes {
-        let [listener, name, cluster] = route.labels();
-        for (direction, count) in route.bytes() {
-            text.sample("weir_bytes_total", &[listener, name, cluster, ("direction", direction)], count);
-        }
-    }
-}
-
-fn render_compression(text: &mut Text<'_>, routes: &[Arc<RouteMetrics>]) {
-    let help = "Body bytes of responses that were compressed, before and after.";
-    text.family("weir_compression_bytes_total", "counter", help);
-    for route in routes {
-        let [listener, name, cluster] = route.labels();
-        for (stage, count) in route.compression().into_iter().filter(|(_, count)| *count > 0) {
-            text.sample("weir_compression_bytes_total", &[listener, name, cluster, ("stage", stage)], count);
-        }
-    }
-}
-
-fn render_clusters(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
-    text.family(
-        "weir_request_seconds",
-        "histogram",
-        "Time of exchanges that reached a cluster, from the request's first byte to the response's last.",
-    );
-    for cluster in clusters {
-        cluster.render_times(text, "weir_request_seconds");
-    }
-    let counters = [
-        ("weir_upstream_connect_total", "Connections opened to endpoints, or tried.", Count::Connect),
-        (
-            "weir_upstream_connect_failures_total",
-            "Connections to endpoints that could not be opened.",
-            Count::ConnectFailure,
-        ),
-        ("weir_retries_denied_total", "Retries that the budget did not allow.", Count::Denied),
-        (
-            "weir_endpoint_full_total",
-            "Picks that met an endpoint with as many requests as it takes.",
-            Count::EndpointFull,
-        ),
-        ("weir_queued_total", "Requests that waited for an endpoint with room and found one.", Count::Queued),
-    ];
-    for (name, help, count) in counters {
-        text.family(name, "counter", help);
-        for cluster in clusters {
-            text.sample(name, &[("cluster", cluster.name())], cluster.total(count));
-        }
-    }
-    text.family(
-        "weir_queue_refused_total",
-        "counter",
-        "Requests that found no room: the queue was full, or their time in it over.",
-    );
-    for cluster in clusters {
-        for (reason, count) in [("full", Count::QueueFull), ("timeout", Count::QueueTimeout)] {
-            let labels = [("cluster", cluster.name()), ("reason", reason)];
-            text.sample("weir_queue_refused_total", &labels, cluster.total(count));
-        }
-    }
-    text.family("weir_hedges_total", "counter", "Attempts beside another, by whether they answered first.");
-    for cluster in clusters {
-        for (result, count) in [("won", Count::HedgeWon), ("lost", Count::HedgeLost)] {
-            text.sample("weir_hedges_total", &[("cluster", cluster.name()), ("result", result)], cluster.total(count));
-        }
-    }
-    text.family("weir_retries_total", "counter", "Further attempts, by what became of the one before.");
-    for cluster in clusters {
-        for why in Retried::ALL {
-            let labels = [("cluster", cluster.name()), ("reason", why.as_str())];
-            text.sample("weir_retries_total", &labels, cluster.total(Count::Retry(why)));
-        }
-    }
-    render_tunnels(text, clusters);
-    text.family(
-        "weir_upstream_tls_handshakes_total",
-        "counter",
-        "TLS handshakes with endpoints: full, or of a session that goes on.",
-    );
-    for cluster in clusters.iter().filter(|cluster| cluster.has_handshakes()) {
-        for (kind, count) in [("full", Count::FullHandshake), ("resumed", Count::ResumedHandshake)] {
-            let labels = [("cluster", cluster.name()), ("kind", kind)];
-            text.sample("weir_upstream_tls_handshakes_total", &labels, cluster.total(count));
-        }
-    }
-    text.family("weir_load_reports_total", "counter", "Load reports of endpoints: used, or passed over as unusable.");
-    for cluster in clusters.iter().filter(|cluster| cluster.has_load_reports()) {
-        for (result, count) in [("used", Count::Report), ("unusable", Count::UnusableReport)] {
-            let labels = [("cluster", cluster.name()), ("result", result)];
-            text.sample("weir_load_reports_total", &labels, cluster.total(count));
-        }
-    }
-    text.family(
-        "weir_affinity_total",
-        "counter",
-        "What affinity found: hit, miss, moved or lost when the session's endpoint could not be used.",
-    );
-    for cluster in clusters.iter().filter(|cluster| cluster.has_affinity()) {
-        for result in Affinity::ALL {
-            let labels = [("cluster", cluster.name()), ("result", result.as_str())];
-            text.sample("weir_affinity_total", &labels, cluster.total(Count::from(result)));
-        }
-    }
-}
-
-fn render_tunnels(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
-    let used = || clusters.iter().filter(|cluster| cluster.has_tunnels());
-    text.family("weir_tunnels_total", "counter", "Tunnels that ended, by how they did.");
-    for cluster in used() {
-        for end in TunnelEnd::ALL {
-            let labels = [("cluster", cluster.name()), ("end", end.as_str())];
-            text.sample("weir_tunnels_total", &labels, cluster.total(Count::Tunnel(end)));
-        }
-    }
-    text.family("weir_tunnel_seconds_total", "counter", "Time for which they were open.");
-    for cluster in used() {
-        let seconds = Duration::from_micros(cluster.total(Count::TunnelMicros)).as_secs_f64();
-        text.sample("weir_tunnel_seconds_total", &[("cluster", cluster.name())], seconds);
-    }
-}
-
-fn render_listeners(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
-    text.family("weir_connections", "gauge", "Open connections of clients.");
-    for listener in listeners {
-        text.sample("weir_connections", &[("listener", listener.name())], listener.open());
-    }
-    text.family("weir_connections_total", "counter", "Connections accepted.");
-    for listener in listeners {
-        text.sample("weir_connections_total", &[("listener", listener.name())], listener.accepted());
-    }
-    text.family(
-        "weir_datagrams_dropped_total",
-        "counter",
-        "Datagrams that could not be passed on: no room for a session, no endpoint, or nobody takes them.",
-    );
-    for listener in listeners {
-        text.sample("weir_datagrams_dropped_total", &[("listener", listener.name())], listener.dropped());
-    }
-    text.family(
-        "weir_connections_refused_total",
-        "counter",
-        "Connections closed before they were served, by the reason.",
-    );
-    for listener in listeners {
-        for why in Refused::ALL {
-            let labels = [("listener", listener.name()), ("reason", why.as_str())];
-            text.sample("weir_connections_refused_total", &labels, listener.refused(why));
-        }
-    }
-    text.family("weir_denied_total", "counter", "Connections and requests of clients whose network is denied.");
-    for listener in listeners {
-        text.sample("weir_denied_total", &[("listener", listener.name())], listener.denied());
-    }
-}
-
-fn render_handshakes(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
-    let listeners = || listeners.iter().filter(|listener| listener.has_handshakes());
-    text.family(
-        "weir_tls_handshakes_total",
-        "counter",
-        "TLS handshakes with clients: full, or of a session that goes on.",
-    );
-    for listener in listeners() {
-        for (kind, handshake) in [("full", Handshake::Full), ("resumed", Handshake::Resumed)] {
-            let labels = [("listener", listener.name()), ("kind", kind)];
-            text.sample("weir_tls_handshakes_total", &labels, listener.handshakes(handshake));
-        }
-    }
-    text.family("weir_tls_handshake_failures_total", "counter", "TLS handshakes with clients that failed, by reason.");
-    for listener in listeners() {
-        for why in HandshakeFailure::ALL {
-            let labels = [("listener", listener.name()), ("reason", why.as_str())];
-            text.sample("weir_tls_handshake_failures_total", &labels, listener.handshakes(Handshake::Failed(why)));
-        }
-    }
-}
-
-fn render_certificates(text: &mut Text<'_>, source: &dyn Source) {
-    text.family(
-        "weir_certificate_expiry_seconds",
-        "gauge",
-        "Time until a certificate expires, below zero once it has.",
-    );
-    source.certificates(&mut |sample| {
-        let labels = [("listener", sample.listener), ("certificate", sample.certificate)];
-        text.sample("weir_certificate_expiry_seconds", &labels, sample.left);
-    });
-    text.family(
-        "weir_ocsp_expiry_seconds",
-        "gauge",
-        "Time until the OCSP response given with a certificate is of no use.",
-    );
-    source.certificates(&mut |sample| {
-        let labels = [("listener", sample.listener), ("certificate", sample.certificate)];
-        sample.staple_left.into_iter().for_each(|left| text.sample("weir_ocsp_expiry_seconds", &labels, left));
-    });
-    text.family("weir_crl_expiry_seconds", "gauge", "Time until a list of revoked certificates wants to be replaced.");
-    source.revocations(&mut |listener, left| text.sample("weir_crl_expiry_seconds", &[("listener", listener)], left));
-}
-
-fn render_tenants(text: &mut Text<'_>, tenants: &[Arc<TenantMetrics>], source: &dyn Source) {
-    text.family("weir_tenant_requests_total", "counter", "Exchanges of a tenant by the class of the status it got.");
-    for tenant in tenants {
-        for (class, count) in tenant.statuses() {
-            let labels = [("tenant", tenant.name()), ("status_class", class)];
-            text.sample("weir_tenant_requests_total", &labels, count);
-        }
-    }
-    text.family("weir_tenant_refused_total", "counter", "Requests refused because their tenant was at a limit.");
-    for tenant in tenants {
-        text.sample("weir_tenant_refused_total", &[("tenant", tenant.name())], tenant.refused());
-    }
-    text.family("weir_tenant_in_flight", "gauge", "Requests of a tenant in flight.");
-    source.tenants(&mut |tenant, in_flight| text.sample("weir_tenant_in_flight", &[("tenant", tenant)], in_flight));
-}
-
-fn render_endpoints(text: &mut Text<'_>, source: &dyn Source) {
-    let [mut open, mut ups, mut states, mut weights] = [const { String::new() }; 4];
-    let (mut connections, mut up) = (Text::new(&mut open), Text::new(&mut ups));
-    let (mut state, mut weight) = (Text::new(&mut states), Text::new(&mut weights));
-    up.family("weir_endpoint_up", "gauge", "1 when the endpoint may be picked.");
-    state.family("weir_endpoint_state", "gauge", "1 for the state the endpoint is in.");
-    weight.family(
-        "weir_endpoint_weight",
-        "gauge",
-        "The weight that counts: with the percents of health and slow start.",
-    );
-    connections.family("weir_endpoint_connections", "gauge", "Open connections to the endpoint, idle ones among them.");
-    text.family("weir_endpoint_in_flight", "gauge", "Requests in flight to the endpoint.");
-    source.endpoints(&mut |sample| {
-        let labels = [("cluster", sample.cluster), ("endpoint", sample.endpoint)];
-        text.sample("weir_endpoint_in_flight", &labels, sample.in_flight);
-        connections.sample("weir_endpoint_connections", &labels, sample.connections);
-        up.sample("weir_endpoint_up", &labels, u8::from(sample.state.is_able()));
-        let [cluster, endpoint] = labels;
-        state.sample("weir_endpoint_state", &[cluster, endpoint, ("state", sample.state.as_str())], 1);
-        weight.sample("weir_endpoint_weight", &labels, f64::from(sample.weight) / 100.0);
-    });
-    [open, ups, states, weights].iter().for_each(|page| text.append(page));
-}
-
-fn render_sessions(text: &mut Text<'_>, source: &dyn Source) {
-    let mut gone = String::new();
-    let mut evicted = Text::new(&mut gone);
-    let help = "Sessions given up before their end because their table was full.";
-    evicted.family("weir_affinity_evicted_total", "counter", help);
-    text.family("weir_affinity_sessions", "gauge", "Sessions remembered.");
-    source.sessions(&mut |sample| {
-        let labels = [("cluster", sample.cluster), ("tenant", sample.tenant)];
-        text.sample("weir_affinity_sessions", &labels, sample.sessions);
-        evicted.sample("weir_affinity_evicted_total", &labels, sample.evicted);
-    });
-    text.append(&gone);
 }

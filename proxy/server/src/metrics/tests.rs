@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
-use weir_upstream::{CheckFigures, EjectionFigures, Serving};
+use weir_upstream::{CheckFigures, EjectionFigures, Serving, State};
 
 use super::*;
+use crate::access_log::{Affinity, Retried};
 
 struct Endpoints(Vec<(String, String)>);
 
