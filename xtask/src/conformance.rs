@@ -22,7 +22,7 @@ use clap::Args;
 
 use crate::{
     paths,
-    peers::{self, Kind},
+    peers::{self, Kind, NGINX_STREAM},
     process::{Scratch, cargo, run as execute},
 };
 use report::Report;
@@ -31,7 +31,7 @@ use yard::Yard;
 /// Program and the package that holds it.
 const TOOLS: [(&str, &str); 9] = [
     ("nginx", "nginx"),
-    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+    (NGINX_STREAM, "libnginx-mod-stream"),
     ("haproxy", "haproxy"),
     ("openssl", "openssl"),
     ("curl", "curl"),

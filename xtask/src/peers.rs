@@ -11,6 +11,9 @@ use nix::unistd::Uid;
 
 use crate::process::{find, installed, run};
 
+/// What lets nginx pass on TCP.
+pub const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -64,6 +67,44 @@ pub fn certificates(folder: &Path) -> Result<()> {
     }
     fs::write(folder.join("both.pem"), both)?;
     Ok(())
+}
+
+/// How the configuration of an nginx begins that keeps to its folder and has room for so many connections, `http {`
+/// included.
+pub fn nginx_http(folder: &Path, connections: u32) -> String {
+    let folder = folder.display();
+    let user = if Uid::effective().is_root() { "user root;\n" } else { "" };
+    let module =
+        if Path::new(NGINX_STREAM).exists() { format!("load_module {NGINX_STREAM};\n") } else { String::new() };
+    let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
+        .concat();
+    format!(
+        "{module}{user}daemon off;
+worker_processes 1;
+worker_rlimit_nofile {};
+pid {folder}/pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections {connections}; }}
+http {{
+{folders}",
+        connections + 4096
+    )
+}
+
+/// What `weir check` would say of a configuration beside which these files are: nothing of one that is well. `name` is
+/// that of the folder it is in.
+#[cfg(test)]
+pub fn checked(name: &str, files: &[&str], text: impl FnOnce(&Path) -> String) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = crate::process::Scratch::build(&std::env::temp_dir(), name).unwrap();
+    for name in files {
+        let path = folder.path().join(name);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let loaded = weir_config::parse(&text(folder.path()), &folder.path().join("weir.toml"));
+    loaded.map_or_else(|faults| faults.to_string(), |loaded| loaded.warnings.to_string())
 }
 
 /// Install what is missing of these programs and their Debian packages when we are root, or say what to install.

@@ -5,6 +5,11 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use crate::peers::nginx_http;
+
+/// Connections of nginx, those to endpoints among them.
+const CONNECTIONS: u32 = 16384;
+
 /// Where things are for one proxy.
 pub struct Places<'a> {
     /// Its own folder.
@@ -44,20 +49,18 @@ impl Places<'_> {
 pub fn endpoint(folder: &Path, files: &Path, addresses: &[SocketAddr]) -> String {
     let listens: String = addresses.iter().map(|address| format!("    listen {address} backlog=4096;\n")).collect();
     format!(
-        "{}http {{
-  access_log off;
+        "{}  access_log off;
   keepalive_requests 1000000000;
   keepalive_timeout 300s;
   sendfile on;
   tcp_nopush on;
-{}  server {{
+  server {{
 {listens}    root {};
     location ~ tiny {{ return 200 \"hello, world\\n\"; }}
   }}
 }}
 ",
-        nginx_top(folder),
-        nginx_folders(folder),
+        nginx_http(folder, CONNECTIONS),
         files.display()
     )
 }
@@ -74,11 +77,10 @@ pub fn nginx(places: &Places<'_>) -> String {
     let folder = places.folder.display();
     let certificates = places.certificates.display();
     format!(
-        "{}http {{
-  access_log {folder}/access.log combined buffer=64k flush=1s;
+        "{}  access_log {folder}/access.log combined buffer=64k flush=1s;
   keepalive_requests 1000000000;
   keepalive_timeout 300s;
-{}{}{}{}  proxy_http_version 1.1;
+{}{}{}  proxy_http_version 1.1;
   proxy_set_header Connection \"\";
   proxy_set_header Host $http_host;
   proxy_set_header X-Forwarded-For $remote_addr;
@@ -104,8 +106,7 @@ stream {{
   server {{ listen {} udp; proxy_pass {}; }}
 }}
 ",
-        nginx_top(places.folder),
-        nginx_folders(places.folder),
+        nginx_http(places.folder, CONNECTIONS),
         upstream("hash", "hash $http_x_user consistent;", &all),
         upstream("three", "", &all),
         upstream("one", "", &one),
@@ -116,29 +117,6 @@ stream {{
         places.udp,
         places.echo,
     )
-}
-
-fn nginx_top(folder: &Path) -> String {
-    let folder = folder.display();
-    let user = if nix::unistd::Uid::effective().is_root() { "user root;\n" } else { "" };
-    let stream = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-    let module = if stream.exists() { format!("load_module {};\n", stream.display()) } else { String::new() };
-    format!(
-        "{module}{user}daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid {folder}/pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 16384; }}
-"
-    )
-}
-
-fn nginx_folders(folder: &Path) -> String {
-    let folder = folder.display();
-    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
-        .concat()
 }
 
 /// haproxy; its log goes to standard output, which is a file.
@@ -286,33 +264,26 @@ endpoints = ["{}"]
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, os::unix::fs::PermissionsExt};
-
     use super::*;
+    use crate::peers::checked;
 
     #[test]
     fn weir_is_configured_without_fault_or_warning() {
-        let folder = env::temp_dir().join(format!("weir-bench-config-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        for name in ["cert.pem", "key.pem", "picker.wasm"] {
-            fs::write(folder.join(name), "").unwrap();
-            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
-        }
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let text = weir(&Places {
-            folder: &folder,
-            plain: address(8080),
-            secure: address(8443),
-            admin: address(9901),
-            tcp: address(8081),
-            udp: address(8053),
-            echo: address(9053),
-            endpoints: &[address(9001), address(9002)],
-            certificates: &folder,
-            picker: &folder.join("picker.wasm"),
+        let said = checked("weir-bench-config", &["cert.pem", "key.pem", "picker.wasm"], |folder| {
+            weir(&Places {
+                folder,
+                plain: address(8080),
+                secure: address(8443),
+                admin: address(9901),
+                tcp: address(8081),
+                udp: address(8053),
+                echo: address(9053),
+                endpoints: &[address(9001), address(9002)],
+                certificates: folder,
+                picker: &folder.join("picker.wasm"),
+            })
         });
-        let loaded = weir_config::parse(&text, &folder.join("weir.toml"));
-        fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(loaded.map_or_else(|faults| faults.to_string(), |loaded| loaded.warnings.to_string()), "");
+        assert_eq!(said, "");
     }
 }

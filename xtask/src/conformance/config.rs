@@ -2,6 +2,11 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use crate::peers::nginx_http;
+
+/// Connections of nginx, those to endpoints among them.
+const CONNECTIONS: u32 = 4096;
+
 /// Addresses of one proxy's listeners.
 #[derive(Debug, Clone, Copy)]
 pub struct Listens {
@@ -56,8 +61,7 @@ pub struct Places<'a> {
 /// nginx as the endpoint of all.
 pub fn endpoint(folder: &Path, files: &Path, address: SocketAddr) -> String {
     format!(
-        "{}http {{
-{}  access_log off;
+        "{}  access_log off;
   client_max_body_size 0;
   server {{
     listen {address} backlog=4096;
@@ -68,8 +72,7 @@ pub fn endpoint(folder: &Path, files: &Path, address: SocketAddr) -> String {
   }}
 }}
 ",
-        top(folder),
-        folders(folder),
+        nginx_http(folder, CONNECTIONS),
         files.display()
     )
 }
@@ -102,9 +105,8 @@ pub fn nginx(places: &Places<'_>) -> String {
         endpoints.echo, endpoints.web
     );
     format!(
-        "{}http {{
-  access_log off;
-{}  upstream played {{ server {} max_fails=0; }}
+        "{}  access_log off;
+  upstream played {{ server {} max_fails=0; }}
   proxy_set_header Connection \"\";
   server {{
     listen {} backlog=4096;
@@ -123,36 +125,13 @@ pub fn nginx(places: &Places<'_>) -> String {
 stream {{
 {introductions}}}
 ",
-        top(folder),
-        folders(folder),
+        nginx_http(folder, CONNECTIONS),
         endpoints.played,
         listens.plain,
         listens.h2c,
         listens.secure,
         listens.proxied,
     )
-}
-
-fn top(folder: &Path) -> String {
-    let folder = folder.display();
-    let user = if nix::unistd::Uid::effective().is_root() { "user root;\n" } else { "" };
-    format!(
-        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-{user}daemon off;
-worker_processes 1;
-worker_rlimit_nofile 8192;
-pid {folder}/pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 4096; }}
-"
-    )
-}
-
-fn folders(folder: &Path) -> String {
-    let folder = folder.display();
-    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
-        .concat()
 }
 
 /// haproxy.
@@ -292,37 +271,30 @@ endpoints = ["{}"]
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, os::unix::fs::PermissionsExt};
-
     use super::*;
+    use crate::peers::checked;
 
     #[test]
     fn weir_is_configured_without_fault_or_warning() {
-        let folder = env::temp_dir().join(format!("weir-conformance-config-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        for name in ["cert.pem", "key.pem"] {
-            fs::write(folder.join(name), "").unwrap();
-            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
-        }
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let text = weir(&Places {
-            folder: &folder,
-            certificates: &folder,
-            listens: Listens {
-                plain: address(8080),
-                h2c: address(8081),
-                secure: address(8443),
-                proxied: address(8082),
-                admin: address(9901),
-            },
-            introductions: &[
-                Introduction { from: address(7001), to: address(7002), version: 1 },
-                Introduction { from: address(7003), to: address(7002), version: 2 },
-            ],
-            endpoints: Endpoints { web: address(9001), echo: address(9002), played: address(9003) },
+        let said = checked("weir-conformance-config", &["cert.pem", "key.pem"], |folder| {
+            weir(&Places {
+                folder,
+                certificates: folder,
+                listens: Listens {
+                    plain: address(8080),
+                    h2c: address(8081),
+                    secure: address(8443),
+                    proxied: address(8082),
+                    admin: address(9901),
+                },
+                introductions: &[
+                    Introduction { from: address(7001), to: address(7002), version: 1 },
+                    Introduction { from: address(7003), to: address(7002), version: 2 },
+                ],
+                endpoints: Endpoints { web: address(9001), echo: address(9002), played: address(9003) },
+            })
         });
-        let loaded = weir_config::parse(&text, &folder.join("weir.toml"));
-        fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(loaded.map_or_else(|faults| faults.to_string(), |loaded| loaded.warnings.to_string()), "");
+        assert_eq!(said, "");
     }
 }
