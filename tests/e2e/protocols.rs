@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, Version, header::TE, header::TRAILER};
 
-use super::harness::{Client, Endpoint, Weir, channel, empty, octets, request};
+use super::harness::{Client, Endpoint, RawEndpoint, Weir, channel, empty, octets, request, with_trailers};
 
 struct Road {
     client: Client,
@@ -87,6 +87,29 @@ async fn trailers_pass_both_ways_in_all_four_combinations() {
         assert_eq!(reply.text(), "body", "{road_is}");
         assert_eq!(reply.trailers.unwrap_or_default().get("x-sum").unwrap(), "4", "{road_is}");
     }
+}
+
+#[tokio::test]
+async fn trailers_of_http2_decide_nothing_either() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+        assert_eq!(raw.until("\r\n\r\n").await, "4\r\nbody\r\n0\r\nx-sum: 4\r\n\r\n");
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        raw.rest().await;
+    })
+    .await;
+    let weir = Weir::before(&[endpoint.address]).await;
+    let decisive = ["authorization", "cookie", "content-length", "host", "set-cookie", "trailer", "x-sum"];
+    let trailers = decisive.map(|name| (name.parse().unwrap(), HeaderValue::from_static("4")));
+    let ask = request(Method::POST, "/").body(with_trailers("body", trailers.into_iter().collect())).unwrap();
+    assert_eq!(Client::http2(weir.web()).await.ask(ask).await.text(), "ok");
+
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::before_with(&[endpoint.address], "http2 = true").await;
+    let (sender, body) = channel();
+    sender.trailers(HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("4"))]));
+    let reply = Client::http2(weir.web()).await.ask(request(Method::POST, "/echo").body(body).unwrap()).await;
+    assert_eq!(reply.trailers.unwrap().len(), 1);
 }
 
 #[tokio::test]

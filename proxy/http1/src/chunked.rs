@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::error::Fault;
+use crate::{error::Fault, fields::is_forbidden_trailer};
 
 const MAX_SIZE_LINE: usize = 1024;
 const MAX_TRAILERS: usize = 16 * 1024;
@@ -138,19 +138,11 @@ fn parse_trailers(block: &[u8]) -> Result<HeaderMap, Fault> {
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BAD)?;
         let value = HeaderValue::from_bytes(field.value).map_err(|_| BAD)?;
-        if !is_forbidden(&name) {
+        if !is_forbidden_trailer(&name) {
             map.append(name, value);
         }
     }
     Ok(map)
-}
-
-/// Fields that decide about the message or its routing have no meaning after it (RFC 9110 section
-/// 6.5.1): a forwarder that merged them would let a client change what was already decided.
-fn is_forbidden(name: &HeaderName) -> bool {
-    use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRAILER};
-    crate::fields::is_hop_by_hop(name)
-        || [CONTENT_LENGTH, HOST, TRAILER, AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Fields that speak of one connection only (RFC 9110 section 7.6.1).
+//! Fields that speak of one connection only (RFC 9110 section 7.6.1), and those that are none of a trailer's.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    },
 };
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -24,6 +26,20 @@ fn options(value: &HeaderValue) -> impl Iterator<Item = &str> {
 /// Whether a field is about the connection even when `Connection` does not name it.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     [&CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE, &KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS].contains(&name)
+}
+
+/// Fields that decide about the message or its routing have no meaning after it (RFC 9110 section
+/// 6.5.1): a forwarder that merged them would let a client change what was already decided.
+pub(crate) fn is_forbidden_trailer(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) || [CONTENT_LENGTH, HOST, TRAILER, AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
+}
+
+/// Remove from trailers what they may not say, as is done where they come in HTTP/1.1.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    let forbidden: Vec<HeaderName> = trailers.keys().filter(|name| is_forbidden_trailer(name)).cloned().collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
 }
 
 /// Remove every field that is about the connection it came by. `TE: trailers` stays, as it tells
@@ -68,13 +84,14 @@ fn strip_nominated(headers: &mut HeaderMap) {
 }
 
 /// Fields that a client must not be able to make us drop by naming them in `Connection`.
-const NEVER_NOMINATED: [&str; 9] = [
+const NEVER_NOMINATED: [&str; 10] = [
     "host",
     "content-length",
     "content-type",
     "te",
     "authorization",
     "cookie",
+    "forwarded",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -112,8 +129,20 @@ mod tests {
 
     #[test]
     fn connection_cannot_remove_what_decides_about_the_request() {
-        let mut headers = map(&[("connection", "Host, Cookie, content-length"), ("host", "a"), ("cookie", "b=c")]);
+        let decisive =
+            [("host", "a"), ("cookie", "b=c"), ("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.1")];
+        let names = "Host, Cookie, content-length, Forwarded, x-forwarded-for";
+        let mut headers = map(&[&[("connection", names)], &decisive[..]].concat());
         strip_hop_by_hop(&mut headers);
-        assert_eq!(headers, map(&[("host", "a"), ("cookie", "b=c")]));
+        assert_eq!(headers, map(&decisive));
+    }
+
+    #[test]
+    fn trailers_decide_nothing() {
+        let mut trailers = map(&[("x-sum", "4"), ("authorization", "a"), ("cookie", "b"), ("host", "c"), ("te", "d")]);
+        trailers.append("set-cookie", HeaderValue::from_static("e"));
+        trailers.append("set-cookie", HeaderValue::from_static("f"));
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("x-sum", "4")]));
     }
 }

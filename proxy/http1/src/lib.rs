@@ -19,6 +19,6 @@ mod connection;
 
 pub use connection::{Connection, Frame};
 pub use error::{Error, Fault};
-pub use fields::{connection_has, is_hop_by_hop, strip_hop_by_hop};
+pub use fields::{connection_has, is_hop_by_hop, strip_hop_by_hop, strip_trailers};
 pub use framing::{Framing, Length};
 pub use head::{Limits, RequestHead, ResponseHead, is_valid_authority};

@@ -145,7 +145,8 @@ impl Receiver {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, h2::Error>> {
         while !self.done {
             let Some(data) = ready!(self.stream.poll_data(cx)) else {
-                let trailers = ready!(self.stream.poll_trailers(cx))?;
+                let mut trailers = ready!(self.stream.poll_trailers(cx))?;
+                trailers.iter_mut().for_each(weir_http1::strip_trailers);
                 self.done = true;
                 return Poll::Ready(Ok(trailers.map(Frame::Trailers)));
             };
