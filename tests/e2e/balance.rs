@@ -4,7 +4,9 @@ use std::{cell::Cell, collections::BTreeMap, net::SocketAddr};
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, RawEndpoint, Reply, Reserved, Setup, Weir, empty, eventually, request, until};
+use super::harness::{
+    Client, Endpoint, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, request, until,
+};
 
 const BY_USER: &str = r#"balance = { hash = { header = "x-user" } }"#;
 const USERS: usize = 24;
@@ -167,6 +169,29 @@ async fn least_time_avoids_the_slow_one() {
         assert_eq!(ask(&weir, "/", None).await.status, 200);
     }
     assert_eq!(endpoints[slow].requests(), 1);
+}
+
+#[tokio::test]
+async fn least_time_does_not_blame_an_endpoint_for_a_slow_client() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), r#"balance = { least-time = { decay = "1d" } }"#).await;
+    let (sender, body) = channel();
+    sender.data("slow");
+    let mut client = Client::http1(weir.web()).await;
+    let upload = tokio::spawn(async move { client.ask(request(Method::POST, "/count").body(body).unwrap()).await });
+    until("the upload", || endpoints.iter().any(|endpoint| endpoint.requests() == 1)).await;
+    let asked = endpoints.iter().position(|endpoint| endpoint.requests() == 1).unwrap();
+    for _ in 0..300 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    assert_eq!(endpoints[asked].requests(), 1);
+    sender.data("ly");
+    drop(sender);
+    assert_eq!(upload.await.unwrap().text(), "6");
+    for _ in 0..300 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    assert!(endpoints[asked].requests() > 1, "it has answered at once");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, Raw, Weir, empty, get, guest, request};
+use super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, empty, get, guest, request};
 
 /// Whether nothing, or something, is before a cluster of this endpoint.
 async fn weir(endpoint: &Endpoint, route: &str) -> Weir {
@@ -135,4 +135,30 @@ async fn a_plugin_has_the_last_word_on_the_path_and_the_route_on_headers() {
     assert_eq!(get(weir.web(), "/old").await.status, 200);
     let seen = endpoint.last();
     assert_eq!((seen.uri.to_string().as_str(), seen.values("x-set")), ("/new?a=b", vec!["route".to_owned()]));
+}
+
+#[tokio::test]
+async fn trailers_say_nothing_of_what_is_edited() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+        let asked = raw.until("\r\n\r\n").await.to_ascii_lowercase();
+        assert_eq!(asked, "3\r\nabc\r\n0\r\nx-sum: 4\r\n\r\n");
+        raw.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n").await;
+        raw.send("0\r\nX-Inner: 1\r\nX-Ours: 1\r\nX-Sum: 5\r\n\r\n").await;
+        raw.rest().await;
+    })
+    .await;
+    let weir = Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"r\"\ncluster = \"web\"\n\
+         request-headers = {{ remove = [\"x-internal\"], set = {{ x-role = \"guest\" }} }}\n\
+         response-headers = {{ remove = [\"x-inner\"], set = {{ x-ours = \"2\" }} }}\n\
+         [clusters.web]\nendpoints = [\"{}\"]\n",
+        endpoint.address
+    ))
+    .await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("POST / HTTP/1.1\r\nHost: weir.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+    raw.send("0\r\nX-Internal: 1\r\nX-Role: admin\r\nX_Role: admin\r\nX-Sum: 4\r\n\r\n").await;
+    assert!(raw.head().await.contains("\r\nx-ours: 2\r\n"));
+    assert_eq!(raw.until("\r\n\r\n").await, "2\r\nok\r\n0\r\nx-sum: 5\r\n\r\n");
 }

@@ -1,6 +1,8 @@
 //! HTTP/1.1 messages as they appear on the wire.
 
-use super::harness::{Endpoint, Raw, RawEndpoint, Weir};
+use tokio::io::AsyncReadExt;
+
+use super::harness::{Endpoint, Raw, RawEndpoint, Weir, soon};
 
 async fn before_endpoint() -> (Endpoint, Weir, Raw) {
     let endpoint = Endpoint::start("a").await;
@@ -249,4 +251,118 @@ async fn a_query_right_after_the_authority_is_one_of_the_root() {
     assert_eq!(raw.response().await.1, "a");
     let seen = endpoint.last();
     assert_eq!((seen.uri.to_string().as_str(), seen.values("host")), ("/?x=1", vec!["weir.test".to_owned()]));
+}
+
+const PAGE: &str =
+    "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"page\"\nrespond = { body = \"page\" }\n";
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_passed_over_where_it_has_come() {
+    let weir = Weir::start(PAGE).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("POST /first HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 10\r\n\r\n0123456789").await;
+    let (head, body) = raw.response().await;
+    assert!(!has(&head, "connection: close"), "{head}");
+    assert_eq!(body, "page");
+    raw.send("GET /second HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    assert_eq!(raw.response().await.1, "page");
+    for (path, octets) in [("/first", 10), ("/second", 0)] {
+        assert_eq!(weir.logged(path).await["bytes_in"], octets, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_its_answer_before_it_has_sent_its_body_is_told_to_come_again() {
+    let weir = Weir::start(PAGE).await;
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.until("012").await;
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await;
+        raw.rest().await;
+    })
+    .await;
+    let before = Weir::before(&[endpoint.address]).await;
+    for (weir, sent) in [(&weir, ""), (&weir, "012"), (&before, "012")] {
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send(format!("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 10\r\n\r\n{sent}")).await;
+        let (head, _) = raw.response().await;
+        assert!(has(&head, "connection: close"), "{sent:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_when_a_long_answer_was_done_before_the_body() {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000));
+    let endpoint = RawEndpoint::start(move |mut raw, _| {
+        let answer = answer.clone();
+        async move {
+            loop {
+                raw.until("012").await;
+                raw.send(&answer).await;
+            }
+        }
+    })
+    .await;
+    let weir = Weir::before(&[endpoint.address]).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    for _ in 0..2 {
+        raw.send("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 10\r\n\r\n012").await;
+        let (head, body) = raw.response().await;
+        assert!(!has(&head, "connection: close"), "{head}");
+        assert_eq!(body.len(), 20_000);
+        raw.send("3456789").await;
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_body_tells_no_length() {
+    let (_endpoint, _weir, mut raw) = before_raw(
+        "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: </a>\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    )
+    .await;
+    raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    let hints = raw.head().await;
+    assert!(has(&hints, "link: </a>") && !hints.contains("content-length"), "{hints}");
+    assert_eq!(raw.response().await.1, "ok");
+
+    let (_endpoint, _weir, mut raw) = before_raw(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines\r\nContent-Length: 5\r\n\r\nhello",
+    )
+    .await;
+    raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\n").await;
+    let switched = raw.head().await;
+    assert!(has(&switched, "upgrade: lines") && !switched.contains("content-length"), "{switched}");
+    assert_eq!(raw.exactly(5).await, b"hello");
+}
+
+#[tokio::test]
+async fn an_http10_client_sees_that_a_response_is_not_whole() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    })
+    .await;
+    let weir = Weir::before(&[endpoint.address]).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("GET / HTTP/1.0\r\nHost: weir.test\r\n\r\n").await;
+    let mut read = Vec::new();
+    let end = soon("the end", raw.stream.read_to_end(&mut read)).await.unwrap_err();
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn the_log_has_the_words_of_what_was_refused_and_none_for_what_was_not_read() {
+    let weir = Weir::start(PAGE).await;
+    for (asked, status, words) in [
+        ("BREW /a HTTP/1.1\r\nHost: b\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, ["-", "-", ""]),
+        ("PUT /c HTTP/1.1\r\nHost: d\r\nExpect: magic\r\n\r\n", 417, ["PUT", "/c", "d"]),
+        ("CONNECT e:1 HTTP/1.1\r\nHost: e:1\r\nContent-Length: 1\r\n\r\n", 400, ["CONNECT", "", "e:1"]),
+    ] {
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send(asked).await;
+        let head = raw.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        let line = weir.logged_where(asked, |line| line["method"] == words[0]).await;
+        assert_eq!((&line["path"], &line["host"]), (&words[1].into(), &words[2].into()), "{line}");
+    }
 }

@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-        ETAG, VARY,
+        ETAG, IF_NONE_MATCH, VARY,
     },
 };
 use weir_config::{Coding, Compression};
@@ -40,7 +40,7 @@ pub fn choose(headers: &HeaderMap, algorithms: &[Coding]) -> Option<Coding> {
     for (name, weight) in headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(preferences)
     {
         match name {
-            "identity" => identity = weight,
+            _ if name.eq_ignore_ascii_case("identity") => identity = weight,
             "*" => any = Some(weight),
             _ => {
                 let is = |coding: &&Coding| {
@@ -105,16 +105,16 @@ fn is_listed(types: &[String], kind: &str) -> bool {
 }
 
 /// A compressor for a response, whose fields and length then tell of what it makes. None where the response
-/// stays as it is. `length` is that of its body where it is known.
+/// stays as it is. `asked` are the request's fields; `length` is that of the body where it is known.
 pub fn begin(
     config: &Compression,
     coding: Option<Coding>,
-    (method, status): (&Method, StatusCode),
+    (method, asked, status): (&Method, &HeaderMap, StatusCode),
     headers: &mut HeaderMap,
     length: &mut Option<u64>,
 ) -> Option<Box<Compressor>> {
     if status == StatusCode::NOT_MODIFIED {
-        tell_unmodified(config, coding, headers);
+        tell_unmodified(config, asked, headers);
         return None;
     }
     // A response to HEAD says how long the body would be, and has none.
@@ -134,16 +134,29 @@ pub fn begin(
     Some(Box::new(compressor))
 }
 
-/// 304 says what 200 would have said of the choice (RFC 9110 section 15.4.5). It mostly does not tell the type.
-fn tell_unmodified(config: &Compression, coding: Option<Coding>, headers: &mut HeaderMap) {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if kind.is_some_and(|kind| !is_listed(&config.types, kind)) || headers.contains_key(CONTENT_ENCODING) {
+/// 304 says what 200 said of the choice (RFC 9110 section 15.4.5). It mostly does not tell the type: that something
+/// was compressed is seen by its tag.
+fn tell_unmodified(config: &Compression, asked: &HeaderMap, headers: &mut HeaderMap) {
+    if headers.contains_key(CONTENT_ENCODING) {
         return;
     }
-    vary(headers);
-    if coding.is_some() {
+    let weakened = has_weakened(asked, headers);
+    if weakened {
         weaken(headers);
     }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.map_or(weakened, |kind| is_listed(&config.types, kind)) {
+        vary(headers);
+    }
+}
+
+/// Whether the client asks by what became of a response's tag when it was compressed.
+fn has_weakened(asked: &HeaderMap, headers: &HeaderMap) -> bool {
+    let Some(tag) = headers.get(ETAG).map(HeaderValue::as_bytes).filter(|tag| tag.starts_with(b"\"")) else {
+        return false;
+    };
+    let weak = [b"W/", tag].concat();
+    asked.get_all(IF_NONE_MATCH).iter().any(|tags| tags.as_bytes().windows(weak.len()).any(|part| part == weak))
 }
 
 fn vary(headers: &mut HeaderMap) {

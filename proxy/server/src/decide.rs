@@ -133,7 +133,7 @@ impl Decision<'_> {
         names(&forward.remove_headers).iter().filter(|name| *name != HOST).for_each(|name| {
             request.headers.remove(name);
         });
-        replace(&mut request.headers, set);
+        request.headers.extend(set);
         if let Some(path) = path {
             request.uri = path;
         }
@@ -278,23 +278,6 @@ pub fn append_all(headers: &mut HeaderMap, more: HeaderMap) {
         last = name.or(last);
         if let Some(name) = &last {
             headers.append(name.clone(), value);
-        }
-    }
-}
-
-fn replace(headers: &mut HeaderMap, set: HeaderMap) {
-    let mut name = None;
-    for (next, value) in set {
-        match next {
-            Some(next) => {
-                headers.insert(next.clone(), value);
-                name = Some(next);
-            }
-            None => {
-                if let Some(name) = &name {
-                    headers.append(name.clone(), value);
-                }
-            }
         }
     }
 }

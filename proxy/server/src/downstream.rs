@@ -1,8 +1,10 @@
 //! The client's side of one exchange, over HTTP/1.1 or HTTP/2.
 
 use std::{
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
 };
+use tokio::time::timeout;
 use weir_http1::{Connection, Frame, Framing, ResponseHead};
 use weir_upstream::h2_body::{Receiver, Sender};
 
@@ -20,6 +23,8 @@ use crate::{error::ProxyError, forwarded, identity::Reserved, mirror::Copy, tran
 const HIGH_WATER: usize = 256 * 1024;
 /// Octets read ahead of a client that sends its next request early.
 const PIPELINED: usize = 16 * 1024;
+/// Most of a body that is read for the sake of its connection when nobody wants it.
+const UNWANTED: usize = 256 * 1024;
 
 /// The client's side of one exchange.
 pub struct Downstream<'a> {
@@ -31,7 +36,11 @@ pub struct Downstream<'a> {
     /// It is CONNECT, whose success is no response but a tunnel.
     connects: bool,
     /// What its trailers may not say.
-    reserved: Option<Arc<Reserved>>,
+    reserved: Vec<Arc<Reserved>>,
+    /// Only the end of the connection ends its response.
+    unframed: bool,
+    /// Its response was broken off where only a reset says so.
+    torn: bool,
 }
 
 /// What a request's body may still have.
@@ -68,7 +77,16 @@ impl<'a> Downstream<'a> {
     }
 
     fn new(side: Side<'a>, connects: bool) -> Self {
-        Self { side, started: false, copy: None, room: Room::Any, connects, reserved: None }
+        Self {
+            side,
+            started: false,
+            copy: None,
+            room: Room::Any,
+            connects,
+            reserved: Vec::new(),
+            unframed: false,
+            torn: false,
+        }
     }
 
     /// Whether the response's head was given.
@@ -119,7 +137,33 @@ impl<'a> Downstream<'a> {
 
     /// Let the request's trailers have none of these fields, as its head has none.
     pub fn reserve(&mut self, fields: &Arc<Reserved>) {
-        self.reserved = Some(Arc::clone(fields));
+        if !self.is_received() {
+            self.reserved.push(Arc::clone(fields));
+        }
+    }
+
+    /// Take what has come of a body that nobody wants, so that the connection can go on. A client that is still
+    /// sending is not waited for: it is told that this is the connection's last exchange.
+    pub async fn pass_over_body(&mut self) {
+        if self.keeps() && !poll_fn(|cx| Poll::Ready(self.poll_rest(UNWANTED, cx) == Poll::Ready(true))).await {
+            self.close_after();
+        }
+    }
+
+    /// Take the rest of a body that its response did not wait for, as long as that is worth it. Whether this was all.
+    pub async fn receive_rest(&mut self, patience: Duration) -> bool {
+        timeout(patience, poll_fn(|cx| self.poll_rest(usize::MAX, cx))).await.unwrap_or(false)
+    }
+
+    fn poll_rest(&mut self, mut most: usize, cx: &mut Context<'_>) -> Poll<bool> {
+        while !self.is_received() {
+            match ready!(self.poll_frame(cx)) {
+                Ok(Some(Frame::Data(data))) if data.len() <= most => most -= data.len(),
+                Ok(None | Some(Frame::Trailers(_))) if self.is_received() => {}
+                _ => return Poll::Ready(false),
+            }
+        }
+        Poll::Ready(true)
     }
 
     /// Next piece of the request's body; none at its end. Trailers say nothing of who asks.
@@ -195,7 +239,7 @@ impl<'a> Downstream<'a> {
         }
     }
 
-    /// Give an informational response.
+    /// Give an informational response, which has no length.
     pub fn inform(&mut self, status: StatusCode, headers: &HeaderMap) {
         match &mut self.side {
             Side::Http1 { connection, version: Version::HTTP_11, .. } => {
@@ -232,7 +276,8 @@ impl<'a> Downstream<'a> {
                     None if *version == Version::HTTP_11 => Framing::Chunked,
                     None => Framing::UntilClose,
                 };
-                *keep &= framing != Framing::UntilClose;
+                self.unframed = framing == Framing::UntilClose;
+                *keep &= !self.unframed;
                 let connection_field = match (*version, *keep) {
                     (Version::HTTP_11, true) => None,
                     (_, true) => Some("keep-alive"),
@@ -260,6 +305,8 @@ impl<'a> Downstream<'a> {
     pub fn switch(&mut self, mut headers: HeaderMap, upgrade: Option<HeaderValue>) -> Result<StatusCode, ProxyError> {
         self.started = true;
         self.room = Room::Any;
+        // What follows is no body (RFC 9110 section 8.6), and has no end that could be told.
+        headers.remove(CONTENT_LENGTH);
         match &mut self.side {
             Side::Http1 { connection, keep, .. } => {
                 *keep = false;
@@ -340,12 +387,28 @@ impl<'a> Downstream<'a> {
     /// Break off a response that cannot be completed, so that the client sees that it is not whole.
     pub fn abort(&mut self) {
         self.close_after();
+        self.tear();
         if let Side::Http2 { respond, send, .. } = &mut self.side {
             match send {
                 Some(send) => send.reset(Reason::INTERNAL_ERROR),
                 None => respond.send_reset(Reason::INTERNAL_ERROR),
             }
         }
+    }
+
+    /// Let the connection end with a reset where its end would be taken for that of the response.
+    pub fn tear(&mut self) {
+        if let Side::Http1 { connection, .. } = &self.side
+            && self.unframed
+        {
+            connection.io().reset_at_end();
+            self.torn = true;
+        }
+    }
+
+    /// Whether the connection is to end at once, since its response was broken off.
+    pub fn is_torn(&self) -> bool {
+        self.torn
     }
 }
 

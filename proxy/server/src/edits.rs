@@ -1,10 +1,13 @@
 //! What a route changes on messages: header fields, path and host.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header::HOST, uri::PathAndQuery};
 use weir_config::{HeaderEdits, Piece, Template, Variable};
 
 use crate::{
     error::ProxyError,
+    identity::Reserved,
     path::{Rewriter, climbs},
     request::{Client, Request},
 };
@@ -44,6 +47,8 @@ struct Fields {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Value)>,
     add: Vec<(HeaderName, Value)>,
+    /// What is removed or set, and trailers may therefore not say.
+    decided: Arc<Reserved>,
 }
 
 #[derive(Debug)]
@@ -86,9 +91,19 @@ impl Edits {
         }
     }
 
+    /// What the trailers of a request may not say: whoever puts them with the fields would undo what is edited.
+    pub fn request_trailers(&self) -> &Arc<Reserved> {
+        &self.request.decided
+    }
+
     /// Edit a response on its way to the client.
     pub fn response(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
         self.response.apply(headers, facts);
+    }
+
+    /// Edit the trailers of a response: they say nothing of what is removed or set.
+    pub fn response_trailers(&self, trailers: &mut HeaderMap) {
+        self.response.decided.remove(trailers);
     }
 }
 
@@ -118,11 +133,10 @@ impl Fields {
         let values = |fields: &[(String, Template)]| -> Result<Vec<_>, String> {
             fields.iter().map(|(text, template)| Ok((name(text)?, Value::build(template)?))).collect()
         };
-        Ok(Self {
-            remove: config.remove.iter().map(name).collect::<Result<_, _>>()?,
-            set: values(&config.set)?,
-            add: values(&config.add)?,
-        })
+        let remove: Vec<_> = config.remove.iter().map(name).collect::<Result<_, _>>()?;
+        let set = values(&config.set)?;
+        let decided = Reserved::from_iter(remove.iter().chain(set.iter().map(|(name, _)| name)).cloned());
+        Ok(Self { remove, set, add: values(&config.add)?, decided: Arc::new(decided) })
     }
 
     fn apply(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {

@@ -98,6 +98,7 @@ impl Drop for Book<'_, '_> {
             if self.trace.status == 0 {
                 self.trace.status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
             }
+            self.down.tear();
         }
         self.trace.finish(self.worker, self.client, self.asking, self.down.take_counts());
     }
@@ -194,6 +195,7 @@ fn prepare(
         && let Some(facts) = decision.facts(tenant.as_deref(), Some(&**upstream.cluster.name()), None)
     {
         edits.request(request, &facts)?;
+        down.reserve(edits.request_trailers());
     }
     if let Some(copy) = mirror::begin(worker, decision.client, decision.route, request) {
         down.copy_to(copy);
@@ -351,7 +353,7 @@ struct Ours {
     head: bool,
 }
 
-/// Send it, to a client that takes it in time.
+/// Send it, to a client that takes it in time. Nobody wants what is left of the request's body.
 async fn whole(
     down: &mut Downstream<'_>,
     timer: &mut Timer,
@@ -362,6 +364,7 @@ async fn whole(
         ours.headers.insert(CONTENT_LENGTH, HeaderValue::from(ours.body.len()));
     }
     let bodyless = ours.head || ours.status == StatusCode::NO_CONTENT || ours.status == StatusCode::NOT_MODIFIED;
+    down.pass_over_body().await;
     down.start(ours.status, ours.headers, Some(if bodyless { 0 } else { ours.body.len() as u64 }))?;
     if !bodyless && !ours.body.is_empty() {
         down.send(Frame::Data(ours.body))?;
@@ -422,7 +425,7 @@ async fn fail(
             | ProxyError::QueueFull
             | ProxyError::QueueTimeout
     );
-    if !in_order || !down.is_received() {
+    if !in_order {
         down.close_after();
     }
     let mut headers = HeaderMap::with_capacity(4);

@@ -205,7 +205,7 @@ impl Attempt<'_> {
         let mut relay = Relay::new(down, &mut lease.stream, timer, patience, sent, replay, ask.is_some());
         let mut response = loop {
             match relay.response().await {
-                Ok(head) if is_interim(&head) => relay.inform(&head),
+                Ok(head) if is_interim(&head) => relay.inform(head),
                 Ok(head) => break head,
                 Err(error) => {
                     let intact = relay.is_intact();
@@ -214,7 +214,7 @@ impl Attempt<'_> {
                 }
             }
         };
-        self.note_head(sent, &mut response, trace);
+        self.note_head(sent, relay.asked_at(), &mut response, trace);
         if let Some(why) = retry.is_again(&response, relay.is_intact(), trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
@@ -252,14 +252,16 @@ impl Attempt<'_> {
         Box::pin(Ask::prepare(request, lease, http2, patience, self.decision.worker)).await
     }
 
-    /// The response's head has come.
-    fn note_head(&self, sent: Instant, response: &mut Outcome, trace: &mut Trace) {
+    /// The response's head has come, to a request that was begun when it was `sent`. Its endpoint answers for the
+    /// time since it was `asked`, where its client took longer to send a body.
+    fn note_head(&self, sent: Instant, asked: Option<Instant>, response: &mut Outcome, trace: &mut Trace) {
         let now = Instant::now();
         trace.head_at = Some(now);
         trace.split.first_byte = now - sent;
-        self.upstream.cluster.observe(self.endpoint, trace.split.first_byte, now);
+        let latency = asked.map_or(trace.split.first_byte, |asked| now - asked);
+        self.upstream.cluster.observe(self.endpoint, latency, now);
         let met = Met::Status(response.status.as_u16());
-        self.upstream.cluster.meet(self.endpoint, met, Some(trace.split.first_byte));
+        self.upstream.cluster.meet(self.endpoint, met, Some(latency));
         if let Some(report) = self.upstream.cluster.hear(self.endpoint, &mut response.headers) {
             self.count_report(report, trace);
         }
@@ -400,17 +402,21 @@ impl Attempt<'_> {
             return Ok(Done::Switched);
         }
         headers.entry(DATE).or_insert_with(|| self.decision.worker.date(trace.time));
-        if self.decision.worker.draining.ends_idle() || relay.is_body_unwanted() {
+        if self.decision.worker.draining.ends_idle() || relay.is_early(response.length) {
             relay.close_after();
         }
         let compressor = self.decision.route.config.compression.as_ref().and_then(|compression| {
-            let about = (&request.method, response.status);
+            let about = (&request.method, &request.headers, response.status);
             compress::begin(compression, trace.coding, about, &mut headers, &mut response.length)
         });
         relay.compress(compressor);
         relay.start(response.status, headers, response.length)?;
         let mut report = None;
-        let done = relay.body(&mut |trailers| report = self.upstream.cluster.hear(self.endpoint, trailers)).await;
+        let mut see = |trailers: &mut HeaderMap| {
+            report = self.upstream.cluster.hear(self.endpoint, trailers);
+            self.decision.route.edits.iter().for_each(|edits| edits.response_trailers(trailers));
+        };
+        let done = relay.body(&mut see).await;
         if let Some(report) = report {
             self.count_report(report, trace);
         }

@@ -10,7 +10,7 @@ use std::{
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, EXPECT, HOST, UPGRADE},
+    header::{EXPECT, HOST, UPGRADE},
     uri::PathAndQuery,
 };
 use weir_http1::{Connection, Error, Fault, Frame, Framing, Length, Limits, RequestHead, ResponseHead};
@@ -21,7 +21,7 @@ use crate::{
     exchange,
     request::{self, Client, Request},
     timer::Timer,
-    trace::{Asking, Trace},
+    trace::{Trace, Words},
     transport::Transport,
     worker::{FIRST_WORD, Worker},
 };
@@ -121,7 +121,7 @@ enum After {
     Next(Instant),
     /// It ends, and its client may be sending still.
     Linger,
-    /// It ends as its client wished: nothing is on the way in either direction.
+    /// It ends at once: as its client wished, and nothing is on the way in either direction, or with a reset.
     Close,
 }
 
@@ -137,46 +137,59 @@ async fn exchange(
     let mut trace = Trace::new(read.0, read.1);
     let last = !head.keep_alive && client.tls.is_none();
     let keep = head.keep_alive && !worker.draining.ends_idle();
+    if let Some(fault) = unfit(&head) {
+        answer_fault(worker, client, connection, fault, words(&head), &mut trace).await;
+        return After::Linger;
+    }
     let mut request = match request(head) {
         Ok(request) => request,
         Err(fault) => {
-            answer_fault(worker, client, connection, fault, &mut trace).await;
+            answer_fault(worker, client, connection, fault, UNREAD, &mut trace).await;
             return After::Linger;
         }
     };
     let mut down = Downstream::http1(connection, request.version, &request.method, keep);
     exchange::run(worker, client, &mut request, &mut down, timer, &mut trace).await;
-    if down.keeps() && discard(&mut down).await {
+    if down.keeps() && (down.is_received() || down.receive_rest(LINGER_TIME).await) {
+        // What came only now is nothing that the next exchange received.
+        down.take_counts();
         return After::Next(trace.ended);
+    }
+    if down.is_torn() {
+        return After::Close;
     }
     let quiet = connection.is_received() && connection.is_sent() && connection.buffered().is_empty();
     if last && quiet { After::Close } else { After::Linger }
 }
 
-/// Read what is left of a small body, so that the connection can go on; false when it cannot.
-async fn discard(down: &mut Downstream<'_>) -> bool {
-    let mut left = LINGER_OCTETS;
-    while !down.is_received() {
-        // Only what has come already: a client that is still sending is not waited for.
-        let next = poll_fn(|cx| Poll::Ready(down.poll_frame(cx))).await;
-        match next {
-            Poll::Ready(Ok(Some(Frame::Data(data)))) if data.len() <= left => left -= data.len(),
-            Poll::Ready(Ok(None | Some(Frame::Trailers(_)))) => return down.is_received(),
-            _ => return false,
-        }
+/// What is asked for in a way that nobody can answer.
+fn unfit(head: &RequestHead) -> Option<Fault> {
+    // What follows the head of CONNECT belongs to the tunnel.
+    if head.method == Method::CONNECT && head.length != Length::Empty {
+        return Some(Fault { status: StatusCode::BAD_REQUEST, reason: "CONNECT with a body" });
     }
-    true
+    let wish = head.expects.then(|| head.headers.get(EXPECT)).flatten()?;
+    let known = wish.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    (!known).then_some(Fault { status: StatusCode::EXPECTATION_FAILED, reason: "unknown expectation" })
+}
+
+/// What the log says of a request whose head could not be understood.
+const UNREAD: Words<'static> = Words { host: "", method: "-", path: "-", protocol: "HTTP/1.1" };
+
+fn words(head: &RequestHead) -> Words<'_> {
+    Words {
+        host: head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        method: head.method.as_str(),
+        path: head.uri.path_and_query().map_or("", PathAndQuery::as_str),
+        protocol: "HTTP/1.1",
+    }
 }
 
 /// The request in the words both protocols share.
 fn request(head: RequestHead) -> Result<Request, Fault> {
-    let RequestHead { method, uri, version, mut headers, hop_by_hop, expects, length, .. } = head;
+    let RequestHead { method, uri, version, mut headers, hop_by_hop, length, .. } = head;
     let upgrade = hop_by_hop.then(|| wanted_upgrade(&headers, &method, version, length)).flatten();
-    let uri =
-        if method == Method::CONNECT { authority(uri, length, &mut headers)? } else { origin(uri, &mut headers)? };
-    if expects && headers.get(EXPECT).is_some_and(|wish| !wish.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Fault { status: StatusCode::EXPECTATION_FAILED, reason: "unknown expectation" });
-    }
+    let uri = if method == Method::CONNECT { authority(uri, &mut headers) } else { origin(uri, &mut headers)? };
     if hop_by_hop {
         weir_http1::strip_hop_by_hop(&mut headers);
     }
@@ -212,16 +225,12 @@ fn origin(uri: Uri, headers: &mut HeaderMap) -> Result<Uri, Fault> {
     Uri::from_parts(parts).map_err(|_| BAD)
 }
 
-/// The target of CONNECT is the host, and what follows its head belongs to the tunnel (RFC 9112 section 3.2.3).
-fn authority(uri: Uri, length: Length, headers: &mut HeaderMap) -> Result<Uri, Fault> {
-    const BAD: Fault = Fault { status: StatusCode::BAD_REQUEST, reason: "CONNECT with a body" };
-    if length != Length::Empty {
-        return Err(BAD);
-    }
+/// The target of CONNECT is the host (RFC 9112 section 3.2.3).
+fn authority(uri: Uri, headers: &mut HeaderMap) -> Uri {
     if let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
         headers.insert(HOST, host);
     }
-    Ok(uri)
+    uri
 }
 
 /// An exchange in a box: an idle connection keeps nothing of its last one.
@@ -249,17 +258,18 @@ fn refuse(
 ) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async move {
         let mut trace = Trace::new(Instant::now(), read);
-        answer_fault(&worker, &client, &mut connection, fault, &mut trace).await;
+        answer_fault(&worker, &client, &mut connection, fault, UNREAD, &mut trace).await;
         linger(connection).await;
     })
 }
 
-/// Answer a request that could not be understood, and note it.
+/// Answer a request that could not be understood, and note it in these words.
 async fn answer_fault(
     worker: &Worker,
     client: &Client,
     connection: &mut Connection<Transport>,
     fault: Fault,
+    words: Words<'_>,
     trace: &mut Trace,
 ) {
     static TYPE: HeaderName = http::header::CONTENT_TYPE;
@@ -267,7 +277,6 @@ async fn answer_fault(
     let mut headers = HeaderMap::with_capacity(3);
     headers.insert(&TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(http::header::DATE, worker.date(trace.time));
-    headers.remove(CONTENT_LENGTH);
     let framing = Framing::Known(body.len() as u64);
     connection.start(framing, |out| ResponseHead::write(out, fault.status, &headers, framing, Some("close")));
     let sent = connection.send(Frame::Data(body.into()));
@@ -277,9 +286,7 @@ async fn answer_fault(
         Ok(()) => fault.reason.to_owned(),
         Err(error) => format!("{}; {error}", fault.reason),
     });
-    let none = || HeaderValue::from_static("");
-    let asking = Asking { method: Method::default(), host: none(), uri: Uri::default(), protocol: "HTTP/1.1" };
-    trace.finish(worker, client, &asking, connection.take_counts());
+    trace.finish_with(worker, client, words, connection.take_counts());
 }
 
 /// Send what is left, close our half and read on for a moment: octets that arrive at a closed socket

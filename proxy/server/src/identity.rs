@@ -38,8 +38,8 @@ impl Identity {
     }
 }
 
-/// The fields of all listeners: what clients send under these names is never passed on, by whatever listener they
-/// came, since endpoints believe it.
+/// Fields that are not the sender's to write. Those of all listeners' identities are never passed on, by whatever
+/// listener they came, since endpoints believe them.
 #[derive(Debug)]
 pub struct Reserved {
     names: Vec<HeaderName>,
@@ -57,5 +57,11 @@ impl Reserved {
     /// Remove them.
     pub fn remove(&self, headers: &mut HeaderMap) {
         fields::remove(headers, &self.names);
+    }
+}
+
+impl FromIterator<HeaderName> for Reserved {
+    fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> Self {
+        Self { names: names.into_iter().collect() }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use weir_http1::Frame;
 use weir_upstream::connection::{Outcome, Stream};
 
@@ -49,6 +49,8 @@ pub struct Relay<'a, 'c> {
     waits_for: Party,
     uploaded: bool,
     upload_sent: bool,
+    /// When that was, if not before the first wait.
+    sent: Option<Instant>,
     downloaded: bool,
     informed: usize,
     /// Whether any of the request's body was taken from the client.
@@ -105,6 +107,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             waits_for: Party::Endpoint,
             uploaded,
             upload_sent: false,
+            sent: None,
             downloaded: false,
             informed: 0,
             body_taken: false,
@@ -135,6 +138,7 @@ impl<'a, 'c> Relay<'a, 'c> {
             waits_for: Party::Endpoint,
             uploaded: false,
             upload_sent: false,
+            sent: None,
             downloaded: false,
             informed: 0,
             body_taken: false,
@@ -170,10 +174,11 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.poll_patience(cx).map(Err)
     }
 
-    /// Give the client an informational response.
-    pub fn inform(&mut self, head: &Outcome) {
+    /// Give the client an informational response, which tells no length (RFC 9110 section 8.6).
+    pub fn inform(&mut self, mut head: Outcome) {
         self.moved = true;
         self.informed += 1;
+        head.headers.remove(CONTENT_LENGTH);
         self.down.inform(head.status, &head.headers);
     }
 
@@ -182,9 +187,19 @@ impl<'a, 'c> Relay<'a, 'c> {
         self.down.close_after();
     }
 
-    /// Whether none of the body that the client announced has come: it may wait to be asked for it.
-    pub fn is_body_unwanted(&self) -> bool {
-        !self.uploaded && !self.body_taken
+    /// Whether a response of this length is likely to be over before the client has sent its body, of which nothing
+    /// has come where it waits to be asked for it. A longer one may be made of what is still to come.
+    pub fn is_early(&self, length: Option<u64>) -> bool {
+        !self.uploaded && (!self.body_taken || length.is_some_and(|length| length <= SHORT))
+    }
+
+    /// Since when the endpoint has had the request, or what it was sent of it; none where that is since it was begun.
+    pub fn asked_at(&self) -> Option<Instant> {
+        match self.upload_sent {
+            true => self.sent,
+            false if self.moved => Some(Instant::now()),
+            false => Some(self.progress),
+        }
     }
 
     /// Give the client the response's head.
@@ -273,6 +288,7 @@ impl<'a, 'c> Relay<'a, 'c> {
                 self.waits_for = Party::Endpoint;
                 ready!(self.poll_flush_up(cx))?;
                 self.upload_sent = self.uploaded;
+                self.sent = (self.uploaded && self.waited).then(Instant::now);
                 continue;
             }
             let Poll::Ready(frame) = self.poll_piece(cx)? else {
@@ -452,6 +468,8 @@ impl<'a, 'c> Relay<'a, 'c> {
     }
 }
 
+/// Octets of a response that is over as soon as it has begun.
+const SHORT: u64 = 16 * 1024;
 /// Informational responses an endpoint may send before the response itself.
 const INFORMATIONAL: usize = 100;
 const TOO_INFORMATIVE: weir_http1::Fault =

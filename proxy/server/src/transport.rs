@@ -42,12 +42,22 @@ impl From<TlsStream<TcpStream>> for Transport {
 }
 
 impl Transport {
-    /// Ends when the connection has broken. A client that has said all may still listen.
-    pub async fn broken(&self) {
-        let stream = match &self.kind {
+    fn socket(&self) -> &TcpStream {
+        match &self.kind {
             Kind::Tcp(stream) => stream,
             Kind::Tls(stream) => stream.get_ref().0,
-        };
+        }
+    }
+
+    /// Let the connection end with a reset when it is dropped.
+    pub fn reset_at_end(&self) {
+        // An end in order is all there is where the system refuses.
+        drop(self.socket().set_zero_linger());
+    }
+
+    /// Ends when the connection has broken. A client that has said all may still listen.
+    pub async fn broken(&self) {
+        let stream = self.socket();
         // Where the system cannot tell, the wait for something else ends.
         if stream.ready(Interest::ERROR).await.is_err() {
             pending::<()>().await;

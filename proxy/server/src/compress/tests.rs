@@ -34,6 +34,7 @@ fn clients_say_what_they_like() {
         ("*", Some(Coding::Zstd)),
         ("*;q=0.1, zstd;q=0", Some(Coding::Brotli)),
         ("identity, gzip;q=0.5", None),
+        ("Identity;q=1, gzip;q=0.5", None),
         ("identity;q=0.2, gzip;q=0.5", Some(Coding::Gzip)),
         ("gzip;q=0", None),
         ("deflate", None),
@@ -57,7 +58,8 @@ fn only_some_responses_are_compressed() {
     let begun = |status: u16, length: Option<u64>, said: &[(&'static str, &str)]| {
         let (mut headers, mut length) = (fields(said), length);
         let status = StatusCode::from_u16(status).unwrap();
-        begin(&config(), Some(Coding::Gzip), (&Method::GET, status), &mut headers, &mut length).is_some()
+        let about = (&Method::GET, &HeaderMap::new(), status);
+        begin(&config(), Some(Coding::Gzip), about, &mut headers, &mut length).is_some()
     };
     for (status, length, said) in [
         (200, None, &[html][..]),
@@ -99,7 +101,8 @@ fn fields_tell_of_what_is_sent() {
         ("vary", "Origin"),
     ];
     let (mut headers, mut length) = (fields(&given), Some(500));
-    let get = (&Method::GET, StatusCode::OK);
+    let asked = HeaderMap::new();
+    let get = (&Method::GET, &asked, StatusCode::OK);
     assert!(begin(&config(), Some(Coding::Brotli), get, &mut headers, &mut length).is_some());
     let told: Vec<_> = headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
     assert_eq!((told, length), (vec!["Origin", "accept-encoding"], None));
@@ -111,7 +114,7 @@ fn fields_tell_of_what_is_sent() {
     // Caches have to know even where this client gets it as it is.
     for (method, coding) in [(&Method::GET, None), (&Method::HEAD, Some(Coding::Gzip))] {
         let (mut headers, mut length) = (fields(&given), Some(500));
-        assert!(begin(&config(), coding, (method, StatusCode::OK), &mut headers, &mut length).is_none());
+        assert!(begin(&config(), coding, (method, &asked, StatusCode::OK), &mut headers, &mut length).is_none());
         assert_eq!((headers.get_all("vary").iter().count(), length), (2, Some(500)));
         assert_eq!(
             (&headers["etag"], &headers["content-length"]),

@@ -203,7 +203,7 @@ impl Attempt<'_> {
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
         note_lease(&lease, trace);
-        self.note_head(sent, &mut response, trace);
+        self.note_head(sent, None, &mut response, trace);
         if let Some(why) = retry.is_again(&response, true, trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
