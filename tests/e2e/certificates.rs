@@ -3,7 +3,8 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -140,6 +141,53 @@ async fn a_certificate_out_of_its_time_does_not_take_the_place_of_another() {
         let client = Client::tls(weir.listener("secure"), &ca, "a.test", &[]).await;
         assert_eq!(client.certificate, Some(der(&good)));
     }
+}
+
+/// Waits until clients are shown this one.
+async fn shows(weir: &Weir, ca: &Ca, certificate: &Certificate) {
+    eventually("the other certificate", || async {
+        let client = Client::tls(weir.listener("secure"), ca, "a.test", &[]).await;
+        (client.certificate == Some(der(certificate))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_is_taken_up_by_whatever_way_it_is_put_in_place() {
+    let ca = Ca::new();
+    let [first, second, third, fourth, fifth] = std::array::from_fn(|_| ca.issue(&["a.test"]));
+    let tls = r#"certificates = [{ cert = "site/current/a.pem", key = "site/current/a.key" }]"#;
+    let setup = Setup::new(&secure(tls));
+    let release = |folder: &Path, name: &str, one: &Certificate| {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("a.pem"), &one.cert).unwrap();
+        fs::write(folder.join(name).join("a.key"), &one.key).unwrap();
+    };
+    for (name, one) in [("site/1", &first), ("site/2", &second)] {
+        release(setup.folder(), name, one);
+    }
+    symlink("1", setup.folder().join("site/current")).unwrap();
+    let weir = setup.start().await;
+    let turn = |to: &str| {
+        symlink(to, weir.path("site/next")).unwrap();
+        fs::rename(weir.path("site/next"), weir.path("site/current")).unwrap();
+    };
+    shows(&weir, &ca, &first).await;
+    turn("2");
+    shows(&weir, &ca, &second).await;
+    release(weir.folder(), "site/3", &third);
+    turn(weir.path("site/3").to_str().unwrap());
+    shows(&weir, &ca, &third).await;
+    release(weir.folder(), "site/3", &fourth);
+    shows(&weir, &ca, &fourth).await;
+    for (number, one) in [first, fifth].iter().enumerate() {
+        release(weir.folder(), "other/current", one);
+        fs::rename(weir.path("site"), weir.path(&format!("former-{number}"))).unwrap();
+        fs::rename(weir.path("other"), weir.path("site")).unwrap();
+        shows(&weir, &ca, one).await;
+    }
+    release(weir.folder(), "site/current", &second);
+    shows(&weir, &ca, &second).await;
 }
 
 #[tokio::test]

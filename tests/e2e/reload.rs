@@ -105,6 +105,23 @@ async fn a_changed_file_reloads() {
 }
 
 #[tokio::test]
+async fn a_reload_says_whether_files_are_watched() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let unwatched = |endpoint: &Endpoint| text(&[endpoint.address], "") + "[process]\nwatch = false\n";
+    let weir = Weir::start(&unwatched(&a)).await;
+    for _ in 0..2 {
+        let before = weir.snapshot().await;
+        weir.configure(&text(&[a.address], ""));
+        weir.signal(SIGHUP);
+        weir.after(before).await;
+        weir.configure(&text(&[b.address], ""));
+        eventually("the change", || async { (get(weir.web(), "/").await.text() == "b").then_some(()) }).await;
+        weir.configure(&unwatched(&a));
+        eventually("the last change", || async { (get(weir.web(), "/").await.text() == "a").then_some(()) }).await;
+    }
+}
+
+#[tokio::test]
 async fn connections_and_pools_of_what_stays_survive() {
     let a = Endpoint::start("a").await;
     let one_worker = "[process]\nworkers = 1\n";

@@ -28,7 +28,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::Mutex, task::block_in_place};
+use tokio::{
+    sync::{Mutex, Notify},
+    task::block_in_place,
+};
 use tokio_util::sync::CancellationToken;
 use weir_config::{Config, ListenerTls, Places, Unusable, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
@@ -78,6 +81,8 @@ pub struct App {
     workshop: Workshop,
     ending_as: ArcSwap<Ending>,
     doors: OnceLock<Doors>,
+    /// Told of each reload that was taken up.
+    reloads: Notify,
     draining: AtomicBool,
     /// Held during an upgrade.
     upgrading: Mutex<()>,
@@ -164,6 +169,7 @@ impl App {
             workshop,
             ending_as: ArcSwap::from_pointee(ending_as),
             doors: OnceLock::new(),
+            reloads: Notify::new(),
             draining: AtomicBool::new(false),
             upgrading: Mutex::default(),
             ending: CancellationToken::new(),
@@ -285,6 +291,11 @@ impl App {
         Some(files)
     }
 
+    /// Wait until a reload was taken up since the last time. For one who waits.
+    pub async fn reloaded(&self) {
+        self.reloads.notified().await;
+    }
+
     /// Read the configuration again and take it up whole, or leave everything as it is.
     ///
     /// # Errors
@@ -299,7 +310,10 @@ impl App {
         notify::ready(self.shared.snapshot.load().number);
         self.shared.metrics.reloaded(result.is_ok());
         match &result {
-            Ok(number) => tracing::info!(snapshot = number, "configuration reloaded"),
+            Ok(number) => {
+                self.reloads.notify_one();
+                tracing::info!(snapshot = number, "configuration reloaded");
+            }
             Err(faults) => tracing::error!(faults = faults.join("\n"), "configuration refused, the former one goes on"),
         }
         result

@@ -104,9 +104,7 @@ fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()
         if let Some(predecessor) = predecessor.take() {
             predecessor.succeed();
         }
-        if let Some(watching) = watching {
-            tokio::spawn(watching.run(Arc::clone(&app)));
-        }
+        tokio::spawn(watching.run(Arc::clone(&app)));
         live(app, signals, &writer).await
     })?;
     writer.close(Duration::from_secs(5));

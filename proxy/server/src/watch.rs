@@ -1,80 +1,226 @@
 //! Changes on disk: the configuration, plugins and certificates, gathered into one reload.
 
-use std::{collections::HashSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    ffi::OsString,
+    future::pending,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::app::App;
 
 /// Writers take a moment to finish a file; what comes within it is one change.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Who writes without end holds nothing up for longer.
+const LONGEST: Duration = Duration::from_secs(2);
+/// Links that lead to a file, as Linux has it.
+const LINKS: usize = 40;
 
-/// Files under watch: what changes from now on is seen, whenever it is looked at.
+/// Files under watch, where that is wanted: what changes from now on is seen, whenever it is looked at.
 pub struct Watching {
-    files: Vec<PathBuf>,
-    watch: Watch,
+    /// None where it is not wanted.
+    files: Option<Vec<PathBuf>>,
+    watch: Option<Watch>,
 }
 
-type Watch = (RecommendedWatcher, UnboundedReceiver<()>);
+struct Watch {
+    _watcher: RecommendedWatcher,
+    changes: UnboundedReceiver<()>,
+}
 
 /// Watch the files in use, where that is wanted and can be done.
-pub async fn start(app: &App) -> Option<Watching> {
-    let files = app.watched().await?;
-    let watch = watch(&files).inspect_err(give_up).ok()?;
-    Some(Watching { files, watch })
+pub async fn start(app: &App) -> Watching {
+    let mut watching = Watching { files: app.watched().await, watch: None };
+    watching.renew();
+    watching
 }
 
 impl Watching {
-    /// Reload whenever one of the files changes, for as long as the process lives.
+    /// Reload whenever one of the files changes, for as long as the process lives. Whether they are watched, and which,
+    /// is as what runs has it.
     pub async fn run(mut self, app: Arc<App>) {
-        while self.watch.1.recv().await.is_some() {
-            while tokio::time::timeout(SETTLE, self.watch.1.recv()).await.is_ok_and(|change| change.is_some()) {}
-            let _ = app.reload().await;
-            let Some(next) = app.watched().await else { return };
-            if next != self.files {
-                // The former watch goes on until its successor is there, and what it saw meanwhile counts.
-                let mut former = match watch(&next) {
-                    Ok(successor) => std::mem::replace(&mut self.watch, successor),
-                    Err(error) => return give_up(&error),
-                };
-                self.files = next;
-                if former.1.try_recv().is_ok() {
+        loop {
+            tokio::select! {
+                changes = self.changed() => {
+                    settle(changes).await;
+                    // Before the files are read: what changes from then on is seen where they are now.
+                    self.renew();
+                    let _ = app.reload().await;
+                }
+                () = app.reloaded() => {}
+            }
+            let wanted = app.watched().await;
+            if wanted != self.files {
+                self.files = wanted;
+                if self.renew() {
                     let _ = app.reload().await;
                 }
             }
         }
     }
+
+    async fn changed(&mut self) -> &mut UnboundedReceiver<()> {
+        if let Some(Watch { changes, .. }) = &mut self.watch
+            && changes.recv().await.is_some()
+        {
+            return changes;
+        }
+        pending().await
+    }
+
+    /// Watch where the files are now. Whether something may have changed unseen: the former watch goes on until its
+    /// successor is there, and has seen more than was looked at; or there was none.
+    fn renew(&mut self) -> bool {
+        let successor = self.files.as_deref().map(watch).transpose();
+        let told = |error: &_| tracing::error!(%error, "files are not watched: reload by SIGHUP");
+        let successor = successor.inspect_err(told).unwrap_or_default();
+        let former = std::mem::replace(&mut self.watch, successor);
+        self.watch.is_some() && former.is_none_or(|mut former| former.changes.try_recv().is_ok())
+    }
 }
 
-fn give_up(error: &notify::Error) {
-    tracing::error!(%error, "files are not watched: reload by SIGHUP");
+/// Wait until no more changes come, or for long enough.
+async fn settle(changes: &mut UnboundedReceiver<()>) {
+    let end = Instant::now() + LONGEST;
+    let quiet = async { while timeout(SETTLE, changes.recv()).await.is_ok_and(|change| change.is_some()) {} };
+    let _ = timeout_at(end, quiet).await;
 }
 
-/// Folders are watched, not files: editors and deployments put another file in place of the old one.
+/// Folders are watched, not files: editors and deployments put another file in place of the old one, another folder in
+/// place of its folder, or turn a link that leads there.
 fn watch(files: &[PathBuf]) -> notify::Result<Watch> {
     let (changed, changes) = unbounded_channel();
-    let names: HashSet<OsString> = files.iter().filter_map(|file| file.file_name().map(OsString::from)).collect();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        let ours =
-            event.paths.iter().any(|path| path.file_name().is_none_or(|name| names.contains(name) || is_link(name)));
-        if ours && !event.kind.is_access() {
+    let steps: Vec<Vec<PathBuf>> = files.iter().map(|file| steps(file)).collect();
+    let folders = |of: &[PathBuf]| of.iter().filter_map(|step| step.parent()).map(Path::to_owned).collect::<Vec<_>>();
+    let nearest: HashSet<PathBuf> = steps.iter().filter_map(|steps| folders(steps).pop()).collect();
+    let all: HashSet<PathBuf> = steps.iter().flat_map(|steps| folders(steps)).collect();
+    let ours: HashSet<PathBuf> = steps.into_iter().flatten().collect();
+    let mut watcher = notify::recommended_watcher(move |event| {
+        if concerns(&event, &ours) {
             let _ = changed.send(());
         }
     })?;
-    let folders: HashSet<PathBuf> = files.iter().filter_map(|file| Some(absolute(file).parent()?.to_owned())).collect();
-    for folder in folders {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    for folder in all {
+        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            Err(error) if nearest.contains(&folder) => return Err(error),
+            // One that may be passed but not be read.
+            Err(error) => tracing::debug!(%error, "a folder is not watched"),
+            Ok(()) => {}
+        }
     }
-    Ok((watcher, changes))
+    Ok(Watch { _watcher: watcher, changes })
 }
 
-/// The link Kubernetes swaps under a mounted folder.
-fn is_link(name: &std::ffi::OsStr) -> bool {
-    name == "..data"
+/// Whether something on the way to one of the files may have changed. What was lost may have been that.
+fn concerns(event: &notify::Result<notify::Event>, ours: &HashSet<PathBuf>) -> bool {
+    match event {
+        Ok(event) if event.need_rescan() => true,
+        Ok(event) => !event.kind.is_access() && event.paths.iter().any(|path| ours.contains(path)),
+        Err(_) => true,
+    }
 }
 
-fn absolute(file: &std::path::Path) -> PathBuf {
-    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+/// Everything on the way to a file whose change may lead elsewhere, each by the folder that it is really in: folders,
+/// links and what they lead to, and last the file.
+fn steps(file: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let mut ahead: VecDeque<OsString> = parts(&absolute);
+    let (mut steps, mut at, mut links) = (Vec::new(), PathBuf::from("/"), 0);
+    while let Some(part) = ahead.pop_front() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let step = at.join(&part);
+        steps.push(step.clone());
+        match std::fs::read_link(&step) {
+            Ok(target) if links < LINKS => {
+                links += 1;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                for part in parts(&target).into_iter().rev() {
+                    ahead.push_front(part);
+                }
+            }
+            _ if step.exists() => at = step,
+            // Seen as soon as it is there.
+            _ => break,
+        }
+    }
+    steps
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    names.map(|part| part.as_os_str().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use notify::{
+        Event, EventKind,
+        event::{AccessKind, Flag, ModifyKind},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_where_links_lead() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(at.join("releases/7")).unwrap();
+        std::fs::create_dir(at.join("live")).unwrap();
+        std::fs::write(at.join("releases/7/a.pem"), "a").unwrap();
+        symlink("releases/7", at.join("current")).unwrap();
+        symlink("../current/a.pem", at.join("live/b.pem")).unwrap();
+        symlink("round", at.join("round")).unwrap();
+        let below = |name: &str| -> Vec<String> {
+            let steps = steps(&at.join(name)).into_iter();
+            steps.filter_map(|step| Some(step.strip_prefix(&at).ok()?.to_str()?.to_owned())).collect()
+        };
+        assert_eq!(
+            below("live/b.pem"),
+            ["", "live", "live/b.pem", "current", "releases", "releases/7", "releases/7/a.pem"]
+        );
+        assert_eq!(below("live/none/c.pem"), ["", "live", "live/none"]);
+        assert_eq!(below("releases/7/a.pem"), ["", "releases", "releases/7", "releases/7/a.pem"]);
+        assert_eq!(below("round").last().unwrap(), "round");
+        assert_eq!(steps(&at.join("live/b.pem"))[0], Path::new("/").join(at.components().nth(1).unwrap()));
+    }
+
+    #[test]
+    fn what_was_lost_may_have_been_a_change() {
+        let ours = HashSet::from(["/etc/weir/a.pem".into(), "/etc/weir".into()]);
+        let of = |kind: EventKind, path: &str| concerns(&Ok(Event::new(kind).add_path(path.into())), &ours);
+        assert!(of(EventKind::Modify(ModifyKind::Any), "/etc/weir/a.pem"));
+        assert!(of(EventKind::Modify(ModifyKind::Any), "/etc/weir"));
+        assert!(!of(EventKind::Modify(ModifyKind::Any), "/etc/other/a.pem"));
+        assert!(!of(EventKind::Access(AccessKind::Any), "/etc/weir/a.pem"));
+        assert!(concerns(&Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), &ours));
+        assert!(concerns(&Err(notify::Error::generic("no room")), &ours));
+    }
+
+    #[tokio::test]
+    async fn who_writes_without_end_holds_nothing_up() {
+        let (changed, mut changes) = unbounded_channel();
+        let writer = tokio::spawn(async move {
+            while changed.send(()).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        timeout(LONGEST * 20, settle(&mut changes)).await.unwrap();
+        assert!(!writer.is_finished());
+        writer.abort();
+    }
 }
