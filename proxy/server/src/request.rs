@@ -264,19 +264,20 @@ impl Request {
     }
 }
 
-/// The protocols that a field `Upgrade` or `:protocol` names.
+/// The protocols that a field `Upgrade` or `:protocol` names; none where it cannot be read.
 pub fn protocols(upgrade: &HeaderValue) -> impl Iterator<Item = &str> {
     upgrade.to_str().unwrap_or_default().split(',').map(str::trim)
 }
 
 /// Whether one of these protocols is HTTP again (`h2c`, `HTTP/2.0`, or `TLS/1.0` with HTTP in it): its requests would pass by
-/// routes and limits.
+/// routes and limits. What cannot be read may be.
 pub fn hides_http(upgrade: &HeaderValue) -> bool {
-    protocols(upgrade).any(|protocol| {
-        let name = protocol.split('/').next().unwrap_or_default();
-        let is_h2c = name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("h2c"));
-        is_h2c || name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("tls")
-    })
+    upgrade.to_str().is_err()
+        || protocols(upgrade).any(|protocol| {
+            let name = protocol.split('/').next().unwrap_or_default();
+            let is_h2c = name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("h2c"));
+            is_h2c || name.eq_ignore_ascii_case("http") || name.eq_ignore_ascii_case("tls")
+        })
 }
 
 /// A part of a query, with `+` and percent encoding undone.
@@ -423,6 +424,9 @@ mod tests {
         let hides = |text| hides_http(&HeaderValue::from_static(text));
         for text in ["h2c", "H2C", "h2c-14", "foo, h2c", "websocket,h2c", "HTTP/2.0", "tls/1.0"] {
             assert!(hides(text), "{text}");
+        }
+        for octets in [&b"h2c, \xff"[..], b"\xff, h2c", b"websocket\xff"] {
+            assert!(hides_http(&HeaderValue::from_bytes(octets).unwrap()), "{octets:?}");
         }
         for text in ["websocket", "h2", "ch2c", "SPDY/3.1", "tcp", "connect-udp", ""] {
             assert!(!hides(text), "{text}");

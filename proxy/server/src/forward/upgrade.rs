@@ -125,7 +125,8 @@ impl Ask {
 
 /// Whether all that an endpoint switches to is among what it was asked for.
 fn offers(asked: &HeaderValue, switched: &HeaderValue) -> bool {
-    request::protocols(switched).all(|to| request::protocols(asked).any(|of| of.eq_ignore_ascii_case(to)))
+    switched.to_str().is_ok()
+        && request::protocols(switched).all(|to| request::protocols(asked).any(|of| of.eq_ignore_ascii_case(to)))
 }
 
 /// The protocol that is asked for, where it is one. Names of HTTP/2's are in lower case.
@@ -157,5 +158,7 @@ mod tests {
         assert!(switches("other, websocket", "websocket"));
         assert!(!switches("websocket", "h2c"));
         assert!(!switches("websocket", "websocket, h2c"));
+        let unreadable = HeaderValue::from_bytes(b"websocket\xff").unwrap();
+        assert!(!offers(&unreadable, &unreadable));
     }
 }
