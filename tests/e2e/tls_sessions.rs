@@ -200,6 +200,19 @@ async fn endpoints_are_shown_who_we_are() {
     assert!(why.contains("= key: clusters.web.tls.key"), "{why}");
 }
 
+#[test]
+fn what_is_wrong_with_files_of_a_health_check_is_told_where_they_are_named() {
+    let ca = Ca::new();
+    let health = "health = { http = { path = \"/\" }, tls = { ca = \"ca.pem\", cert = \"us.pem\", key = \"us.key\" } }";
+    let text = cluster("127.0.0.1:9".parse().unwrap(), TRUST, "").replace("[process]", &format!("{health}\n[process]"));
+    let strangers = Certificate { key: ca.issue(&["other.test"]).key, ..ca.issue(&["us.test"]) };
+    let output = Setup::new(&text).file("ca.pem", ca.pem()).certificate("us", &strangers).check();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("us.key is not the private key of ") && said.contains(&format!("| {health}")), "{said}");
+    assert!(said.contains("= key: clusters.web.health.tls.key"), "{said}");
+}
+
 #[tokio::test]
 async fn sessions_with_endpoints_go_on_and_connections_survive_reloads() {
     let ca = Ca::new();

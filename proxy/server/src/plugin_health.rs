@@ -42,7 +42,7 @@ impl PluginProbe {
     /// Its TLS settings cannot be used.
     pub fn try_new(host: Arc<Host>, bound: Bound, cluster: &weir_config::Cluster) -> Result<Self, String> {
         let timeout = cluster.health.as_ref().map_or(Duration::from_secs(1), |health| health.timeout);
-        Ok(Self { host, bound, dial: Dial::try_new(cluster)?, timeout })
+        Ok(Self { host, bound, dial: Dial::try_new(cluster).map_err(|unusable| unusable.why)?, timeout })
     }
 }
 

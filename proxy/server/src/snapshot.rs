@@ -267,7 +267,7 @@ fn upstream(
         }
         (_, kept) => {
             let connector = kept.map_or_else(|| Connector::build(config), Ok).map_err(placed)?;
-            weir_upstream::health::probe(config).map_err(|fault| format!("health: {fault}"))?;
+            weir_upstream::health::probe(config).map_err(placed)?;
             let cluster = Cluster::build(config, before.map(|before| &*before.cluster));
             let connector = Arc::new(connector.counted_by(&cluster));
             (cluster, connector)

@@ -23,7 +23,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
-use weir_config::{HealthKind, ProxyVersion};
+use weir_config::{HealthKind, ProxyVersion, Unusable};
 use weir_preamble::proxy;
 
 use crate::{endpoint::Endpoint, tls::client_tls};
@@ -73,7 +73,7 @@ pub struct Answer {
 
 impl Dial {
     /// As the cluster's health check says; reads the authorities of its TLS from disk.
-    pub fn try_new(cluster: &weir_config::Cluster) -> Result<Self, String> {
+    pub fn try_new(cluster: &weir_config::Cluster) -> Result<Self, Unusable> {
         let health = cluster.health.as_ref();
         let http2 = match health.map(|health| &health.kind) {
             Some(HealthKind::Http(check)) => check.http2,
@@ -81,7 +81,7 @@ impl Dial {
             _ => cluster.http2,
         };
         let tls = health.map_or(cluster.tls.as_ref(), |health| health.tls.as_ref());
-        let tls = tls.map(|tls| Tls::try_new(tls, http2)).transpose()?;
+        let tls = tls.map(|tls| Tls::try_new(tls, http2)).transpose().map_err(|unusable| unusable.below("tls"))?;
         let port = health.and_then(|health| health.port);
         // Another port is another service, which need not know of the protocol.
         let announced = cluster.send_proxy_protocol.filter(|_| port.is_none());
@@ -165,10 +165,10 @@ async fn ask_http2(
 }
 
 impl Tls {
-    fn try_new(config: &weir_config::UpstreamTls, http2: bool) -> Result<Self, String> {
+    fn try_new(config: &weir_config::UpstreamTls, http2: bool) -> Result<Self, Unusable> {
         let name = config.sni.clone().map(ServerName::try_from).transpose();
-        let client = client_tls(config, http2).map_err(|unusable| unusable.why)?;
-        Ok(Self { config: client, name: name.map_err(|error| format!("sni: {error}"))? })
+        let name = name.map_err(|error| Unusable::new("sni", error.to_string()))?;
+        Ok(Self { config: client_tls(config, http2)?, name })
     }
 
     async fn wrap(&self, tcp: TcpStream, address: SocketAddr) -> Result<Box<dyn Transport>, String> {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::sync::SemaphorePermit;
-use weir_config::{Cluster, HealthKind};
+use weir_config::{Cluster, HealthKind, Unusable};
 
 use crate::{dial::Dial, endpoint::Endpoint};
 
@@ -43,8 +43,12 @@ pub trait Probe: Send + Sync {
 /// What asks the endpoints of a cluster; none where nothing is asked or a plugin asks.
 ///
 /// # Errors
-/// A setting that cannot be used, for people.
-pub fn probe(cluster: &Cluster) -> Result<Option<Arc<dyn Probe>>, String> {
+/// A setting that cannot be used.
+pub fn probe(cluster: &Cluster) -> Result<Option<Arc<dyn Probe>>, Unusable> {
+    build(cluster).map_err(|unusable| unusable.below("health"))
+}
+
+fn build(cluster: &Cluster) -> Result<Option<Arc<dyn Probe>>, Unusable> {
     Ok(Some(match cluster.health.as_ref().map(|health| &health.kind) {
         None => return Ok(None),
         Some(HealthKind::Plugin(_)) => return Dial::try_new(cluster).map(|_| None),

@@ -69,4 +69,4 @@ pub use rng::Rng;
 pub use room::{Place, Room};
 pub use slots::{Recall, Slot};
 pub use standing::{Moment, Order, Report, Reputation, Standing, State, Status, Verdict, Word};
-pub use tls::{authorities, client_tls};
+pub use tls::{authorities, client_tls, read_authorities, trusting};

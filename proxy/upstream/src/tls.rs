@@ -55,20 +55,31 @@ pub fn client_tls(config: &UpstreamTls, http2: bool) -> Result<Arc<ClientConfig>
 /// There are none to be had; names the file.
 pub fn authorities(ca: Option<&Path>) -> Result<RootCertStore, String> {
     match ca {
-        Some(path) => read_authorities(path),
+        Some(path) => trusting(read_authorities(path)?, path),
         None => system_authorities(),
     }
 }
 
-fn read_authorities(path: &Path) -> Result<RootCertStore, String> {
-    let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(&error))? {
-        let certificate = certificate.map_err(|error| fault(&error))?;
-        store.add(certificate).map_err(|error| fault(&error))?;
+/// The certificates in this file, of which there is one at least. Blocking: reads them.
+///
+/// # Errors
+/// There are none to be had; names the file.
+pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
+        found => found.map_err(|error| format!("{}: {error}", path.display())),
     }
-    if store.is_empty() {
-        return Err(fault(&"no certificate in it"));
+}
+
+/// Trust in these, which are of this file.
+///
+/// # Errors
+/// One cannot be trusted; names the file.
+pub fn trusting(authorities: Vec<CertificateDer<'static>>, path: &Path) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    for certificate in authorities {
+        store.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(store)
 }

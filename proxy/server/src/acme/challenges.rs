@@ -160,7 +160,16 @@ fn proof(host: &str, digest: &[u8; 32]) -> Result<ServerConfig, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use rcgen::CertifiedKey as CertifiedPair;
+    use rustls::ClientConfig;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+    use weir_config::{Protocol, UpstreamTls};
+
     use super::*;
+    use crate::tls::Terms;
 
     #[test]
     fn an_answer_stands_until_it_is_dropped() {
@@ -178,12 +187,48 @@ mod tests {
         assert_eq!(challenges.by_http.load(Relaxed), 0);
     }
 
-    #[test]
-    fn handshakes_are_looked_at_only_while_something_is_put_up() {
-        let challenges = Arc::new(Challenges::default());
+    /// A listener's TLS.
+    fn listener(folder: &Path) -> ServerTls {
+        let CertifiedPair { cert, signing_key } = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        std::fs::write(folder.join("a.pem"), cert.pem()).unwrap();
+        std::fs::write(folder.join("a.key"), signing_key.serialize_pem()).unwrap();
+        let text = "[listeners.a]\naddress = \"127.0.0.1:0\"\n\
+                    tls = { certificates = [{ cert = \"a.pem\", key = \"a.key\" }] }\n\
+                    [[routes]]\nname = \"r\"\nrespond = {}\n";
+        std::fs::write(folder.join("weir.toml"), text).unwrap();
+        let config = weir_config::load(&folder.join("weir.toml")).unwrap().config;
+        let tls = config.listeners[0].tls.as_ref().unwrap();
+        ServerTls::load(tls, Protocol::Http, &Terms::at_start(), None).unwrap()
+    }
+
+    /// Whether an authority that looks at a host by a handshake is shown a proof, which clients of ours do not take:
+    /// the listener itself speaks no such protocol.
+    async fn shown(challenges: &Challenges, tls: &ServerTls, host: &'static str) -> bool {
+        let settings = UpstreamTls { verify: false, ca: None, sni: None, identity: None };
+        let mut client = ClientConfig::clone(&weir_upstream::client_tls(&settings, false).unwrap());
+        client.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let asking = TlsConnector::from(Arc::new(client)).connect(host.try_into().unwrap(), stream);
+        let (accepted, _) = socket.accept().await.unwrap();
+        let (answered, _) = tokio::join!(challenges.accept(tls, accepted), asking);
+        let error = answered.map(drop).unwrap_err().into_inner().unwrap();
+        !matches!(error.downcast_ref(), Some(rustls::Error::NoApplicationProtocol))
+    }
+
+    #[tokio::test]
+    async fn handshakes_are_looked_at_only_while_something_is_put_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (challenges, tls) = (Arc::new(Challenges::default()), listener(folder.path()));
         let answer = challenges.answer_tls("a.test", [7; 32]).unwrap();
-        assert_eq!(challenges.by_tls.load(Relaxed), 1);
+        assert!(shown(&challenges, &tls, "a.test").await);
+        assert!(!shown(&challenges, &tls, "b.test").await);
+        // As if nothing were put up: what is there would be found by who looked.
+        challenges.by_tls.store(0, Relaxed);
+        assert!(!shown(&challenges, &tls, "a.test").await);
+        challenges.by_tls.store(1, Relaxed);
         drop(answer);
         assert_eq!(challenges.by_tls.load(Relaxed), 0);
+        assert!(!shown(&challenges, &tls, "a.test").await);
     }
 }

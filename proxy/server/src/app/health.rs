@@ -81,6 +81,6 @@ fn probe(upstream: &Upstream, host: &Arc<Host>) -> Result<Option<Arc<dyn Probe>>
     let config = upstream.cluster.config();
     match &upstream.health {
         Some(bound) => Ok(Some(Arc::new(PluginProbe::try_new(Arc::clone(host), bound.clone(), config)?))),
-        None => health::probe(config),
+        None => health::probe(config).map_err(|unusable| unusable.why),
     }
 }

@@ -3,13 +3,14 @@
 use std::{path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{
-    RootCertStore, ServerConnection,
+    ServerConnection,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject},
+    pki_types::{CertificateRevocationListDer, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use weir_config::{ClientAuth, Unusable};
 use weir_plugin::ClientCertificate;
+use weir_upstream::{read_authorities, trusting};
 use x509_cert::{
     crl::CertificateList,
     der::Decode,
@@ -38,11 +39,11 @@ impl Verifier {
         let of = |key: &'static str| move |why: String| Unusable::new(key, why);
         let lists = config.crl.as_deref().map(revoked).transpose().map_err(of("crl"))?.unwrap_or_default();
         let revoked_until = lists.iter().filter_map(next_update).min();
-        let authorities = authorities(&config.ca).map_err(of("ca"))?;
+        let authorities = read_authorities(&config.ca).map_err(of("ca"))?;
         let parts = authorities.iter().map(AsRef::as_ref).chain(lists.iter().map(AsRef::as_ref)).map(fingerprint);
         // Tickets that do not say until when they count are of another context.
         let context = parts.chain([config.required.to_string(), " lasting".to_owned()]).collect();
-        let roots = Arc::new(trusted(authorities, &config.ca).map_err(of("ca"))?);
+        let roots = Arc::new(trusting(authorities, &config.ca).map_err(of("ca"))?);
         let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).with_crls(lists);
         let builder = if config.required { builder } else { builder.allow_unauthenticated() };
         let verifier = builder.build().map_err(|error| match &config.crl {
@@ -51,22 +52,6 @@ impl Verifier {
         })?;
         Ok(Self { verifier, revoked_until, context })
     }
-}
-
-fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match found {
-        Ok(found) if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
-        found => found.map_err(|error| format!("{}: {error}", path.display())),
-    }
-}
-
-fn trusted(authorities: Vec<CertificateDer<'static>>, path: &Path) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    for certificate in authorities {
-        store.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(store)
 }
 
 /// Lists of revoked certificates: any number in PEM, or one in DER.

@@ -20,7 +20,7 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
-use weir_config::{Cluster, ExecCheck};
+use weir_config::{Cluster, ExecCheck, Unusable};
 
 use super::{Checking, Probe, Turn, Verdict};
 use crate::{dial::Dial, endpoint::Endpoint};
@@ -42,7 +42,7 @@ pub struct ExecProbe {
 
 impl ExecProbe {
     /// The probe of a cluster. Errors are of its TLS settings.
-    pub fn try_new(cluster: &Cluster, check: &ExecCheck) -> Result<Self, String> {
+    pub fn try_new(cluster: &Cluster, check: &ExecCheck) -> Result<Self, Unusable> {
         Ok(Self { dial: Dial::try_new(cluster)?, check: check.clone(), cluster: Arc::clone(&cluster.name) })
     }
 

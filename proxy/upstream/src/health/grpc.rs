@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::Full;
-use weir_config::{Cluster, GrpcCheck};
+use weir_config::{Cluster, GrpcCheck, Unusable};
 
 use super::{Checking, Probe, Verdict};
 use crate::{
@@ -27,7 +27,7 @@ pub struct GrpcProbe {
 
 impl GrpcProbe {
     /// The probe of a cluster. Errors are of its TLS settings.
-    pub fn try_new(cluster: &Cluster, check: &GrpcCheck) -> Result<Self, String> {
+    pub fn try_new(cluster: &Cluster, check: &GrpcCheck) -> Result<Self, Unusable> {
         let message = Bytes::from(message(&request(&check.service)));
         Ok(Self { dial: Dial::try_new(cluster)?, check: check.clone(), message })
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use regex::bytes::Regex;
-use weir_config::{Cluster, HttpCheck};
+use weir_config::{Cluster, HttpCheck, Unusable};
 
 use super::{Checking, Probe, Verdict};
 use crate::{
@@ -30,14 +30,15 @@ pub struct HttpProbe {
 
 impl HttpProbe {
     /// The probe of a cluster. Errors name the setting.
-    pub fn try_new(cluster: &Cluster, check: &HttpCheck) -> Result<Self, String> {
+    pub fn try_new(cluster: &Cluster, check: &HttpCheck) -> Result<Self, Unusable> {
         let method = Method::from_bytes(check.method.as_bytes());
         let regex = check.body_regex.as_deref().map(Regex::new).transpose();
         Ok(Self {
             dial: Dial::try_new(cluster)?,
-            method: method.map_err(|error| format!("health.http.method: {error}"))?,
-            headers: headers(&check.headers).map_err(|name| format!("health.http.headers: malformed {name}"))?,
-            regex: regex.map_err(|error| format!("health.http.body-regex: {error}"))?,
+            method: method.map_err(|error| Unusable::new("http.method", error.to_string()))?,
+            headers: headers(&check.headers)
+                .map_err(|name| Unusable::new("http.headers", format!("malformed {name}")))?,
+            regex: regex.map_err(|error| Unusable::new("http.body-regex", error.to_string()))?,
             check: check.clone(),
         })
     }

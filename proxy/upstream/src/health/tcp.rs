@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use weir_config::{Cluster, TcpCheck};
+use weir_config::{Cluster, TcpCheck, Unusable};
 
 use super::{Checking, Probe, Verdict, http::contains};
 use crate::{dial::Dial, endpoint::Endpoint};
@@ -22,7 +22,7 @@ pub struct TcpProbe {
 
 impl TcpProbe {
     /// The probe of a cluster. Errors are of its TLS settings.
-    pub fn try_new(cluster: &Cluster, check: &TcpCheck) -> Result<Self, String> {
+    pub fn try_new(cluster: &Cluster, check: &TcpCheck) -> Result<Self, Unusable> {
         Ok(Self { dial: Dial::try_new(cluster)?, check: check.clone() })
     }
 
