@@ -196,13 +196,16 @@ async fn other_protocols_pass_too_and_halves_close_apart() {
     let endpoint = RawEndpoint::start(|mut raw, _| async move {
         let head = raw.head().await.to_ascii_lowercase();
         assert!(head.contains("\r\nupgrade: lines\r\n") && !head.contains("sec-websocket-key"), "{head}");
-        raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\nhello ").await;
+        raw.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: lines\r\n").await;
+        raw.send("Content-Length: 6\r\n\r\nhello ").await;
         let rest = raw.rest().await;
         raw.send(format!("heard {rest}")).await;
     })
     .await;
     let weir = Weir::before(&[endpoint.address]).await;
-    let mut tunnel = open(&weir, "lines").await.2.unwrap();
+    let (_, headers, tunnel) = open(&weir, "lines").await;
+    assert!(!headers.contains_key("content-length"), "{headers:?}");
+    let mut tunnel = tunnel.unwrap();
     tunnel.write_all(b"you").await.unwrap();
     tunnel.shutdown().await.unwrap();
     let mut said = String::new();
