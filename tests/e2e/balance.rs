@@ -1,11 +1,19 @@
 //! Which endpoint a request goes to, by each algorithm, between real endpoints.
 
-use std::{cell::Cell, collections::BTreeMap, net::SocketAddr};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use http::Method;
 
 use super::harness::{
-    Client, Endpoint, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, request, until,
+    Client, Endpoint, Raw, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, request, until,
 };
 
 const BY_USER: &str = r#"balance = { hash = { header = "x-user" } }"#;
@@ -192,6 +200,47 @@ async fn least_time_does_not_blame_an_endpoint_for_a_slow_client() {
         assert_eq!(ask(&weir, "/", None).await.status, 200);
     }
     assert!(endpoints[asked].requests() > 1, "it has answered at once");
+}
+
+/// Answers what has no body, and closes where it has all of another.
+async fn breaking_off(asked: &Arc<AtomicUsize>) -> RawEndpoint {
+    let asked = Arc::clone(asked);
+    RawEndpoint::start(move |mut raw, _| {
+        let asked = Arc::clone(&asked);
+        async move {
+            loop {
+                let head = raw.head().await;
+                asked.fetch_add(1, SeqCst);
+                if head.starts_with("POST") {
+                    raw.until("slowly").await;
+                    return;
+                }
+                raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn least_time_does_not_blame_an_endpoint_that_fails_for_a_slow_client() {
+    let asked: [Arc<AtomicUsize>; 3] = Default::default();
+    let endpoints = [breaking_off(&asked[0]).await, breaking_off(&asked[1]).await, breaking_off(&asked[2]).await];
+    let addresses = endpoints.each_ref().map(|endpoint| endpoint.address);
+    let weir = Weir::before_with(&addresses, r#"balance = { least-time = { decay = "1d" } }"#).await;
+    let mut upload = Raw::connect(weir.web()).await;
+    upload.send("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 6\r\n\r\nslow").await;
+    until("the upload", || asked.iter().any(|asked| asked.load(SeqCst) == 1)).await;
+    let one = asked.iter().find(|asked| asked.load(SeqCst) == 1).unwrap();
+    for _ in 0..300 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    upload.send("ly").await;
+    assert!(upload.head().await.starts_with("HTTP/1.1 502 "));
+    for _ in 0..300 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    assert!(one.load(SeqCst) > 1, "it has failed at once");
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Failed {
     }
 }
 
-/// Hold it against an endpoint that an attempt which began then ended without a response, where that was the
+/// Hold it against an endpoint that what it was asked then ended without a response, where that was the
 /// endpoint's doing. It may refuse a stream it has not begun with.
 fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant) {
     let met = match error {
@@ -114,6 +114,7 @@ pub async fn run(
         kept = None;
         let began = if trace.attempts == 0 { trace.started } else { Instant::now() };
         trace.attempts += 1;
+        trace.asked_at = None;
         let ended = match retry.hedge_after(request, trace) {
             None => {
                 let attempt = Attempt { decision, upstream, endpoint: &endpoint, keeping: &keeping, fresh };
@@ -127,7 +128,7 @@ pub async fn run(
         if let Some(error) = ended.as_ref().err().and_then(Failed::error)
             && trace.head_at.is_none_or(|at| at < began)
         {
-            charge(upstream, &endpoint, error, began);
+            charge(upstream, &endpoint, error, trace.asked_at.unwrap_or(began));
         }
         let (why, error) = match ended {
             Ok(None) => return Ok(None),
@@ -209,6 +210,7 @@ impl Attempt<'_> {
                 Ok(head) => break head,
                 Err(error) => {
                     let intact = relay.is_intact();
+                    trace.asked_at = relay.asked_at();
                     give_up(&mut lease.stream, &error);
                     return Err(retry.judge(error, lease.reused, intact, trace));
                 }

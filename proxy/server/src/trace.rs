@@ -31,6 +31,8 @@ pub struct Trace {
     pub split: Split,
     /// When the response's head came.
     pub head_at: Option<Instant>,
+    /// When the last attempt had been asked that ended without one, where that was not at once.
+    pub asked_at: Option<Instant>,
     /// When the books on it were closed; until then, when it began.
     pub ended: Instant,
     /// The route that took it.
@@ -148,6 +150,7 @@ impl Trace {
             ended: started,
             split: Split { read, ..Split::default() },
             head_at: None,
+            asked_at: None,
             route: None,
             tenant: None,
             upstream: None,
