@@ -208,6 +208,9 @@ async fn pieces_pass_as_they_come() {
     }
 }
 
+/// Between two reads of a client that is slow on purpose.
+const PACE: Duration = Duration::from_millis(30);
+
 /// A client whose system takes little for it.
 async fn narrow(weir: &Weir) -> Raw {
     let socket = TcpSocket::new_v4().unwrap();
@@ -228,7 +231,7 @@ async fn a_slow_reader_that_goes_on_reading_gets_all() {
     client.send(format!("GET /octets/{} HTTP/1.1\r\nHost: weir.test\r\n\r\n", 6 << 20)).await;
     client.head().await;
     for _ in 0..96 {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(PACE).await;
         client.exactly(64 << 10).await;
     }
 }

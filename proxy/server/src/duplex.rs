@@ -2,7 +2,7 @@
 //!
 //! Each way reads into a scratch area of the thread and writes at once, so that a connection that waits
 //! owns no buffer. A way that moves much goes on through a pipe, where both ends are plain TCP; one that
-//! slows down goes back.
+//! slows down goes back, and so does one whose pipe is wanted back.
 
 #[cfg(test)]
 mod tests;
@@ -177,7 +177,7 @@ impl Way {
                 return Poll::Ready(Ok(()));
             }
             if let (Some(_), Some(from), Some(to)) = (&self.pipe, from.plain(), to.plain()) {
-                ready!(self.poll_pipe(cx, from, to, count))?;
+                ready!(self.poll_pipe(cx, from, to, count, pipes))?;
                 continue;
             }
             ready!(self.poll_copy(cx, from, to, count))?;
@@ -246,8 +246,19 @@ impl Way {
     }
 
     /// Once from one side to the other by way of the pipe. Without a pipe it ends the way's use of one.
-    fn poll_pipe(&mut self, cx: &mut Context<'_>, from: &TcpStream, to: &TcpStream, count: &Cell<u64>) -> Step {
+    fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        to: &TcpStream,
+        count: &Cell<u64>,
+        pipes: &Pipes,
+    ) -> Step {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
+        if pipe.held() == 0 && pipes.are_pressed() {
+            (self.pipeless, self.pipe, self.streak) = (true, None, 0);
+            return Poll::Ready(Ok(()));
+        }
         if pipe.held() == 0 {
             ready!(from.poll_read_ready(cx)).map_err(Failed::From)?;
             match from.try_io(Interest::READABLE, || pipe.fill(from)) {

@@ -1,8 +1,13 @@
 //! Moving octets from socket to socket within the kernel, by way of a pipe (`splice(2)`).
 //!
-//! What a system without it gives is no pipe at all: whoever asks then reads and writes.
+//! What a system without it gives is no pipe at all: whoever asks then reads and writes. So it is where there are
+//! no file descriptors to spare, of which a pipe takes two: they are for connections.
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+};
 
 use tokio::net::TcpStream;
 
@@ -11,7 +16,11 @@ const KEPT: usize = 64;
 
 /// The pipes of one worker.
 #[derive(Debug, Default)]
-pub struct Pipes(Rc<RefCell<Vec<Inner>>>);
+pub struct Pipes {
+    kept: Rc<RefCell<Vec<Inner>>>,
+    /// Descriptors are short: there are no pipes.
+    pressed: Cell<bool>,
+}
 
 /// A pipe between two sockets. It goes back to its worker, unless something is left in it.
 #[derive(Debug)]
@@ -22,11 +31,27 @@ pub struct Pipe {
 }
 
 impl Pipes {
-    /// An empty pipe; none where the system has none to give.
+    /// An empty pipe; none where the system has none to give, or there are no descriptors to spare.
     pub fn take(&self) -> Option<Pipe> {
-        let kept = self.0.borrow_mut().pop();
+        if self.pressed.get() {
+            return None;
+        }
+        let kept = self.kept.borrow_mut().pop();
         let inner = kept.or_else(Inner::make)?;
-        Some(Pipe { inner: Some(inner), held: 0, home: Rc::clone(&self.0) })
+        Some(Pipe { inner: Some(inner), held: 0, home: Rc::clone(&self.kept) })
+    }
+
+    /// Have none, and keep none, while descriptors are short.
+    pub fn press(&self, on: bool) {
+        self.pressed.set(on);
+        if on {
+            self.kept.borrow_mut().clear();
+        }
+    }
+
+    /// Whether those in use are to be given back.
+    pub fn are_pressed(&self) -> bool {
+        self.pressed.get()
     }
 }
 
@@ -72,6 +97,7 @@ mod system {
 
     use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
     use tokio::net::TcpStream;
+    use weir_upstream::descriptors;
 
     /// What one pipe may hold: a few hundred packets.
     const SIZE: i32 = 256 * 1024;
@@ -85,6 +111,9 @@ mod system {
     impl Inner {
         pub(super) fn make() -> Option<Self> {
             let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok()?;
+            if !(descriptors::are_plenty(&read) && descriptors::are_plenty(&write)) {
+                return None;
+            }
             // A user may have too many large pipes already: a small one does as well.
             let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(SIZE));
             Some(Self { read, write })

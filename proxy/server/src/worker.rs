@@ -234,6 +234,7 @@ impl Worker {
 
     fn feel_pressure(&self) {
         let on = self.shared.pressure.is_on();
+        self.pipes.press(self.shared.pressure.is_short(Scarce::Descriptors));
         if on && !self.draining.is_pressed() {
             self.pools.clear();
         }

@@ -10,9 +10,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// More than any process needs; some systems allow numbers that cost programs minutes to go through.
 const MOST: u64 = 1 << 20;
 
-/// From which numbers on there is less than one wants.
+/// Up to which numbers there is more than one needs, and from which on less than one wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Marks {
+    plenty: u64,
     scarce: u64,
     reserved: u64,
 }
@@ -25,7 +26,7 @@ static MARKS: LazyLock<Marks> = LazyLock::new(|| {
 impl Marks {
     fn below(most: u64) -> Self {
         let reserve = (most / 8).clamp(16, 256).min(most);
-        Self { scarce: most - reserve, reserved: most - reserve / 2 }
+        Self { plenty: most / 2, scarce: most - reserve, reserved: most - reserve / 2 }
     }
 }
 
@@ -37,6 +38,11 @@ pub fn raise_limit() {
             tracing::warn!(limit = now, "the limit of open files cannot be raised");
         }
     }
+}
+
+/// Whether there are descriptors to spare, by a new one: for what can do without.
+pub fn are_plenty(new: &impl AsRawFd) -> bool {
+    number(new) < MARKS.plenty
 }
 
 /// Whether so many descriptors are in use, by that of a new socket, that no further clients should be
@@ -66,16 +72,17 @@ mod tests {
 
     #[test]
     fn an_eighth_is_kept_back() {
-        assert_eq!(Marks::below(1024), Marks { scarce: 896, reserved: 960 });
-        assert_eq!(Marks::below(160), Marks { scarce: 140, reserved: 150 });
-        assert_eq!(Marks::below(1 << 20), Marks { scarce: (1 << 20) - 256, reserved: (1 << 20) - 128 });
-        assert_eq!(Marks::below(10), Marks { scarce: 0, reserved: 5 });
+        assert_eq!(Marks::below(1024), Marks { plenty: 512, scarce: 896, reserved: 960 });
+        assert_eq!(Marks::below(160), Marks { plenty: 80, scarce: 140, reserved: 150 });
+        let many = 1 << 20;
+        assert_eq!(Marks::below(many), Marks { plenty: many / 2, scarce: many - 256, reserved: many - 128 });
+        assert_eq!(Marks::below(10), Marks { plenty: 5, scarce: 0, reserved: 5 });
     }
 
     #[test]
     fn a_first_socket_is_no_sign_of_scarcity() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(!are_scarce(&socket) && !is_reserved(&socket));
+        assert!(are_plenty(&socket) && !are_scarce(&socket) && !is_reserved(&socket));
     }
 
     #[test]

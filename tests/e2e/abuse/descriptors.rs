@@ -1,10 +1,14 @@
 //! No file descriptors left: admin answers, those who are served go on, and all is well afterwards.
 
+use futures_util::future::join_all;
 use http::Method;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 
 use super::{
-    super::harness::{Client, Endpoint, Meter, Setup, Weir, eventually, get, weir_with_files},
+    super::harness::{Client, Endpoint, Meter, Raw, RawEndpoint, Setup, Weir, eventually, get, weir_with_files},
     text,
 };
 
@@ -123,4 +127,62 @@ async fn no_endpoint_is_blamed_for_what_we_lack() {
     assert!(statuses.contains(&200), "nobody was served: {statuses:?}");
     is_short(&weir, false).await;
     assert_eq!(get(weir.web(), "/").await.status, 200);
+}
+
+/// A connection to what never stops sending, of which much has come.
+async fn streaming(weir: &Weir) -> Raw {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut raw = Raw::of(socket.connect(weir.web()).await.unwrap());
+    raw.exactly(512 << 10).await;
+    raw
+}
+
+/// Descriptors of the process, and how many of them are those of pipes.
+fn open(weir: &Weir) -> (usize, usize) {
+    let all = std::fs::read_dir(format!("/proc/{}/fd", weir.pid())).unwrap();
+    let links: Vec<_> = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
+    let pipes = links.iter().filter(|link| link.to_string_lossy().starts_with("pipe:")).count();
+    (links.len(), pipes)
+}
+
+/// What moves much does so through a pipe of two descriptors: not where connections need them.
+#[tokio::test]
+async fn pipes_leave_descriptors_to_connections() {
+    let source = RawEndpoint::start(|mut raw, _| async move {
+        let octets = vec![7; 64 << 10];
+        while raw.try_send(&octets).await.is_ok() {}
+    })
+    .await;
+    let weir = short_of_files(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"source\"\n\
+         [clusters.source]\nendpoints = [\"{}\"]\n",
+        source.address
+    ))
+    .await;
+    let (_, before) = open(&weir);
+    let mut streams = Vec::new();
+    for _ in 0..45 {
+        streams.push(streaming(&weir).await);
+    }
+    let (all, pipes) = open(&weir);
+    assert!(pipes > before + 20, "{pipes} of {all}");
+    assert!(all < FILES as usize * 7 / 8, "{all}");
+    assert_eq!(weir.status().await["short_of"], serde_json::json!([]));
+    // So many more find room only when pipes are given up.
+    let further = (FILES as usize * 7 / 8 + 8 - all).div_ceil(2);
+    let further: Vec<_> = (0..further).map(|_| streaming(&weir)).collect();
+    let all_are_served = join_all(further);
+    let others_go_on = async {
+        loop {
+            join_all(streams.iter_mut().map(|stream| stream.exactly(64 << 10))).await;
+        }
+    };
+    let further = tokio::select! {
+        further = all_are_served => further,
+        () = others_go_on => unreachable!(),
+    };
+    assert_eq!(weir.command(Method::GET, "/healthz", "").await.status, 200);
+    drop((streams, further));
+    is_short(&weir, false).await;
 }

@@ -134,6 +134,9 @@ fn a_client_past_our_window_is_stopped() {
     serves(proxy.address()).unwrap();
 }
 
+/// Between two openings of a window by a client that is slow on purpose.
+const PACE: std::time::Duration = std::time::Duration::from_millis(50);
+
 #[test]
 fn a_window_that_opens_little_by_little_counts_as_reading() {
     let proxy = Proxy::with_limits(r#"body-timeout = "1s""#);
@@ -141,7 +144,7 @@ fn a_window_that_opens_little_by_little_counts_as_reading() {
     wire.send(&headers(GET, 1, &request("GET", "/large")));
     wire.until(|frame| frame.kind == HEADERS).unwrap();
     for _ in 0..50 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(PACE);
         wire.send(&window_update(1, 100));
         data(&mut wire, 100);
     }
