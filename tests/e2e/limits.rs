@@ -2,9 +2,18 @@
 
 mod bodies;
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use super::harness::{Client, Endpoint, Raw, Weir, empty, eventually, request, soon, until};
+use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet};
+
+use super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, empty, eventually, get, request, soon, until};
 
 async fn weir(limits: &str) -> Weir {
     Weir::start(&format!(
@@ -18,31 +27,70 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n";
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
-    let weir = weir("connections = 2").await;
-    let (mut first, mut second) = (Raw::connect(weir.web()).await, Raw::connect(weir.web()).await);
-    for held in [&mut first, &mut second] {
-        held.send(GET).await;
-        assert_eq!(held.response().await.1, "ok");
+    let gate = Gate::start().await;
+    let weir = Weir::start(&gate.text("limits = { connections = 2 }", "")).await;
+    gate.lets_two_at_a_time_pass(weir.web()).await;
+}
+
+/// An endpoint that answers one request for each time it is told to.
+struct Gate {
+    endpoint: RawEndpoint,
+    asked: Arc<AtomicUsize>,
+    answers: Arc<Semaphore>,
+}
+
+impl Gate {
+    async fn start() -> Gate {
+        let (asked, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (count, wait) = (Arc::clone(&asked), Arc::clone(&answers));
+        let endpoint = RawEndpoint::start(move |mut raw, _| {
+            let (count, wait) = (Arc::clone(&count), Arc::clone(&wait));
+            async move {
+                loop {
+                    raw.head().await;
+                    count.fetch_add(1, SeqCst);
+                    wait.acquire().await.unwrap().forget();
+                    raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                }
+            }
+        })
+        .await;
+        Gate { endpoint, asked, answers }
     }
-    let mut third = Raw::connect(weir.web()).await;
-    third.send(GET).await;
-    let early = tokio::time::timeout(Duration::from_millis(200), third.head()).await;
-    assert!(early.is_err(), "a third connection was served");
-    assert_eq!(weir.status().await["listeners"][0]["connections"], 2);
-    drop(first);
-    assert_eq!(third.response().await.1, "ok");
+
+    /// Many workers before it, each of which accepts.
+    fn text(&self, listener: &str, process: &str) -> String {
+        format!(
+            "[process]\nworkers = 8\n{process}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n{listener}\n\
+             [[routes]]\nname = \"all\"\ncluster = \"gate\"\n[clusters.gate]\nendpoints = [\"{}\"]\n",
+            self.endpoint.address
+        )
+    }
+
+    /// Of ten connections that ask at once, one more is served each time one is over.
+    async fn lets_two_at_a_time_pass(&self, web: SocketAddr) {
+        let mut clients = JoinSet::new();
+        for _ in 0..10 {
+            let mut raw = Raw::connect(web).await;
+            raw.send(GET).await;
+            clients.spawn(async move { raw.response().await.1 });
+        }
+        for over in 0..=8 {
+            until("two to be served", || self.asked.load(SeqCst) >= over + 2).await;
+            assert_eq!(self.asked.load(SeqCst), over + 2, "served when {over} of them were over");
+            self.answers.add_permits(1);
+            assert_eq!(soon("one to be over", clients.join_next()).await.unwrap().unwrap(), "ok");
+        }
+        self.answers.add_permits(1);
+        assert_eq!(soon("the last", clients.join_next()).await.unwrap().unwrap(), "ok");
+    }
 }
 
 #[tokio::test]
 async fn a_limit_that_is_lowered_under_load_holds_once_there_are_fewer() {
-    let text = |limits: &str, process: &str| {
-        format!(
-            "{process}[listeners.web]\naddress = \"127.0.0.1:0\"\n{limits}[[routes]]\nname = \"all\"\nrespond = {{ body = \"ok\" }}\n"
-        )
-    };
-    let cases = [("limits = { connections = 2 }\n", ""), ("", "[process]\nmax-connections = 2\n")];
-    for (limits, process) in cases {
-        let weir = Weir::start(&text("", "")).await;
+    for (limits, process) in [("limits = { connections = 2 }", ""), ("", "max-connections = 2")] {
+        let gate = Gate::start().await;
+        let weir = Weir::start(&gate.text("", "")).await;
         let mut held = Vec::new();
         for _ in 0..6 {
             let mut raw = Raw::connect(weir.web()).await;
@@ -58,24 +106,42 @@ async fn a_limit_that_is_lowered_under_load_holds_once_there_are_fewer() {
         };
         open(6).await;
         let snapshot = weir.snapshot().await;
-        weir.configure(&text(limits, process));
+        weir.configure(&gate.text(limits, process));
         weir.after(snapshot).await;
         drop(held);
         open(0).await;
-        let mut later = Vec::new();
-        for _ in 0..2 {
-            let mut raw = Raw::connect(weir.web()).await;
-            raw.send("GET / HTTP/1.1\r\n").await;
-            later.push(raw);
-        }
-        open(2).await;
-        let mut third = Raw::connect(weir.web()).await;
-        third.send(GET).await;
-        let early = tokio::time::timeout(Duration::from_millis(200), third.head()).await;
-        assert!(early.is_err(), "a third connection was served");
-        later.pop();
-        assert_eq!(third.response().await.1, "ok");
+        gate.lets_two_at_a_time_pass(weir.web()).await;
     }
+}
+
+/// Who was accepted by it waits for room all the same.
+#[tokio::test]
+async fn a_listener_that_is_closed_lets_go_of_its_address_while_there_is_no_room() {
+    let text = |other: &str| {
+        format!(
+            "[process]\nworkers = 2\nmax-connections = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n{other}\n\
+             [[routes]]\nname = \"all\"\nrespond = {{ body = \"ok\" }}\n"
+        )
+    };
+    let mut weir = Weir::start(&text("[listeners.other]\naddress = \"127.0.0.1:0\"")).await;
+    let mut held = Raw::connect(weir.web()).await;
+    held.send("GET / HTTP/1.1\r\n").await;
+    eventually("the connection", || async {
+        (weir.metric(r#"weir_connections{listener="web"}"#).await == 1.0).then_some(())
+    })
+    .await;
+    let other = weir.listener("other");
+    let mut waiting = Raw::connect(other).await;
+    waiting.send(GET).await;
+    eventually("no room for it", || async {
+        (weir.status().await["short_of"] == serde_json::json!(["connections"])).then_some(())
+    })
+    .await;
+    weir.reload(&text("")).await.unwrap();
+    eventually("nobody to listen", || async { TcpStream::connect(other).await.err() }).await;
+    drop(held);
+    assert_eq!(waiting.response().await.1, "ok");
+    assert_eq!(get(weir.web(), "/").await.text(), "ok");
 }
 
 #[tokio::test]
@@ -177,5 +243,5 @@ async fn a_client_that_asks_and_asks_and_reads_nothing_is_cut() {
         (weir.metric(r#"weir_connections{listener="web"}"#).await == 0.0).then_some(())
     })
     .await;
-    assert_eq!(super::harness::get(weir.web(), "/").await.text(), "ok");
+    assert_eq!(get(weir.web(), "/").await.text(), "ok");
 }

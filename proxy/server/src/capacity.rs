@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Places, taken and given back.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ struct Places {
     most: Mutex<usize>,
     /// Taken ones that are not to be given back, since there are to be fewer.
     surplus: AtomicUsize,
+    lowered: Notify,
 }
 
 /// A place that is taken until this goes.
@@ -27,7 +28,12 @@ impl Capacity {
     /// So many places; none is more than anybody takes.
     pub fn new(most: Option<usize>) -> Self {
         let most = count(most);
-        Self(Arc::new(Places { free: Semaphore::new(most), most: Mutex::new(most), surplus: AtomicUsize::new(0) }))
+        Self(Arc::new(Places {
+            free: Semaphore::new(most),
+            most: Mutex::new(most),
+            surplus: AtomicUsize::new(0),
+            lowered: Notify::new(),
+        }))
     }
 
     /// Have another number of places. Who has one keeps it: where there are to be fewer, it is gone with them.
@@ -46,9 +52,21 @@ impl Capacity {
                 let gone = places.free.forget_permits(fewer);
                 // Others were given back meanwhile, and went instead.
                 places.free.add_permits(gone - places.settle(gone));
+                places.lowered.notify_waiters();
             }
         }
         *most = wanted;
+    }
+
+    /// Ends when more places are taken than there are to be: who has one and does not use it is to give it back.
+    pub async fn exceeded(&self) {
+        loop {
+            let lowered = self.0.lowered.notified();
+            if self.0.surplus.load(SeqCst) > 0 {
+                return;
+            }
+            lowered.await;
+        }
     }
 
     /// A place, once there is one.
@@ -89,7 +107,16 @@ fn count(most: Option<usize>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
     use super::*;
+
+    fn poll_once(future: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
 
     #[test]
     fn places_come_and_go_with_their_number() {
@@ -130,6 +157,23 @@ mod tests {
         capacity.change(Some(2));
         drop(taken);
         assert_eq!(std::iter::from_fn(|| capacity.try_take()).take(9).collect::<Vec<_>>().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_waits_with_a_place_gives_it_back_when_there_are_to_be_fewer() {
+        let capacity = Capacity::new(Some(9));
+        let mut held: Vec<_> = (0..6).map(|_| capacity.try_take().unwrap()).collect();
+        let mut exceeded = pin!(capacity.exceeded());
+        assert!(poll_once(exceeded.as_mut()).is_pending());
+        capacity.change(Some(6));
+        assert!(poll_once(exceeded.as_mut()).is_pending(), "what was free has gone");
+        capacity.change(Some(4));
+        exceeded.await;
+        held.pop();
+        capacity.exceeded().await;
+        held.pop();
+        assert!(poll_once(pin!(capacity.exceeded())).is_pending(), "four are taken");
+        assert!(capacity.try_take().is_none());
     }
 
     #[test]

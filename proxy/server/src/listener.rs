@@ -62,6 +62,7 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
     let Some(socket) = listening.socket()? else { return Ok(()) };
     let socket = TcpListener::from_std(socket)?;
     let mut closed = pin!(listening.closed());
+    let mut exceeded = pin!(listening.room.exceeded());
     while !listening.is_closed() {
         let room = tokio::select! {
             biased;
@@ -70,6 +71,11 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
         };
         let accepted = tokio::select! {
             biased;
+            () = &mut exceeded => {
+                drop(room);
+                exceeded.set(listening.room.exceeded());
+                continue;
+            }
             accepted = socket.accept() => accepted,
             () = &mut closed => break,
         };
@@ -78,7 +84,11 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
                 let scarce = descriptors::are_scarce(&stream);
                 match refusal(&worker, &stream) {
                     Some(why) => refuse(&worker, &listening, &stream, why),
-                    None => begin(&worker, &listening, (room, worker.room().await?), stream, address),
+                    None => tokio::select! {
+                        biased;
+                        all = worker.room() => begin(&worker, &listening, (room, all?), stream, address),
+                        () = &mut closed => begin_later(&worker, &listening, room, stream, address),
+                    },
                 }
                 if scarce {
                     wait_for_descriptors(&worker, &listening, &socket).await;
@@ -133,6 +143,16 @@ fn accept_rest(worker: &Rc<Worker>, listening: &Arc<Listening>, socket: &TcpList
     {
         begin(worker, listening, room, stream, address);
     }
+}
+
+/// One for which there was no room among those of all listeners when its own was closed.
+fn begin_later(worker: &Rc<Worker>, listening: &Arc<Listening>, room: Place, stream: TcpStream, address: SocketAddr) {
+    let (worker, listening) = (Rc::clone(worker), Arc::clone(listening));
+    spawn_local(async move {
+        if let Ok(all) = worker.room().await {
+            begin(&worker, &listening, (room, all), stream, address);
+        }
+    });
 }
 
 fn begin(
