@@ -7,7 +7,7 @@ use std::sync::{
 
 use http::Method;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, get, request, until};
 
@@ -41,6 +41,50 @@ async fn the_first_answer_wins_and_the_other_is_cancelled() {
     assert!(weir.metric("weir_hedges_total{cluster=\"web\",result=\"won\"}").await >= 1.0);
     assert!(deaf.connections() >= 1);
     until("the slow connections to be closed", || closed.load(SeqCst) == deaf.connections()).await;
+}
+
+/// The endpoint of a session is slow; requests of nobody are hedged meanwhile.
+#[tokio::test]
+async fn a_session_is_answered_by_its_own_endpoint() {
+    for affinity in ["{ cookie = { name = \"stick\" } }", "{ header = \"x-user\" }"] {
+        let (asked, slow) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(1)));
+        let (count, answers) = (Arc::clone(&asked), Arc::clone(&slow));
+        let own = RawEndpoint::start(move |mut raw, _| {
+            let (count, answers) = (Arc::clone(&count), Arc::clone(&answers));
+            async move {
+                loop {
+                    raw.head().await;
+                    count.fetch_add(1, SeqCst);
+                    answers.acquire().await.unwrap().forget();
+                    raw.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown").await;
+                }
+            }
+        })
+        .await;
+        let other = RawEndpoint::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother").await;
+        let text = format!(
+            "affinity = {affinity}\nbalance = \"first\"\nhedge = {{ after = \"50ms\" }}\noutlier-detection = false"
+        );
+        let weir = Weir::before_with(&[own.address, other.address], &text).await;
+        let web = weir.web();
+        let ask = async |path: &str, cookie: String| {
+            let asked = request(Method::GET, path).header("x-user", "u").header("cookie", cookie);
+            Client::http1(web).await.ask(asked.body(empty()).unwrap()).await
+        };
+        let first = ask("/first", String::new()).await;
+        assert_eq!(first.text(), "own");
+        let cookie = first.header("set-cookie").split(';').next().unwrap().to_owned();
+        let rest = async {
+            until("the session to wait", || asked.load(SeqCst) == 2).await;
+            assert_eq!(get(web, "/hedged").await.text(), "other");
+            slow.add_permits(1);
+        };
+        let (again, ()) = tokio::join!(ask("/again", cookie), rest);
+        assert_eq!((again.text(), again.header("set-cookie")), ("own", ""));
+        let line = weir.logged("/again").await;
+        assert_eq!((&line["affinity"], &line["attempts"]), (&"hit".into(), &1.into()), "{line}");
+        assert_eq!(weir.logged("/hedged").await["hedge"], "won");
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,15 @@ use weir_http1::Length;
 use weir_upstream::{Admission, Endpoint, RetryBudget, connection::Outcome, retry};
 
 use crate::{
-    access_log::Retried, decide::Decision, error::ProxyError, grpc, metrics::ClusterMetrics, replay::Replay,
-    request::Request, snapshot::Upstream, trace::Trace,
+    access_log::{Affinity, Retried},
+    decide::Decision,
+    error::ProxyError,
+    grpc,
+    metrics::ClusterMetrics,
+    replay::Replay,
+    request::Request,
+    snapshot::Upstream,
+    trace::Trace,
 };
 
 use super::Failed;
@@ -79,9 +86,9 @@ impl<'a, 'u> Retry<'a, 'u> {
     }
 
     /// How long an attempt at this request may take until another is made beside it; none where that is
-    /// not to be.
+    /// not to be: a session is answered by its own endpoint.
     pub fn hedge_after(&self, request: &Request, trace: &Trace) -> Option<Duration> {
-        let hedge = self.hedge.filter(|_| !self.decision.is_bound(self.upstream, trace))?;
+        let hedge = self.hedge.filter(|_| trace.affinity != Some(Affinity::Hit))?;
         let fits = self.repeatable
             && request.length == Length::Empty
             && request.upgrade.is_none()
