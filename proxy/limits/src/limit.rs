@@ -114,7 +114,7 @@ impl Limit {
             shard.figures.full += 1;
             return Err(Refused::Full);
         };
-        if self.config.max_in_flight.is_some_and(|most| entry.in_flight >= most) {
+        if self.config.max_in_flight.is_some_and(|most| entry.in_flight() >= most) {
             shard.figures.busy += 1;
             return Err(Refused::Busy);
         }
@@ -125,10 +125,10 @@ impl Limit {
                 return Err(Refused::Rate(wait));
             }
         };
-        let in_flight = self.config.max_in_flight.map(|_| {
-            entry.in_flight += 1;
-            entry.in_flight
-        });
+        let in_flight = self.config.max_in_flight.map(|_| entry.in_flight() + 1);
+        if in_flight.is_some() {
+            shard.begin(key);
+        }
         shard.figures.allowed += 1;
         drop(shard);
         Ok(Taken { quota, in_flight, held: Held { limit: Arc::clone(self), key } })
@@ -171,9 +171,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         if self.limit.config.max_in_flight.is_some()
             && let Some(mut shard) = self.limit.table.shard(self.key)
-            && let Some(entry) = shard.known(self.key)
         {
-            entry.in_flight = entry.in_flight.saturating_sub(1);
+            shard.end(self.key);
         }
     }
 }

@@ -19,8 +19,6 @@ const SHARD: usize = 1_024;
 const SHARDS: usize = 16;
 /// Keys looked at to find the one that has used least.
 const LOOKS: usize = 16;
-/// Keys passed over at most because they have requests in flight.
-const PASSED_OVER: usize = 1_024;
 
 /// Whose allowance it is: a digest under a secret of the limit's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +82,15 @@ pub struct Figures {
 pub struct Entry {
     /// What it has used of its rate.
     pub usage: Usage,
-    /// Its requests under way.
-    pub in_flight: u32,
+    in_flight: u32,
 }
 
 impl Entry {
+    /// Its requests under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
     fn used(&self, meter: Option<&Meter>, now: u64) -> u64 {
         meter.map_or(0, |meter| meter.used(&self.usage, now))
     }
@@ -97,7 +99,10 @@ impl Entry {
 /// A part of the keys.
 #[derive(Debug, Default)]
 pub struct Shard {
+    /// Those with requests in flight before those without.
     entries: IndexMap<Key, Entry, Digested>,
+    /// How many have requests in flight.
+    busy: usize,
     capacity: usize,
     hand: usize,
     /// Of this part; `keys` is not kept.
@@ -118,17 +123,41 @@ impl Shard {
         Some(self.entries.entry(key).or_default())
     }
 
+    /// One more request of a key that is remembered is under way.
+    pub fn begin(&mut self, key: Key) {
+        let Some((place, _, entry)) = self.entries.get_full_mut(&key) else { return };
+        entry.in_flight += 1;
+        if entry.in_flight == 1 {
+            self.entries.swap_indices(place, self.busy);
+            self.busy += 1;
+        }
+    }
+
+    /// A request of a key is over.
+    pub fn end(&mut self, key: Key) {
+        let Some((place, _, entry)) = self.entries.get_full_mut(&key) else { return };
+        if entry.in_flight == 0 {
+            return;
+        }
+        entry.in_flight -= 1;
+        if entry.in_flight == 0 {
+            self.busy -= 1;
+            self.entries.swap_indices(place, self.busy);
+        }
+    }
+
     /// Forget the key that has used least of a few, among those without requests in flight.
     fn make_room(&mut self, meter: Option<&Meter>, now: u64) -> bool {
-        let number = self.entries.len();
-        let places = (0..number.min(PASSED_OVER)).map(|step| (self.hand + step) % number);
-        let idle = places.filter_map(|place| {
+        let idle = self.entries.len() - self.busy;
+        let places = (0..idle.min(LOOKS)).map(|step| self.busy + (self.hand + step) % idle);
+        let looked_at = places.filter_map(|place| {
             let (_, entry) = self.entries.get_index(place)?;
-            (entry.in_flight == 0).then(|| (entry.used(meter, now), place))
+            Some((entry.used(meter, now), place))
         });
-        let Some((used, place)) = idle.take(LOOKS).min() else { return false };
+        let Some((used, place)) = looked_at.min() else { return false };
+        // The last takes its place, which is an idle one as well.
         self.entries.swap_remove_index(place);
-        self.hand = (self.hand + LOOKS) % number;
+        self.hand = (self.hand + LOOKS) % idle;
         self.figures.evicted += u64::from(used > 0);
         true
     }

@@ -1,5 +1,7 @@
 //! One limit, many keys, and times that are given.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use weir_config::{Algorithm, KeyPart, Rate, Tell, WithoutKey};
 
@@ -160,5 +162,51 @@ proptest! {
             prop_assert!(passed[usize::from(name)] as u128 <= 4 + (now - start).as_millis() / 100);
             prop_assert!(limit.figures().keys <= capacity);
         }
+    }
+
+    /// A key is refused for want of room only when as many as there is room for have requests in flight.
+    #[test]
+    fn a_key_without_requests_in_flight_makes_room(
+        steps in prop::collection::vec((0..24_u8, any::<bool>()), 1..300),
+        capacity in 1..12_usize,
+    ) {
+        let (limit, now) = limit(per_second(1, 1_000), Some(2), capacity);
+        let mut held: Vec<(u8, Taken)> = Vec::new();
+        for (name, keep) in steps {
+            let of = |held: &[(u8, Taken)]| held.iter().filter(|(other, _)| *other == name).count();
+            let busy: HashSet<u8> = held.iter().map(|(name, _)| *name).collect();
+            match limit.take(key(&limit, &name.to_string()), now) {
+                Ok(taken) => {
+                    held.push((name, taken));
+                    prop_assert_eq!(held.last().unwrap().1.in_flight.unwrap() as usize, of(&held));
+                }
+                Err(Refused::Busy) => prop_assert_eq!(of(&held), 2),
+                Err(Refused::Full) => prop_assert!(busy.len() == capacity && !busy.contains(&name)),
+                Err(Refused::Rate(_)) => prop_assert!(false, "the rate is not used up"),
+            }
+            if !keep && let Some(place) = held.iter().position(|(other, _)| *other == name) {
+                held.swap_remove(place);
+            }
+        }
+    }
+
+    /// However many keys in a row have requests in flight.
+    #[test]
+    fn keys_in_flight_in_a_row_hide_none_that_are_not(
+        capacity in 1_100..2_048_usize,
+        first in 0..2_048_usize,
+        length in 0..2_048_usize,
+    ) {
+        let (limit, now) = limit(None, Some(1), capacity);
+        let length = length.min(capacity);
+        let mut held: Vec<_> =
+            (0..capacity).map(|name| limit.take(key(&limit, &name.to_string()), now).unwrap()).collect();
+        held.rotate_left(first % capacity);
+        held.truncate(length);
+        for other in capacity..2 * capacity - length {
+            held.push(limit.take(key(&limit, &other.to_string()), now).unwrap());
+        }
+        prop_assert_eq!(limit.take(key(&limit, "one more"), now).unwrap_err(), Refused::Full);
+        prop_assert_eq!(limit.figures().keys, capacity);
     }
 }
