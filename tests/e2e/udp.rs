@@ -13,7 +13,7 @@ use nix::sys::signal::Signal::SIGTERM;
 use tokio::{net::UdpSocket, task::JoinHandle};
 use weir_preamble::proxy;
 
-use super::harness::{Weir, eventually, soon};
+use super::harness::{Raw, Weir, eventually, soon};
 
 /// Senders, each with its first datagram.
 type Heard = Vec<(SocketAddr, Vec<u8>)>;
@@ -316,4 +316,22 @@ async fn clusters_share_sessions() {
     }
     assert!(one.sessions() > 0 && two.sessions() > 0);
     assert_eq!(one.sessions() + two.sessions(), 30);
+}
+
+/// Connections that idle make room for a session, as for another connection.
+#[tokio::test]
+async fn who_idles_makes_room_for_a_session() {
+    let endpoint = Echo::start("a").await;
+    let weir = Weir::start(&format!(
+        "[process]\nworkers = 2\nmax-connections = 1\n{}\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"all\"\nrespond = {{ body = \"ok\" }}\n",
+        text("", &[endpoint.address], "")
+    ))
+    .await;
+    let mut idle = Raw::connect(weir.web()).await;
+    idle.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    assert_eq!(idle.response().await.1, "ok");
+    assert_eq!(ask(&client(&weir).await, "x").await, "ax");
+    idle.closed().await;
+    assert_eq!(weir.said("running short: connections that idle are closed").await["of"], "connections");
 }

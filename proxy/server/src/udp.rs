@@ -122,7 +122,12 @@ impl Hub {
         if self.worker.pressure().is_short(Scarce::Memory) {
             return None;
         }
-        let room = (self.listening.room.try_take()?, self.worker.try_room()?);
+        let of_listener = self.listening.room.try_take()?;
+        let Some(of_all) = self.worker.try_room() else {
+            self.worker.run_short(Scarce::Connections);
+            return None;
+        };
+        let room = (of_listener, of_all);
         let settings = self.listening.settings();
         let permit = permit::of_arrival(&self.worker, &self.listening, &settings.config, client)?;
         let counted = (room, self.worker.connection(), self.listening.metrics.accept(self.worker.index()));
