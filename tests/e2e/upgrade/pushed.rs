@@ -43,20 +43,27 @@ async fn words(weir: &Weir) -> usize {
     ask(weir, "/", &[]).await.text().split_whitespace().count()
 }
 
+/// An upgrade which must succeed, to the end of the process before: until then that may accept what comes.
+async fn replaced(weir: &Weir) {
+    let ended = || weir.stderr().matches("\"message\":\"ended\"").count();
+    let before = ended();
+    upgraded(weir).await;
+    until("the process before to end", || ended() > before).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pushed_plugin_version_decides_on_and_can_be_brought_back() {
-    let mut weir = start().await;
+    let weir = start().await;
     let first = current(&weir).await;
     push(&weir, "p", &component("keeper")).await.unwrap();
     let pushed = current(&weir).await;
-    upgraded(&weir).await;
-    weir.ended().await;
+    replaced(&weir).await;
     assert_eq!((words(&weir).await, current(&weir).await), (4, pushed.clone()));
     let list = command(&weir, &["list"]).unwrap();
     assert!(list.contains(&format!("{}*", &pushed[..12])) && list.contains(&first[..12]), "{list}");
     command(&weir, &["rollback", "p"]).unwrap();
     assert_eq!((words(&weir).await, current(&weir).await), (1, first));
-    upgraded(&weir).await;
+    replaced(&weir).await;
     assert_eq!(words(&weir).await, 1);
     command(&weir, &["rollback", "p", "--to", &pushed[..12]]).unwrap();
     assert_eq!((words(&weir).await, current(&weir).await), (4, pushed));
@@ -70,7 +77,7 @@ async fn a_version_that_was_brought_back_is_not_replaced_by_the_file() {
     weir.reload(&answering(PLAIN, "")).await.unwrap();
     assert_eq!(words(&weir).await, 4);
     command(&weir, &["rollback", "p"]).unwrap();
-    upgraded(&weir).await;
+    replaced(&weir).await;
     assert_eq!((words(&weir).await, current(&weir).await), (1, first));
 }
 
@@ -80,7 +87,7 @@ async fn a_plugin_whose_file_has_changed_meanwhile_goes_by_the_file() {
     push(&weir, "p", &component("keeper")).await.unwrap();
     let pushed = current(&weir).await;
     weir.write("p.wasm", variant(&component("misbehave"), 1));
-    upgraded(&weir).await;
+    replaced(&weir).await;
     assert_eq!(words(&weir).await, 1);
     command(&weir, &["rollback", "p"]).unwrap();
     assert_eq!((words(&weir).await, current(&weir).await), (4, pushed));
@@ -91,7 +98,7 @@ async fn a_plugin_under_other_limits_goes_by_the_file() {
     let weir = start().await;
     push(&weir, "p", &component("keeper")).await.unwrap();
     weir.configure(&answering("deadline = \"2s\"", ""));
-    upgraded(&weir).await;
+    replaced(&weir).await;
     assert_eq!(words(&weir).await, 1);
     weir.said("limits, grants or path have changed, the file decides").await;
 }
@@ -106,7 +113,7 @@ async fn a_pushed_plugin_version_that_cannot_go_on_lets_no_upgrade_succeed() {
     assert!(output.status.code() == Some(1) && why.contains("has not the role `balancer`"), "{why}");
     assert_eq!((words(&weir).await, weir.status().await["pid"].as_u64()), (4, Some(weir.pid().into())));
     command(&weir, &["rollback", "p"]).unwrap();
-    upgraded(&weir).await;
+    replaced(&weir).await;
     assert_eq!(words(&weir).await, 1);
 }
 
@@ -177,14 +184,14 @@ async fn a_pushed_certificate_is_shown_on_until_the_file_changes() {
     let listed = weir.status().await["listeners"][0]["certificates"].clone();
     // The second time it comes from a process that was left it.
     for _ in 0..2 {
-        upgraded(&weir).await;
+        replaced(&weir).await;
         assert_eq!(shown().await, pushed);
         assert_eq!(weir.status().await["listeners"][0]["certificates"], listed);
     }
     assert!(!weir.stderr().contains("PRIVATE KEY"));
     weir.write("a.pem", &third.cert);
     weir.write("a.key", &third.key);
-    upgraded(&weir).await;
+    replaced(&weir).await;
     let file = shown().await;
     assert!(file != pushed && file != own);
 }
@@ -214,7 +221,7 @@ async fn sessions_of_tls_go_on_without_configured_keys() {
         assert!(said.contains(&format!("New, {version}")), "{said}");
     }
     for _ in 0..2 {
-        upgraded(&weir).await;
+        replaced(&weir).await;
         for (file, more, version) in versions {
             let said = s_client(address, weir.path(file), more).await;
             assert!(said.contains(&format!("Reused, {version}")), "{said}");
@@ -237,10 +244,10 @@ async fn a_session_is_not_a_way_around_what_verifies_clients_after_an_upgrade() 
         kind == Some(HandshakeKind::Resumed)
     };
     assert!(!resumes().await && resumes().await);
-    upgraded(&weir).await;
+    replaced(&weir).await;
     assert!(resumes().await, "what verifies clients is the same");
     weir.write("clients.pem", other.pem());
-    upgraded(&weir).await;
+    replaced(&weir).await;
     // A client learns that it is refused after its part of the handshake.
     if let Ok(mut stream) = shake().await {
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
