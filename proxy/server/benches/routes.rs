@@ -14,7 +14,7 @@ use weir::{
     router::{Arrival, Router},
     snapshot::{Route, Target},
 };
-use weir_config::{Action, HostMatch, Match, PathMatch};
+use weir_config::{HostMatch, Match, PathMatch};
 use weir_http1::Length;
 
 /// Three paths for each of so many hosts, and one route for whatever else comes.
@@ -29,25 +29,7 @@ fn router(hosts: usize) -> Router {
     };
     let matches = (0..hosts).flat_map(of_host).chain([Match::default()]);
     let route = |matcher| {
-        let (name, action) = ("route".into(), Action::Cluster("cluster".into()));
-        let config = weir_config::Route {
-            name,
-            matcher,
-            connect: false,
-            access: weir_config::Access::default(),
-            rate_limits: vec![],
-            plugins: vec![],
-            action,
-            edits: weir_config::Edits::default(),
-            mirror: None,
-            compression: None,
-            timeout: None,
-            attempt_timeout: None,
-            retries: None,
-            hedge: None,
-            tunnel_idle_timeout: None,
-            max_body: None,
-        };
+        let config = weir_config::Route { matcher, ..weir_config::Route::to("cluster".into()) };
         Arc::new(Route {
             config,
             plugins: vec![],

@@ -1,29 +1,12 @@
 use http::{HeaderMap, Method, Uri, Version};
-use weir_config::{Action, Edits, Respond, Scheme};
+use weir_config::{Action, Respond, Scheme};
 use weir_http1::Length;
 
 use super::*;
 
 fn route(name: &str, matcher: Match) -> Arc<Route> {
-    let respond = Respond { status: 200, body: String::new(), headers: vec![] };
-    let config = weir_config::Route {
-        name: name.into(),
-        matcher,
-        connect: false,
-        access: weir_config::Access::default(),
-        rate_limits: vec![],
-        plugins: vec![],
-        action: Action::Respond(respond),
-        edits: Edits::default(),
-        mirror: None,
-        compression: None,
-        timeout: None,
-        attempt_timeout: None,
-        retries: None,
-        hedge: None,
-        tunnel_idle_timeout: None,
-        max_body: None,
-    };
+    let action = Action::Respond(Respond { status: 200, body: String::new(), headers: vec![] });
+    let config = weir_config::Route { name: name.into(), matcher, action, ..weir_config::Route::to("c".into()) };
     let target = crate::snapshot::Target::Cluster(None);
     Arc::new(Route { config, plugins: vec![], target, edits: None, mirror: None, gate: None })
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, Edits, Forwarded, ForwardedMode, KeyType,
-    Limits, LogFormat, Mirror, Places, Process, Respond, Retries, RetryOn, Split, TenantLimits, TenantMatch,
-    UpstreamLimits, UpstreamTls, Wanted,
+    Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, Forwarded, ForwardedMode, KeyType, Limits,
+    LogFormat, Mirror, Places, Process, Respond, Retries, RetryOn, Split, TenantLimits, TenantMatch, UpstreamLimits,
+    UpstreamTls, Wanted,
 };
 
 use super::*;
@@ -155,20 +155,10 @@ fn config() -> Config {
     let route = |name: &str, matcher, plugins, action, timeout| Route {
         name: name.into(),
         matcher,
-        connect: false,
-        access: Access::default(),
-        rate_limits: vec![],
         plugins,
         action,
-        edits: Edits::default(),
-        mirror: None,
-        compression: None,
         timeout,
-        attempt_timeout: None,
-        retries: None,
-        hedge: None,
-        tunnel_idle_timeout: None,
-        max_body: None,
+        ..Route::to("".into())
     };
     Config {
         process: Process {

@@ -147,7 +147,7 @@ fn of_mirror(mirror: &Mirror) -> String {
 mod tests {
     use std::time::Duration;
 
-    use weir_config::{ByteSize, Coding, Edits, Match};
+    use weir_config::{ByteSize, Coding, Edits};
 
     use super::*;
 
@@ -190,13 +190,6 @@ mod tests {
         let template = Template(vec![Piece::Text("by ".into()), Piece::Variable(Variable::Endpoint)]);
         let path = Some(PathRewrite::Prefix { matched: "/v1".into(), with: "/".into() });
         let route = Route {
-            name: "r".into(),
-            matcher: Match::default(),
-            connect: false,
-            access: weir_config::Access::default(),
-            rate_limits: vec![],
-            plugins: vec![],
-            action: Action::Cluster("web".into()),
             edits: Edits {
                 response: HeaderEdits {
                     set: vec![("x-by".into(), template)],
@@ -217,12 +210,7 @@ mod tests {
                 max_in_flight: 64,
                 max_body: ByteSize(64 << 10),
             }),
-            timeout: None,
-            attempt_timeout: None,
-            retries: None,
-            hedge: None,
-            tunnel_idle_timeout: None,
-            max_body: None,
+            ..Route::to("web".into())
         };
         assert_eq!(
             changes(&route),
