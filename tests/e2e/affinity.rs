@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, request};
+use super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, plain, request};
 
 const COOKIE: &str = r#"affinity = { cookie = { name = "stick", idle = "30m", max = "8h" } }"#;
 
@@ -103,16 +103,9 @@ async fn a_session_moves_when_a_reload_takes_its_endpoint_away() {
     let endpoints = three().await;
     let mut weir = Weir::before_with(&addresses(&endpoints), COOKIE).await;
     let first = ask(&weir, "/", None).await;
-    let left: Vec<String> = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.name != first.text())
-        .map(|endpoint| endpoint.address.to_string())
-        .collect();
-    let text = format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {left:?}\ndrain = \"0s\"\n{COOKIE}\n"
-    );
-    weir.reload(&text).await.unwrap();
+    let left = endpoints.iter().filter(|endpoint| endpoint.name != first.text());
+    let left: Vec<_> = left.map(|endpoint| endpoint.address).collect();
+    weir.reload(&plain(&left, &format!("drain = \"0s\"\n{COOKIE}"))).await.unwrap();
     let moved = ask(&weir, "/moved", Some(&cookie(&first))).await;
     assert_ne!(moved.text(), first.text());
     let cookie = cookie(&moved);
@@ -186,11 +179,7 @@ async fn a_session_in_use_is_refreshed() {
 #[tokio::test]
 async fn cookies_of_a_shared_secret_outlive_the_process() {
     let endpoints = three().await;
-    let listed: Vec<String> = addresses(&endpoints).iter().map(ToString::to_string).collect();
-    let text = format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {listed:?}\naffinity = {{ cookie = {{ secret = \"secret\" }} }}\n"
-    );
+    let text = plain(&addresses(&endpoints), "affinity = { cookie = { secret = \"secret\" } }");
     let start = async || super::harness::Setup::new(&text).file("secret", [7; 32]).start().await;
     let first = ask(&start().await, "/", None).await;
     let weir = start().await;

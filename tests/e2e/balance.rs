@@ -13,7 +13,8 @@ use std::{
 use http::Method;
 
 use super::harness::{
-    Client, Endpoint, Raw, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, request, until,
+    Client, Endpoint, Raw, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, plain_of, request,
+    until,
 };
 
 const BY_USER: &str = r#"balance = { hash = { header = "x-user" } }"#;
@@ -245,9 +246,7 @@ async fn least_time_does_not_blame_an_endpoint_that_fails_for_a_slow_client() {
 
 #[test]
 fn the_check_says_how_requests_are_spread() {
-    let text = "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-                [clusters.web]\nendpoints = [\"127.0.0.1:9001\"]\n";
-    let checked = Setup::new(&format!("{text}{BY_USER}\n")).check();
+    let checked = Setup::new(&plain_of("[\"127.0.0.1:9001\"]", BY_USER)).check();
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("balance: by header x-user on a ketama ring; without it random"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::harness::{Endpoint, Reserved, Weir, eventually, get};
+use super::harness::{Endpoint, Reserved, Weir, eventually, get, plain_of};
 
 const CHECKS: &str =
     r#"health = { http = { path = "/health" }, interval = "20ms", timeout = "5s", fall = 1, rise = 1 }"#;
@@ -11,12 +11,8 @@ const CHECKS: &str =
 async fn start(endpoints: &[(&Endpoint, &str)], cluster: &str) -> Weir {
     let listed: Vec<String> =
         endpoints.iter().map(|(endpoint, said)| format!("{{ address = \"{}\"{said} }}", endpoint.address)).collect();
-    Weir::start(&format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = [{}]\n{cluster}\n{CHECKS}\n[process]\nworkers = 1\nzone = \"here\"\n",
-        listed.join(", ")
-    ))
-    .await
+    let more = format!("{cluster}\n{CHECKS}\n[process]\nworkers = 1\nzone = \"here\"");
+    Weir::start(&plain_of(&format!("[{}]", listed.join(", ")), &more)).await
 }
 
 /// How often each was met in so many requests.
@@ -89,12 +85,8 @@ async fn a_backup_serves_when_no_other_is_left() {
 #[tokio::test]
 async fn an_attempt_that_fails_goes_on_with_the_backup_in_the_same_request() {
     let (gone, spare) = (Reserved::new(), Endpoint::start("spare").await);
-    let weir = Weir::start(&format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n[clusters.web]\n\
-         endpoints = [\"{}\", {{ address = \"{}\", backup = true }}]\n",
-        gone.address, spare.address
-    ))
-    .await;
+    let endpoints = format!("[\"{}\", {{ address = \"{}\", backup = true }}]", gone.address, spare.address);
+    let weir = Weir::start(&plain_of(&endpoints, "")).await;
     assert_eq!(get(weir.web(), "/first").await.text(), "spare");
     assert_eq!(weir.logged("/first").await["attempts"], 2);
 }

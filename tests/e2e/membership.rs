@@ -1,16 +1,6 @@
 //! Endpoints come, go, and grow to their weight.
 
-use std::net::SocketAddr;
-
-use super::harness::{Client, Endpoint, Weir, empty, eventually, get, request, until};
-
-fn text(endpoints: &[SocketAddr], more: &str) -> String {
-    let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-    format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {endpoints:?}\n{more}\n"
-    )
-}
+use super::harness::{Client, Endpoint, Weir, empty, eventually, get, plain, request, until};
 
 async fn ask(weir: &Weir, cookie: &str) -> super::harness::Reply {
     let asked = request(http::Method::GET, "/").header("cookie", cookie).body(empty()).unwrap();
@@ -22,13 +12,13 @@ const STICKY: &str = "affinity = { cookie = { name = \"stick\" } }";
 #[tokio::test]
 async fn an_endpoint_that_a_reload_leaves_out_keeps_its_sessions_while_it_drains() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let mut weir = Weir::start(&text(&[a.address, b.address], STICKY)).await;
+    let mut weir = Weir::start(&plain(&[a.address, b.address], STICKY)).await;
     let cookie = eventually("a session on b", || async {
         let reply = get(weir.web(), "/").await;
         (reply.text() == "b").then(|| reply.header("set-cookie").split(';').next().unwrap().to_owned())
     })
     .await;
-    weir.reload(&text(&[a.address], STICKY)).await.unwrap();
+    weir.reload(&plain(&[a.address], STICKY)).await.unwrap();
     weir.said_where("endpoint out", |line| line["endpoint"] == b.address.to_string()).await;
     let shown = weir.endpoint("web", b.address).await;
     assert_eq!((&shown["state"], &shown["why"]), (&"draining".into(), &"no longer listed".into()));
@@ -46,11 +36,11 @@ async fn an_endpoint_that_a_reload_leaves_out_keeps_its_sessions_while_it_drains
 async fn a_drain_ends_and_connections_are_closed_but_exchanges_finish() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let drain = "drain = \"200ms\"";
-    let mut weir = Weir::start(&text(&[b.address], drain)).await;
+    let mut weir = Weir::start(&plain(&[b.address], drain)).await;
     let web = weir.web();
     let under_way = tokio::spawn(async move { get(web, "/late").await });
     until("the request to arrive", || b.requests() == 1).await;
-    weir.reload(&text(&[a.address], drain)).await.unwrap();
+    weir.reload(&plain(&[a.address], drain)).await.unwrap();
     eventually("b to be forgotten", || async {
         let status = weir.status().await;
         (status["clusters"][0]["endpoints"].as_array().unwrap().len() == 1).then_some(())
@@ -66,7 +56,7 @@ async fn a_drain_ends_and_connections_are_closed_but_exchanges_finish() {
 async fn an_endpoint_that_returns_warms_up() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let checks = "slow-start = \"1h\"\nhealth = { http = { path = \"/health\" }, interval = \"20ms\", timeout = \"5s\", fall = 1, rise = 1 }";
-    let weir = Weir::start(&text(&[a.address, b.address], checks)).await;
+    let weir = Weir::start(&plain(&[a.address, b.address], checks)).await;
     assert_eq!(weir.endpoint("web", b.address).await["state"], "healthy", "a start is no return");
     b.set_healthy(false);
     weir.endpoint_is("web", b.address, "unhealthy").await;

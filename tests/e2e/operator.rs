@@ -1,22 +1,12 @@
 //! What the operator says of endpoints while Weir runs: add, weigh, drain, maintenance, remove.
 
-use std::net::SocketAddr;
-
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    harness::{Client, Endpoint, Reply, Weir, empty, eventually, get, request, run},
+    harness::{Client, Endpoint, Reply, Weir, empty, eventually, get, plain, request, run},
     reload::Load,
 };
-
-fn text(endpoints: &[SocketAddr], more: &str) -> String {
-    let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-    format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {endpoints:?}\n{more}\n"
-    )
-}
 
 fn path(endpoint: &Endpoint) -> String {
     format!("/v1/clusters/web/endpoints/{}", endpoint.address)
@@ -55,7 +45,7 @@ async fn from_three_to_six_to_two_under_load_nothing_fails() {
         endpoints.push(Endpoint::start(name).await);
     }
     let addresses: Vec<_> = endpoints[..3].iter().map(|endpoint| endpoint.address).collect();
-    let weir = Weir::start(&text(&addresses, "drain = \"100ms\"\nslow-start = \"100ms\"")).await;
+    let weir = Weir::start(&plain(&addresses, "drain = \"100ms\"\nslow-start = \"100ms\"")).await;
     let load = Load::on(weir.web());
     load.goes_on().await;
     for endpoint in &endpoints[3..] {
@@ -87,7 +77,7 @@ async fn from_three_to_six_to_two_under_load_nothing_fails() {
 async fn a_drain_keeps_sessions_and_takes_no_new_ones() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let sticky = "affinity = { cookie = { name = \"stick\" } }";
-    let mut weir = Weir::start(&text(&[a.address, b.address], sticky)).await;
+    let mut weir = Weir::start(&plain(&[a.address, b.address], sticky)).await;
     let cookie = session_on(&weir, &b).await;
     let shown = done(&weir, Method::POST, &format!("{}/drain", path(&b)), Value::Null).await;
     assert_eq!((&shown["state"], &shown["why"]), (&"draining".into(), &"drain is ordered".into()));
@@ -95,7 +85,7 @@ async fn a_drain_keeps_sessions_and_takes_no_new_ones() {
     let longer = format!("{sticky}\nresponse-timeout = \"9s\"");
     for reload in [false, true] {
         if reload {
-            weir.reload(&text(&[a.address, b.address], &longer)).await.unwrap();
+            weir.reload(&plain(&[a.address, b.address], &longer)).await.unwrap();
         }
         for _ in 0..4 {
             assert_eq!(with_cookie(&weir, &cookie).await.text(), "b");
@@ -111,7 +101,7 @@ async fn a_drain_keeps_sessions_and_takes_no_new_ones() {
 async fn maintenance_moves_sessions_and_the_way_back_is_slow_where_that_is_wanted() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let more = "affinity = { cookie = { name = \"stick\" } }\nslow-start = \"1h\"";
-    let weir = Weir::start(&text(&[a.address, b.address], more)).await;
+    let weir = Weir::start(&plain(&[a.address, b.address], more)).await;
     let cookie = session_on(&weir, &b).await;
     done(&weir, Method::POST, &format!("{}/maintenance", path(&b)), Value::Null).await;
     assert_eq!(weir.endpoint("web", b.address).await["state"], "maintenance");
@@ -123,16 +113,16 @@ async fn maintenance_moves_sessions_and_the_way_back_is_slow_where_that_is_wante
 #[tokio::test]
 async fn weights_and_labels_change_under_traffic_and_survive_a_reload_until_the_file_speaks() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let mut weir = Weir::start(&text(&[a.address, b.address], "")).await;
+    let mut weir = Weir::start(&plain(&[a.address, b.address], "")).await;
     let shown = done(&weir, Method::PUT, &path(&a), json!({ "weight": 0, "labels": { "v": "2" } })).await;
     assert_eq!((&shown["weight"], &shown["labels"]["v"]), (&0.into(), &"2".into()));
     for _ in 0..4 {
         assert_eq!(get(weir.web(), "/").await.text(), "b");
     }
-    weir.reload(&text(&[a.address, b.address], "response-timeout = \"9s\"")).await.unwrap();
+    weir.reload(&plain(&[a.address, b.address], "response-timeout = \"9s\"")).await.unwrap();
     let shown = weir.endpoint("web", a.address).await;
     assert_eq!((&shown["weight"], &shown["origin"]), (&0.into(), &"admin".into()));
-    let spoken = text(&[b.address], "")
+    let spoken = plain(&[b.address], "")
         .replace("endpoints = [", &format!("endpoints = [{{ address = \"{}\", weight = 2 }}, ", a.address));
     weir.reload(&spoken).await.unwrap();
     let shown = weir.endpoint("web", a.address).await;
@@ -142,7 +132,7 @@ async fn weights_and_labels_change_under_traffic_and_survive_a_reload_until_the_
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_with_the_reason() {
     let a = Endpoint::start("a").await;
-    let weir = Weir::start(&text(&[a.address], "")).await;
+    let weir = Weir::start(&plain(&[a.address], "")).await;
     for (method, path, said, status, words) in [
         (Method::PUT, "/v1/clusters/wbe/endpoints/127.0.0.1:1", "", 404, "no cluster wbe"),
         (Method::DELETE, "/v1/clusters/web/endpoints/127.0.0.1:1", "", 404, "no endpoint 127.0.0.1:1"),
@@ -164,7 +154,7 @@ async fn what_cannot_be_done_is_refused_with_the_reason() {
 #[tokio::test]
 async fn the_command_line_does_it_all() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let weir = Weir::start(&text(&[a.address], "drain = \"0s\"")).await;
+    let weir = Weir::start(&plain(&[a.address], "drain = \"0s\"")).await;
     let (admin, address) = (weir.admin.to_string(), b.address.to_string());
     let weir_endpoint = |arguments: &[&str]| {
         let line = [&["endpoint"], arguments, &["--admin", &admin]].concat();

@@ -19,7 +19,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 
-use super::harness::{Body, Endpoint, RawEndpoint, Setup, Weir, empty, eventually, get, until, with_trailers};
+use super::harness::{
+    Body, Endpoint, RawEndpoint, Setup, Weir, empty, eventually, get, plain, plain_of, until, with_trailers,
+};
 
 /// `health` of this kind, often.
 fn often(kind: &str) -> String {
@@ -198,9 +200,8 @@ async fn grpc_tells_not_serving_from_not_known() {
 
 #[test]
 fn authorities_of_a_check_that_are_none_are_a_fault() {
-    let text = "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-                [clusters.web]\nendpoints = [\"127.0.0.1:1\"]\nhealth = { http = {}, tls = { ca = \"none.pem\" } }\n";
-    let checked = Setup::new(text).file("none.pem", "nothing").check();
+    let text = plain_of("[\"127.0.0.1:1\"]", "health = { http = {}, tls = { ca = \"none.pem\" } }");
+    let checked = Setup::new(&text).file("none.pem", "nothing").check();
     assert_eq!(checked.status.code(), Some(2));
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(said.contains("cluster web: health: ") && said.contains("no certificate in it"), "{said}");
@@ -217,10 +218,7 @@ fn checked_by_script(endpoint: SocketAddr, timeout: &str) -> Setup {
     let health = format!(
         "health = {{ exec = {{ command = \"./check.sh\" }}, interval = \"50ms\", timeout = \"{timeout}\", fall = 2, rise = 2 }}"
     );
-    Setup::new(&format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = [\"{endpoint}\"]\n{health}\n"
-    ))
+    Setup::new(&plain(&[endpoint], &health))
 }
 
 #[tokio::test]

@@ -11,15 +11,7 @@ use std::{
 use nix::sys::signal::Signal::SIGHUP;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::harness::{Ca, Client, Endpoint, Reserved, Setup, Weir, eventually, get, guest, until};
-
-fn text(endpoints: &[SocketAddr], more: &str) -> String {
-    let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-    format!(
-        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {endpoints:?}\n{more}\n"
-    )
-}
+use super::harness::{Ca, Client, Endpoint, Reserved, Setup, Weir, eventually, get, guest, plain, until};
 
 const REFUSED: &str = "configuration refused, the former one goes on";
 
@@ -69,11 +61,11 @@ impl Load {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reloads_under_load_fail_nobody() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let mut weir = Weir::start(&text(&[a.address], "")).await;
+    let mut weir = Weir::start(&plain(&[a.address], "")).await;
     let load = Load::on(weir.web());
     for round in 0..15 {
         let endpoints: &[SocketAddr] = if round % 2 == 0 { &[b.address] } else { &[a.address, b.address] };
-        weir.reload(&text(endpoints, &format!("response-timeout = \"{}s\"", 10 + round))).await.unwrap();
+        weir.reload(&plain(endpoints, &format!("response-timeout = \"{}s\"", 10 + round))).await.unwrap();
         load.goes_on().await;
     }
     load.end().await;
@@ -86,9 +78,9 @@ async fn reloads_under_load_fail_nobody() {
 #[tokio::test]
 async fn a_signal_reloads() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let weir = Weir::start(&(text(&[a.address], "") + "[process]\nwatch = false\n")).await;
+    let weir = Weir::start(&(plain(&[a.address], "") + "[process]\nwatch = false\n")).await;
     let before = weir.snapshot().await;
-    weir.configure(&(text(&[b.address], "") + "[process]\nwatch = false\n"));
+    weir.configure(&(plain(&[b.address], "") + "[process]\nwatch = false\n"));
     weir.signal(SIGHUP);
     weir.after(before).await;
     assert_eq!(get(weir.web(), "/").await.text(), "b");
@@ -97,9 +89,9 @@ async fn a_signal_reloads() {
 #[tokio::test]
 async fn a_changed_file_reloads() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let weir = Weir::start(&text(&[a.address], "")).await;
+    let weir = Weir::start(&plain(&[a.address], "")).await;
     let before = weir.snapshot().await;
-    weir.configure(&text(&[b.address], ""));
+    weir.configure(&plain(&[b.address], ""));
     weir.after(before).await;
     assert_eq!(get(weir.web(), "/").await.text(), "b");
 }
@@ -107,14 +99,14 @@ async fn a_changed_file_reloads() {
 #[tokio::test]
 async fn a_reload_says_whether_files_are_watched() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let unwatched = |endpoint: &Endpoint| text(&[endpoint.address], "") + "[process]\nwatch = false\n";
+    let unwatched = |endpoint: &Endpoint| plain(&[endpoint.address], "") + "[process]\nwatch = false\n";
     let weir = Weir::start(&unwatched(&a)).await;
     for _ in 0..2 {
         let before = weir.snapshot().await;
-        weir.configure(&text(&[a.address], ""));
+        weir.configure(&plain(&[a.address], ""));
         weir.signal(SIGHUP);
         weir.after(before).await;
-        weir.configure(&text(&[b.address], ""));
+        weir.configure(&plain(&[b.address], ""));
         eventually("the change", || async { (get(weir.web(), "/").await.text() == "b").then_some(()) }).await;
         weir.configure(&unwatched(&a));
         eventually("the last change", || async { (get(weir.web(), "/").await.text() == "a").then_some(()) }).await;
@@ -125,12 +117,12 @@ async fn a_reload_says_whether_files_are_watched() {
 async fn connections_and_pools_of_what_stays_survive() {
     let a = Endpoint::start("a").await;
     let one_worker = "[process]\nworkers = 1\n";
-    let mut weir = Weir::start(&(text(&[a.address], "") + one_worker)).await;
+    let mut weir = Weir::start(&(plain(&[a.address], "") + one_worker)).await;
     let mut client = Client::http1(weir.web()).await;
     client.get("/").await;
     for timeout in [3, 4, 5] {
         let other = format!("[[routes]]\nname = \"other\"\nmatch = {{ path = \"/{timeout}\" }}\nrespond = {{}}\n");
-        weir.reload(&(other + &text(&[a.address], "") + one_worker)).await.unwrap();
+        weir.reload(&(other + &plain(&[a.address], "") + one_worker)).await.unwrap();
         assert_eq!(client.get("/").await.text(), "a");
     }
     assert_eq!(a.connections(), 1);
@@ -173,21 +165,21 @@ async fn refused(weir: &Weir, why: &str, put: impl Fn()) {
 #[tokio::test]
 async fn a_faulty_configuration_leaves_the_former_running() {
     let a = Endpoint::start("a").await;
-    let mut weir = Weir::start(&text(&[a.address], "")).await;
-    let faulty = text(&[a.address], "balanse = \"random\"");
+    let mut weir = Weir::start(&plain(&[a.address], "")).await;
+    let faulty = plain(&[a.address], "balanse = \"random\"");
     refused(&weir, "did you mean `balance`", || weir.configure(&faulty)).await;
     assert_eq!(get(weir.web(), "/").await.text(), "a");
     let why = weir.reload(&faulty).await.unwrap_err();
     assert!(why.contains("balanse"), "{why}");
-    weir.reload(&text(&[a.address], "balance = \"random\"")).await.unwrap();
+    weir.reload(&plain(&[a.address], "balance = \"random\"")).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_listener_that_cannot_be_bound_leaves_the_former_running() {
     let a = Endpoint::start("a").await;
-    let mut weir = Weir::start(&text(&[a.address], "")).await;
+    let mut weir = Weir::start(&plain(&[a.address], "")).await;
     let taken = format!("[listeners.taken]\naddress = \"{}\"\n", a.address);
-    let why = weir.reload(&(taken + &text(&[], ""))).await.unwrap_err();
+    let why = weir.reload(&(taken + &plain(&[], ""))).await.unwrap_err();
     assert!(!why.is_empty());
     assert_eq!(get(weir.web(), "/").await.text(), "a");
 }
@@ -213,7 +205,7 @@ async fn a_faulty_plugin_leaves_the_former_running() {
 async fn a_faulty_certificate_leaves_the_former_running() {
     let (ca, a) = (Ca::new(), Endpoint::start("a").await);
     let tls = r#"tls = { certificates = [{ cert = "one.pem", key = "one.key" }] }"#;
-    let text = text(&[a.address], "").replace("[[routes]]", &format!("{tls}\n[[routes]]"));
+    let text = plain(&[a.address], "").replace("[[routes]]", &format!("{tls}\n[[routes]]"));
     let weir = Setup::new(&text).certificate("one", &ca.issue(&["one.test"])).start().await;
     refused(&weir, "one.pem", || weir.write("one.pem", "not a certificate")).await;
     let mut client = Client::tls(weir.web(), &ca, "one.test", &["h2"]).await;
@@ -224,7 +216,7 @@ async fn a_faulty_certificate_leaves_the_former_running() {
 async fn a_key_of_another_certificate_is_refused() {
     let (ca, a) = (Ca::new(), Endpoint::start("a").await);
     let tls = r#"tls = { certificates = [{ cert = "one.pem", key = "one.key" }] }"#;
-    let text = text(&[a.address], "").replace("[[routes]]", &format!("{tls}\n[[routes]]"));
+    let text = plain(&[a.address], "").replace("[[routes]]", &format!("{tls}\n[[routes]]"));
     let weir = Setup::new(&text).certificate("one", &ca.issue(&["one.test"])).start().await;
     refused(&weir, "one.", || weir.write("one.key", ca.issue(&["two.test"]).key)).await;
     assert_eq!(Client::tls(weir.web(), &ca, "one.test", &["h2"]).await.get("/").await.text(), "a");
@@ -234,7 +226,7 @@ async fn a_key_of_another_certificate_is_refused() {
 async fn a_renewed_certificate_is_taken_up() {
     let (ca, a) = (Ca::new(), Endpoint::start("a").await);
     let tls = r#"tls = { certificates = [{ cert = "one.pem", key = "one.key" }] }"#;
-    let text = text(&[a.address], "").replace("[[routes]]", &format!("{tls}\n[[routes]]"));
+    let text = plain(&[a.address], "").replace("[[routes]]", &format!("{tls}\n[[routes]]"));
     let weir = Setup::new(&text).certificate("one", &ca.issue(&["one.test"])).start().await;
     let mut old = Client::tls(weir.web(), &ca, "one.test", &["h2"]).await;
     let renewed = ca.issue(&["one.test"]);

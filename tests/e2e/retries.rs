@@ -7,26 +7,13 @@ use std::sync::{
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, Raw, RawEndpoint, Reserved, Weir, empty, full, get, request};
+use super::harness::{Client, Endpoint, Raw, RawEndpoint, Reserved, Weir, empty, full, get, plain, request};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// One worker, so that requests meet the same pool of connections.
 fn config(endpoints: &[std::net::SocketAddr]) -> String {
-    let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-    format!(
-        r#"
-        [process]
-        workers = 1
-        [listeners.web]
-        address = "127.0.0.1:0"
-        [[routes]]
-        name = "web"
-        cluster = "web"
-        [clusters.web]
-        endpoints = {endpoints:?}
-        "#
-    )
+    plain(endpoints, "[process]\nworkers = 1")
 }
 
 #[tokio::test]

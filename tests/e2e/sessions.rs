@@ -7,7 +7,7 @@ mod times;
 
 use http::Method;
 
-use super::harness::{Client, Endpoint, Reply, Weir, empty, request};
+use super::harness::{Client, Endpoint, Reply, Weir, empty, plain, request};
 
 async fn three() -> [Endpoint; 3] {
     [Endpoint::start("a").await, Endpoint::start("b").await, Endpoint::start("c").await]
@@ -16,11 +16,8 @@ async fn three() -> [Endpoint; 3] {
 /// One cluster `web` of these endpoints, with more to say on it. One worker, so that round robin gives
 /// each session that begins another endpoint.
 fn config(endpoints: &[&Endpoint], cluster: &str) -> String {
-    let listed: Vec<String> = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
-    format!(
-        "[process]\nworkers = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {listed:?}\n{cluster}\n"
-    )
+    let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
+    plain(&addresses, &format!("{cluster}\n[process]\nworkers = 1"))
 }
 
 /// Weir on this configuration.

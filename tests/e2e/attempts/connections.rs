@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, eventually, get, until},
+    super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, eventually, get, plain, plain_of, until},
     waiting,
 };
 
@@ -77,21 +77,9 @@ async fn a_request_waits_for_a_connection() {
 #[tokio::test]
 async fn an_endpoint_may_have_a_limit_of_its_own() {
     let (small, large) = (Endpoint::start("small").await, Endpoint::start("large").await);
-    let weir = Weir::start(&format!(
-        r#"
-        [listeners.web]
-        address = "127.0.0.1:0"
-        [[routes]]
-        name = "web"
-        cluster = "web"
-        [clusters.web]
-        endpoints = [{{ address = "{}", max-connections = 1 }}, "{}"]
-        balance = "first"
-        limits = {{ endpoint-connections = 50 }}
-        "#,
-        small.address, large.address
-    ))
-    .await;
+    let endpoints = format!("[{{ address = \"{}\", max-connections = 1 }}, \"{}\"]", small.address, large.address);
+    let text = "balance = \"first\"\nlimits = { endpoint-connections = 50 }";
+    let weir = Weir::start(&plain_of(&endpoints, text)).await;
     let held = tokio::spawn(get(weir.web(), "/late"));
     until("it to arrive", || small.requests() == 1).await;
     for _ in 0..5 {
@@ -122,13 +110,7 @@ async fn a_connection_that_names_its_client_makes_place_too() {
 #[tokio::test]
 async fn a_limit_that_comes_late_calls_back_what_was_kept_before() {
     let endpoint = RawEndpoint::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    let text = |limits: &str| {
-        format!(
-            "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-             [clusters.web]\nendpoints = [\"{}\"]\nsend-proxy-protocol = \"v1\"\n{limits}",
-            endpoint.address
-        )
-    };
+    let text = |limits: &str| plain(&[endpoint.address], &format!("send-proxy-protocol = \"v1\"\n{limits}"));
     let mut weir = Weir::start(&text("")).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -146,18 +128,16 @@ async fn a_limit_that_comes_late_calls_back_what_was_kept_before() {
 async fn an_endpoint_is_not_blamed_for_places_that_others_hold() {
     let endpoint = RawEndpoint::start(|mut raw, _| async move { raw.closed().await }).await;
     let text = |limits: &str| {
-        format!(
-            "[listeners.tcp]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"web\"\n\
-             [listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-             [clusters.web]\nendpoints = [\"{}\"]\nconnect-timeout = \"100ms\"\n\
-             outlier-detection = {{ consecutive-connect-failures = 1 }}\n{limits}",
-            endpoint.address
-        )
+        let more = format!(
+            "connect-timeout = \"100ms\"\noutlier-detection = {{ consecutive-connect-failures = 1 }}\n{limits}\n\
+             [listeners.tcp]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"web\""
+        );
+        plain(&[endpoint.address], &more)
     };
     let mut weir = Weir::start(&text("")).await;
     let _held = [Raw::connect(weir.listener("tcp")).await, Raw::connect(weir.listener("tcp")).await];
     until("both to arrive", || endpoint.connections() == 2).await;
-    weir.reload(&text("limits = { connections = 1, requests = 9 }\n")).await.unwrap();
+    weir.reload(&text("limits = { connections = 1, requests = 9 }")).await.unwrap();
     let reply = get(weir.web(), "/").await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
     assert_eq!(weir.logged("/").await["error"], "as many connections are open as may be");

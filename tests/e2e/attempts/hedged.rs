@@ -9,7 +9,9 @@ use http::Method;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
-use super::super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, get, request, until};
+use super::super::harness::{
+    Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, get, plain_of, request, until,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -106,13 +108,8 @@ async fn a_stream_that_lost_is_reset_and_its_connection_goes_on() {
 #[tokio::test]
 async fn what_is_not_safe_to_repeat_is_not_hedged() {
     let (one, two) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let weir = Weir::start(&format!(
-        "[process]\nworkers = 1\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
-         [[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = [\"{}\", \"{}\"]\nhedge = {{ after = \"1ms\" }}\n",
-        one.address, two.address
-    ))
-    .await;
+    let text = "hedge = { after = \"1ms\" }\n[process]\nworkers = 1";
+    let weir = Weir::before_with(&[one.address, two.address], text).await;
     let (address, requests) = (weir.web(), || one.requests() + two.requests());
     let order = tokio::spawn(async move { Client::http1(address).await.post("/late/order", "one").await });
     until("the order to arrive", || requests() == 1).await;
@@ -134,20 +131,8 @@ async fn an_attempt_that_fails_leaves_the_other_to_answer() {
         raw.head().await;
     })
     .await;
-    let weir = Weir::start(&format!(
-        r#"
-        [listeners.web]
-        address = "127.0.0.1:0"
-        [[routes]]
-        name = "web"
-        cluster = "web"
-        [clusters.web]
-        endpoints = [{{ address = "{}", weight = 1000 }}, "{}"]
-        hedge = {{ after = "50ms" }}
-        "#,
-        slow.address, failing.address
-    ))
-    .await;
+    let endpoints = format!("[{{ address = \"{}\", weight = 1000 }}, \"{}\"]", slow.address, failing.address);
+    let weir = Weir::start(&plain_of(&endpoints, "hedge = { after = \"50ms\" }")).await;
     let address = weir.web();
     let asked = tokio::spawn(async move { get(address, "/late").await });
     until("the failing endpoint to be asked", || failing.connections() >= 1).await;

@@ -12,7 +12,7 @@ use http::Method;
 use tokio::task::JoinHandle;
 
 use super::{
-    super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, get, request, until},
+    super::harness::{Client, Endpoint, RawEndpoint, Reply, Weir, empty, get, plain_of, request, until},
     waiting,
 };
 
@@ -35,20 +35,9 @@ fn asking(address: SocketAddr, path: String) -> JoinHandle<Reply> {
 #[tokio::test]
 async fn a_full_endpoint_is_passed_over() {
     let (full, free) = (Endpoint::start("full").await, Endpoint::start("free").await);
-    let weir = Weir::start(&format!(
-        r#"
-        [listeners.web]
-        address = "127.0.0.1:0"
-        [[routes]]
-        name = "web"
-        cluster = "web"
-        [clusters.web]
-        endpoints = [{{ address = "{}", max-requests = 1, weight = 1000 }}, "{}"]
-        balance = "random"
-        "#,
-        full.address, free.address
-    ))
-    .await;
+    let limited = format!("{{ address = \"{}\", max-requests = 1, weight = 1000 }}", full.address);
+    let endpoints = format!("[{limited}, \"{}\"]", free.address);
+    let weir = Weir::start(&plain_of(&endpoints, "balance = \"random\"")).await;
     let held = asked(&weir, &full, "/late").await;
     for number in 0..10 {
         assert_eq!(get(weir.web(), &format!("/{number}")).await.text(), "free");

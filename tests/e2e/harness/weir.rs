@@ -151,7 +151,7 @@ impl Weir {
         Setup::new(text).start().await
     }
 
-    /// One plain listener `web`, one cluster `web` of these endpoints.
+    /// Starts it on what [`plain`] says of these endpoints.
     pub async fn before(endpoints: &[SocketAddr]) -> Weir {
         Weir::start(&plain(endpoints, "")).await
     }
@@ -341,11 +341,17 @@ impl Weir {
     }
 }
 
-fn plain(endpoints: &[SocketAddr], cluster: &str) -> String {
+/// One plain listener `web`, one cluster `web` of these endpoints, and more to say on it.
+pub fn plain(endpoints: &[SocketAddr], cluster: &str) -> String {
     let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    plain_of(&format!("{endpoints:?}"), cluster)
+}
+
+/// [`plain`] of a list of endpoints as the configuration writes it.
+pub fn plain_of(endpoints: &str, cluster: &str) -> String {
     format!(
         "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n\
-         [clusters.web]\nendpoints = {endpoints:?}\n{cluster}\n"
+         [clusters.web]\nendpoints = {endpoints}\n{cluster}\n"
     )
 }
 
