@@ -3,6 +3,7 @@
 mod connections;
 mod hedged;
 mod limited;
+mod places;
 mod retried;
 
 use super::harness::{Weir, eventually};

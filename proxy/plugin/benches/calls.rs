@@ -108,7 +108,7 @@ fn bind(component: &[u8], what: &str) -> Result<(Guests, weir_plugin::Bound), Bo
         grants: Vec::new(),
     };
     let bound = host.load(&plugin, component)?.bind(Role::Balancer, &json!({ "do": what }))?;
-    Ok((Guests::new(&host), bound))
+    Ok((Guests::new(), bound))
 }
 
 fn native(request: &dyn RequestView, candidates: &dyn CandidatesView) -> Option<u32> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Bound, CandidatesView, Failure, Host, Mark, Program, RequestView, Role, RouteDecision, Session,
+    Bound, CandidatesView, Failure, Mark, Program, RequestView, Role, RouteDecision, Session,
     fault::Fault,
     instance::{Ask, Configured, Instance},
     ledger::Ledger,
@@ -22,6 +22,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// All guests of one worker. Not for sharing: each thread has its own.
+#[derive(Default)]
 pub struct Guests {
     /// Ordered by program.
     slots: RefCell<Vec<Slot>>,
@@ -51,8 +52,8 @@ struct Pause {
 
 impl Guests {
     /// None running yet.
-    pub fn new(_host: &Arc<Host>) -> Self {
-        Self { slots: RefCell::default(), took: Cell::default(), _own_thread: PhantomData }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Where the request goes.

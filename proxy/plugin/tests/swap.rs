@@ -15,7 +15,7 @@ use weir_plugin::{Guests, Role};
 #[test]
 fn a_thousand_versions_leave_memory_flat() {
     let host = host();
-    let guests = [Guests::new(&host), Guests::new(&host)];
+    let guests = [Guests::new(), Guests::new()];
     let component = guest("misbehave");
     let swap = |_| {
         let program = host.load(&plugin("misbehave", &[]), &component).unwrap();

@@ -185,6 +185,11 @@ impl Affinity {
     /// Every result, in the order of the metrics page.
     pub const ALL: [Affinity; 4] = [Affinity::Hit, Affinity::Miss, Affinity::Moved, Affinity::Lost];
 
+    /// What it comes to where the request goes to another endpoint after all.
+    pub fn moved(self) -> Affinity {
+        if self == Affinity::Hit { Affinity::Moved } else { self }
+    }
+
     /// As in log and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

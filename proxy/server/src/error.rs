@@ -114,7 +114,8 @@ impl ProxyError {
             | Self::AttemptTimeout
             | Self::RouteTimeout
             | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(ConnectionError::NoDescriptor | ConnectionError::NoPlace) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(ConnectionError::Unsayable) => StatusCode::BAD_REQUEST,
+            Self::Upstream(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) | Self::EndpointGone(_) | Self::Switch | Self::NotSwitched => StatusCode::BAD_GATEWAY,
         }
     }
@@ -128,7 +129,7 @@ impl ProxyError {
             | Self::QueueFull
             | Self::QueueTimeout
             | Self::TenantLimit(_)
-            | Self::Upstream(ConnectionError::NoPlace) => Some(1),
+            | Self::Upstream(ConnectionError::NoPlace(_)) => Some(1),
             _ => None,
         }
     }

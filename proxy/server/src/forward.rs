@@ -7,7 +7,7 @@ pub mod retry;
 mod upgrade;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, StatusCode, header::DATE};
 use weir_http1::Frame;
 use weir_upstream::{
     Endpoint, Met, Unusable,
-    connection::{ConnectionError, Lease, Outcome, Stream, Target},
+    connection::{ConnectionError, Lease, Missed, Outcome, Stream, Target},
 };
 
 use self::{hedge::Hedged, place::Placed, retry::Retry, upgrade::Ask};
@@ -66,7 +66,7 @@ impl Failed {
 /// endpoint's doing. It may refuse a stream it has not begun with.
 fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant) {
     let met = match error {
-        ProxyError::Upstream(ConnectionError::NoDescriptor | ConnectionError::NoPlace) => return,
+        ProxyError::Upstream(error) if error.is_ours() => return,
         ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
         ProxyError::Upstream(error) if error.is_unsent() => None,
         ProxyError::Upstream(_) | ProxyError::UpstreamTimeout | ProxyError::AttemptTimeout => Some(Met::NoResponse),
@@ -145,7 +145,7 @@ pub async fn run(
             // A connection of HTTP/2 that has ended is found by nobody, and its requests can share the next.
             (kept, fresh) = (Some(Arc::clone(&endpoint)), !upstream.connector.is_http2());
         } else {
-            trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
+            trace.affinity = trace.affinity.map(Affinity::moved);
         }
         drop(endpoint);
         if !wait.is_zero() {
@@ -193,10 +193,11 @@ impl Attempt<'_> {
         }
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
-        let mut lease = match self.connect(false, answer_by, trace).await {
+        let mut lease = match self.connect(false, down, trace).await {
             Ok(lease) => lease,
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
+        let answer_by = answer_by.map(|by| by + lease.waited);
         let sent = Instant::now();
         let ask = self.ask_for(request, &lease).await.map_err(Failed::Finally)?;
         if let Err(error) = start(&mut lease, request, self.decision.client.scheme(), ask.as_ref()) {
@@ -234,8 +235,7 @@ impl Attempt<'_> {
         trace: &mut Trace,
     ) -> Result<Option<Stream>, Failed> {
         trace.endpoint = Some(Arc::clone(self.endpoint));
-        let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
-        let lease = match self.connect(true, answer_by, trace).await {
+        let lease = match self.connect(true, down, trace).await {
             Ok(lease) => lease,
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
@@ -296,37 +296,45 @@ impl Attempt<'_> {
         }
     }
 
-    /// A connection for one exchange, or of octets that are not HTTP's.
-    async fn connect(&self, bare: bool, answer_by: Option<Instant>, trace: &mut Trace) -> Result<Lease, ProxyError> {
-        let (pools, connector) = (self.decision.pools(self.upstream), &self.upstream.connector);
-        let acquire = async {
-            match bare {
-                true => Box::pin(pools.open_bare(connector, self.endpoint)).await,
-                false => pools.acquire(connector, self.endpoint, self.fresh).await,
-            }
-        };
+    /// A connection for one exchange, or of octets that are not HTTP's. A client that leaves wants it no more.
+    async fn connect(&self, bare: bool, down: &mut Downstream<'_>, trace: &mut Trace) -> Result<Lease, ProxyError> {
         let until = self.decision.until(self.upstream, trace);
-        let lease = match [until, answer_by].into_iter().flatten().min() {
-            None => acquire.await,
-            Some(limit) => match tokio::time::timeout_at(limit.into(), acquire).await {
-                Ok(lease) => lease,
-                Err(_) if until == Some(limit) => return Err(ProxyError::RouteTimeout),
-                Err(_) => Err(ConnectionError::ConnectTimeout),
-            },
-        };
+        let lease = unless_left(down, self.acquire(bare, self.fresh, self.timeout(), until)).await??;
         if !lease.as_ref().is_ok_and(|lease| lease.reused) {
             self.count_dial(&lease, &trace.figures(self.decision.worker, self.decision.client));
         }
-        let lease = lease.map_err(ProxyError::Upstream)?;
+        let lease = lease.map_err(|missed| ProxyError::Upstream(missed.error))?;
         note_lease(&lease, trace);
         Ok(lease)
     }
 
+    /// A connection, unless the exchange has to be over before.
+    async fn acquire(
+        &self,
+        bare: bool,
+        fresh: bool,
+        within: Option<Duration>,
+        until: Option<Instant>,
+    ) -> Result<Result<Lease, Missed>, ProxyError> {
+        let (pools, connector) = (self.decision.pools(self.upstream), &self.upstream.connector);
+        let acquire = async {
+            match bare {
+                true => Box::pin(pools.open_bare(connector, self.endpoint, within)).await,
+                false => pools.acquire(connector, self.endpoint, fresh, within).await,
+            }
+        };
+        match until {
+            None => Ok(acquire.await),
+            Some(until) => tokio::time::timeout_at(until.into(), acquire).await.map_err(|_| ProxyError::RouteTimeout),
+        }
+    }
+
     /// Count a connection that was tried, as one that was kept is not.
-    fn count_dial(&self, lease: &Result<Lease, ConnectionError>, figures: &RouteMetrics) {
+    fn count_dial(&self, lease: &Result<Lease, Missed>, figures: &RouteMetrics) {
         let opened = match lease {
             Ok(lease) if lease.reused => return,
-            Err(ConnectionError::NoDescriptor) => {
+            Err(missed) if !missed.dialled => return,
+            Err(Missed { error: ConnectionError::NoDescriptor, .. }) => {
                 self.decision.worker.run_short(Scarce::Descriptors);
                 false
             }
@@ -425,6 +433,17 @@ impl Attempt<'_> {
         trace.compressed = relay.compressor().map(|compressor| (compressor.coding(), compressor.counts()));
         done.map(|()| Done::Over)
     }
+}
+
+/// The end of this, unless a client that has said all leaves before. It is looked at where there is something to wait for.
+async fn unless_left<T>(down: &mut Downstream<'_>, done: impl Future<Output = T>) -> Result<T, ProxyError> {
+    let mut done = pin!(done);
+    poll_fn(|cx| match done.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending if down.is_received() => down.poll_gone(cx).map(|()| Err(ProxyError::ClientGone)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// What the attempt goes over.

@@ -144,7 +144,7 @@ impl Copy {
         let Ok(admitted) = cluster.admit(endpoint, false) else { return Ok(Mirrored::Busy) };
         let (pools, mut fresh) = (self.own.as_deref().unwrap_or(&self.worker.pools), false);
         loop {
-            let mut lease = pools.acquire(&self.upstream.connector, &admitted, fresh).await?;
+            let mut lease = pools.acquire(&self.upstream.connector, &admitted, fresh, None).await?;
             match self.exchange(&mut lease).await {
                 Ok(status) => {
                     pools.release(&self.upstream.connector, &admitted, lease.stream);

@@ -127,6 +127,19 @@ impl Decision<'_> {
         Ok((keeping, usable))
     }
 
+    /// The endpoint that a request waits for takes it no more, as one under maintenance does not: it may go elsewhere.
+    ///
+    /// # Errors
+    /// Its session may not.
+    pub fn unbind(&self, upstream: &Upstream, endpoint: &Endpoint, trace: &mut Trace) -> Result<(), ProxyError> {
+        if self.is_bound(upstream, trace) {
+            trace.affinity = Some(Affinity::Lost);
+            return Err(ProxyError::SessionLost(why_lost(Some(endpoint))));
+        }
+        trace.affinity = trace.affinity.map(Affinity::moved);
+        Ok(())
+    }
+
     /// Whether the session of an exchange may be nowhere but where it is.
     pub fn is_bound(&self, upstream: &Upstream, trace: &Trace) -> bool {
         let stays = |keeper: Keeper<'_>| keeper.config.on_lost == OnLost::Reject;
@@ -137,7 +150,7 @@ impl Decision<'_> {
     /// endpoint that cannot be reached.
     pub fn judge(&self, upstream: &Upstream, endpoint: &Endpoint, error: ProxyError, trace: &mut Trace) -> ProxyError {
         match &error {
-            ProxyError::Upstream(why) if why.is_unsent() && self.is_bound(upstream, trace) => {
+            ProxyError::Upstream(why) if why.is_unsent() && !why.is_ours() && self.is_bound(upstream, trace) => {
                 trace.affinity = Some(Affinity::Lost);
                 ProxyError::SessionLost(format!("endpoint {} cannot be reached: {why}", endpoint.name()))
             }

@@ -237,7 +237,7 @@ async fn connect<'u>(
         kept = None;
         let Some(endpoint) = endpoint else { return Err(last.unwrap_or(ProxyError::NoEndpoint)) };
         trace.attempts += 1;
-        let error = match attempt(decision, upstream, &endpoint, trace).await {
+        let error = match unless_broken(client, attempt(decision, upstream, &endpoint, trace)).await? {
             Ok((connected, slot)) => {
                 // What a cookie would carry has nowhere to go.
                 decision.keep(upstream, request, &keeping, &endpoint, &mut HeaderMap::new(), trace)?;
@@ -249,13 +249,22 @@ async fn connect<'u>(
             Failed::Again(why, error) => (why, error),
             Failed::Finally(error) => return Err(decision.judge(upstream, &endpoint, error, trace)),
         };
-        trace.affinity = trace.affinity.map(|found| if found == Affinity::Hit { Affinity::Moved } else { found });
+        trace.affinity = trace.affinity.map(Affinity::moved);
         let wait = retry.follow(&endpoint, why, trace);
         drop(endpoint);
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            unless_broken(client, tokio::time::sleep(wait)).await?;
         }
         last = error;
+    }
+}
+
+/// The end of this, unless the client breaks off before.
+async fn unless_broken<T>(client: &Transport, done: impl Future<Output = T>) -> Result<T, ProxyError> {
+    tokio::select! {
+        biased;
+        done = done => Ok(done),
+        () = client.broken() => Err(ProxyError::ClientGone),
     }
 }
 
@@ -270,7 +279,7 @@ async fn attempt(
     let dialled = async {
         let slot = decision.worker.pools.slot(connector, endpoint).await?;
         let introduction = decision.client.introduction(connector);
-        connector.open(endpoint.address(), &introduction).await.map(|dialled| (dialled, slot))
+        connector.open(endpoint.address(), &introduction, None).await.map(|dialled| (dialled, slot))
     };
     let dialled = dialled.await;
     match &dialled {
@@ -285,7 +294,7 @@ async fn attempt(
             });
         }
         Err(ConnectionError::NoDescriptor) => decision.worker.run_short(Scarce::Descriptors),
-        Err(ConnectionError::NoPlace) => {}
+        Err(error) if error.is_ours() => {}
         Err(error) => {
             upstream.cluster.meet(endpoint, Met::NoConnection, None);
             tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");

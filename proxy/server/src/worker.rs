@@ -128,7 +128,7 @@ impl Worker {
             open: Cell::new(0),
             pools: Pools::recalled_by(Arc::clone(&shared.recall)),
             pipes: Pipes::default(),
-            guests: Guests::new(&shared.host),
+            guests: Guests::new(),
             log: shared.log.worker(),
             metrics: shared.metrics.worker(index),
             figures: Figures::default(),

@@ -54,7 +54,8 @@ fn picks(criterion: &mut Criterion) {
         }
         let full = Balance::LeastRequest(Choices::All);
         let cluster = cluster(len, &full, |_| 1);
-        let _busy: Vec<_> = cluster.endpoints().iter().map(|endpoint| endpoint.begin_owned()).collect();
+        let _busy: Vec<_> =
+            cluster.endpoints().iter().map(|endpoint| cluster.admit(Arc::clone(endpoint), false)).collect();
         let (mut rng, mut balancer, now) = (Rng::new(1), cluster.balancer(), Instant::now());
         criterion.bench_function(&format!("least-request-full/busy/{len}"), |bencher| {
             bencher.iter(|| black_box(pick(&mut *balancer, &cluster, &mut rng, now)));

@@ -36,7 +36,7 @@ use crate::{
 };
 
 pub use self::{
-    admission::{Admission, Full, Lasting},
+    admission::{Admission, Lasting},
     members::Members,
     roster::{Discovery, OperatorWord, Origin},
 };

@@ -170,18 +170,6 @@ impl Endpoint {
         self.load.latency.load(Relaxed)
     }
 
-    /// Count an exchange until the guard is dropped.
-    pub fn begin(&self) -> InFlight<'_> {
-        self.load.in_flight.fetch_add(1, Relaxed);
-        InFlight(&self.load)
-    }
-
-    /// Like [`Endpoint::begin`], with a guard that can be kept anywhere.
-    pub fn begin_owned(self: &Arc<Self>) -> OwnedInFlight {
-        self.load.in_flight.fetch_add(1, Relaxed);
-        OwnedInFlight(Arc::clone(&self.load))
-    }
-
     /// Most requests under way at once; none is unlimited.
     pub fn most_requests(&self) -> Option<u32> {
         Some(self.limits.requests.load(Relaxed)).filter(|most| *most != UNLIMITED)
@@ -349,26 +337,4 @@ impl Endpoint {
 fn smooth(before: u32, sample: u32) -> u32 {
     let mixed = (u64::from(before) * 7 + u64::from(sample)) / 8;
     u32::try_from(mixed).unwrap_or(u32::MAX).max(1)
-}
-
-/// An exchange under way at a borrowed endpoint.
-#[derive(Debug)]
-#[must_use = "the exchange counts only while this lives"]
-pub struct InFlight<'a>(&'a Load);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// An exchange under way at an endpoint.
-#[derive(Debug)]
-#[must_use = "the exchange counts only while this lives"]
-pub struct OwnedInFlight(Arc<Load>);
-
-impl Drop for OwnedInFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
 }

@@ -35,3 +35,18 @@ fn sessions(kind: AffinityKind) -> Affinity {
 pub(crate) fn verdict(state: State, weight_percent: u32, why: &str) -> Verdict {
     Verdict { state, weight_percent, why: why.to_owned() }
 }
+
+/// An exchange under way at an endpoint, as long as this lives.
+pub(crate) struct Busy(Arc<crate::endpoint::Endpoint>);
+
+/// Begin an exchange.
+pub(crate) fn busy(endpoint: &Arc<crate::endpoint::Endpoint>) -> Busy {
+    assert!(endpoint.try_begin());
+    Busy(Arc::clone(endpoint))
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

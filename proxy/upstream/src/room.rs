@@ -17,6 +17,15 @@ use std::{
 
 use tokio::sync::Notify;
 
+/// Why a request may not be begun now, or a connection not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// The whole cluster has as many as it takes, or others wait for it already.
+    Cluster,
+    /// This endpoint has as many as it takes.
+    Endpoint,
+}
+
 /// Shared by all workers; outlives reloads.
 #[derive(Debug, Default)]
 pub struct Room {

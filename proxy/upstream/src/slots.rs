@@ -4,20 +4,24 @@
 //! connection that is idle, since requests under way are no more than connections may be open: workers
 //! are called to close such connections, and whoever asked waits for that.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::SeqCst},
+use std::{
+    cell::Cell,
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use tokio::sync::Notify;
 
-use crate::room::count_below;
+use crate::room::{Full, count_below};
 
 /// Connections of an endpoint or of a cluster, over all workers. Outlives reloads.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     open: AtomicU32,
-    wanted: AtomicU32,
+    wants: Wants,
     freed: Notify,
 }
 
@@ -27,20 +31,56 @@ impl Slots {
         self.open.load(SeqCst)
     }
 
-    /// How many wait for one to be closed.
-    fn wanted(&self) -> u32 {
-        self.wanted.load(SeqCst)
-    }
-
     fn try_take(&self, most: Option<u32>) -> bool {
         count_below(&self.open, most.unwrap_or(u32::MAX))
     }
 
     fn give_back(&self) {
         self.open.fetch_sub(1, SeqCst);
-        if self.wanted() > 0 {
+        self.call();
+    }
+
+    /// There may be a place: call one of those who wait, if any does.
+    fn call(&self) {
+        if self.wants.waiting() > 0 {
             self.freed.notify_one();
         }
+    }
+}
+
+/// Who waits for a connection to be closed. In one number, that is how many they are, and for how many of
+/// them nobody has closed one yet.
+#[derive(Debug, Default)]
+struct Wants(AtomicU64);
+
+impl Wants {
+    const ONE: u64 = 1 << 32;
+
+    fn of(wants: u64) -> (u64, u64) {
+        (wants / Self::ONE, wants % Self::ONE)
+    }
+
+    fn waiting(&self) -> u64 {
+        Self::of(self.0.load(SeqCst)).0
+    }
+
+    fn begin(&self) {
+        self.0.fetch_add(Self::ONE + 1, SeqCst);
+    }
+
+    /// Whoever stops waiting had one closed, or does not need it any more.
+    fn end(&self) {
+        let _ = self.0.fetch_update(SeqCst, SeqCst, |wants| {
+            let (waiting, unmet) = Self::of(wants);
+            let waiting = waiting.saturating_sub(1);
+            Some(waiting * Self::ONE + unmet.min(waiting))
+        });
+    }
+
+    /// Undertake to close one for somebody who waits, unless that is done for all of them.
+    fn meet(&self) -> bool {
+        let less = |wants| (Self::of(wants).1 > 0).then(|| wants - 1);
+        self.0.fetch_update(SeqCst, SeqCst, less).is_ok()
     }
 }
 
@@ -71,7 +111,7 @@ struct Wanting<'a> {
 
 impl<'a> Wanting<'a> {
     fn begin(slots: &'a Slots, recall: &'a Recall) -> Self {
-        slots.wanted.fetch_add(1, SeqCst);
+        slots.wants.begin();
         recall.wanting.fetch_add(1, SeqCst);
         Self { slots, recall }
     }
@@ -79,7 +119,7 @@ impl<'a> Wanting<'a> {
 
 impl Drop for Wanting<'_> {
     fn drop(&mut self) {
-        self.slots.wanted.fetch_sub(1, SeqCst);
+        self.slots.wants.end();
         self.recall.wanting.fetch_sub(1, SeqCst);
     }
 }
@@ -92,20 +132,30 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Places at an endpoint and in its cluster, each with the most connections there may be.
-    pub(crate) async fn take(places: [(&Arc<Slots>, Option<u32>); 2], recall: &Recall) -> Self {
+    /// Places at an endpoint and in its cluster, each with the most connections there may be. `missing` tells which of
+    /// them is waited for.
+    pub(crate) async fn take(places: [(&Arc<Slots>, Option<u32>); 2], recall: &Recall, missing: &Cell<Full>) -> Self {
+        let mut called: Option<&Slots> = None;
         loop {
             let full = match Self::try_take(places) {
                 Ok(slot) => return slot,
                 Err(full) => full,
             };
+            // What is free there is of no use here as long as the other place is missing.
+            if let Some(called) = called.take().filter(|called| !ptr::eq(*called, full)) {
+                called.call();
+            }
             let _wanting = Wanting::begin(full, recall);
             // One may have been closed before it was known to be wanted.
-            if let Ok(slot) = Self::try_take(places) {
-                return slot;
+            match Self::try_take(places) {
+                Ok(slot) => return slot,
+                Err(now) if !ptr::eq(now, full) => continue,
+                Err(_) => {}
             }
+            missing.set(if ptr::eq(full, &**places[0].0) { Full::Endpoint } else { Full::Cluster });
             recall.called.notify_waiters();
             full.freed.notified().await;
+            called = Some(full);
         }
     }
 
@@ -121,9 +171,11 @@ impl Slot {
         Ok(Self { at: [Arc::clone(one.0), Arc::clone(other.0)] })
     }
 
-    /// How many wait for its place, or for one that is as good.
-    pub(crate) fn wanted(&self) -> u32 {
-        self.at.iter().map(|slots| slots.wanted()).max().unwrap_or(0)
+    /// Whether its connection is to be closed because somebody waits for its place, or for one that is as good. That
+    /// is asked of as many connections as there are such, over all workers.
+    pub(crate) fn gives_way(&self) -> bool {
+        let met = self.at.each_ref().map(|slots| slots.wants.meet());
+        met.contains(&true)
     }
 }
 
@@ -147,18 +199,25 @@ mod tests {
         Context::from_waker(Waker::noop())
     }
 
+    /// No place is missing yet.
+    fn nothing() -> Cell<Full> {
+        Cell::new(Full::Endpoint)
+    }
+
     #[test]
     fn who_finds_no_place_has_one_when_another_is_closed() {
         let (endpoint, cluster, recall) = (Arc::default(), Arc::default(), Recall::default());
-        for limits in [[Some(1), None], [None, Some(1)]] {
+        for (limits, full) in [([Some(1), None], Full::Endpoint), ([None, Some(1)], Full::Cluster)] {
             let places = [(&endpoint, limits[0]), (&cluster, limits[1])];
-            let first = Slot::try_take(places).unwrap();
-            let mut waits = pin!(Slot::take(places, &recall));
+            let (first, missing) = (Slot::try_take(places).unwrap(), nothing());
+            let mut waits = pin!(Slot::take(places, &recall, &missing));
             let mut called = pin!(recall.called());
             assert!(called.as_mut().poll(&mut cx()).is_pending());
             assert!(waits.as_mut().poll(&mut cx()).is_pending());
             assert!(called.as_mut().poll(&mut cx()).is_ready(), "workers are called");
-            assert!(first.wanted() == 1 && recall.is_wanted());
+            assert_eq!(missing.get(), full);
+            assert!(recall.is_wanted() && first.gives_way());
+            assert!(!first.gives_way(), "one is enough");
             drop(first);
             assert!(waits.as_mut().poll(&mut cx()).is_ready());
             assert!(!recall.is_wanted());
@@ -170,12 +229,50 @@ mod tests {
     fn who_stops_waiting_wants_nothing() {
         let (endpoint, cluster, recall) = (Arc::default(), Arc::default(), Recall::default());
         let places = [(&endpoint, Some(1)), (&cluster, None)];
-        let first = Slot::try_take(places).unwrap();
+        let (first, missing) = (Slot::try_take(places).unwrap(), nothing());
         {
-            let mut waits = pin!(Slot::take(places, &recall));
+            let mut waits = pin!(Slot::take(places, &recall, &missing));
             assert!(waits.as_mut().poll(&mut cx()).is_pending());
         }
-        assert!(first.wanted() == 0 && !recall.is_wanted());
+        assert!(!first.gives_way() && !recall.is_wanted());
+    }
+
+    #[test]
+    fn as_many_give_way_as_wait() {
+        let (endpoint, cluster, recall) = (Arc::default(), Arc::default(), Recall::default());
+        let places = [(&endpoint, None), (&cluster, Some(4))];
+        let (held, missing) = ([0; 4].map(|_| Slot::try_take(places).unwrap()), nothing());
+        let mut waiting = [0; 2].map(|_| Box::pin(Slot::take(places, &recall, &missing)));
+        assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut cx()).is_pending()));
+        let giving: Vec<_> = held.into_iter().filter(Slot::gives_way).collect();
+        assert_eq!(giving.len(), 2);
+        drop(giving);
+        assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut cx()).is_ready()));
+    }
+
+    #[test]
+    fn one_that_gives_way_serves_who_waits_for_either_place() {
+        let (endpoint, other, cluster, recall) = (Arc::default(), Arc::default(), Arc::default(), Recall::default());
+        let (here, there) = ([(&endpoint, Some(1)), (&cluster, Some(1))], [(&other, None), (&cluster, Some(1))]);
+        let (first, missing) = (Slot::try_take(here).unwrap(), nothing());
+        let mut waits = [Box::pin(Slot::take(here, &recall, &missing)), Box::pin(Slot::take(there, &recall, &missing))];
+        assert!(waits.iter_mut().all(|one| one.as_mut().poll(&mut cx()).is_pending()));
+        assert!(first.gives_way() && !first.gives_way());
+    }
+
+    #[test]
+    fn who_cannot_use_a_place_passes_the_call_on() {
+        let [small, large, cluster, elsewhere]: [Arc<Slots>; 4] = Default::default();
+        let (recall, missing) = (Recall::default(), nothing());
+        let held = Slot::try_take([(&large, None), (&cluster, Some(1))]).unwrap();
+        let mut first = pin!(Slot::take([(&small, Some(1)), (&cluster, Some(1))], &recall, &missing));
+        let mut second = pin!(Slot::take([(&large, None), (&cluster, Some(1))], &recall, &missing));
+        assert!(first.as_mut().poll(&mut cx()).is_pending() && second.as_mut().poll(&mut cx()).is_pending());
+        let filled = Slot::try_take([(&small, Some(1)), (&elsewhere, None)]).unwrap();
+        drop(held);
+        assert!(first.as_mut().poll(&mut cx()).is_pending(), "its endpoint is full meanwhile");
+        assert!(second.as_mut().poll(&mut cx()).is_ready(), "the place in the cluster is free");
+        drop(filled);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn works(cache: &Path) {
     let host = host(cache);
     let program = host.load(&plugin("p", &[]), &guest("misbehave")).unwrap();
     let bound = program.bind(Role::Balancer, &serde_json::json!({ "do": "least" })).unwrap();
-    assert_eq!(Guests::new(&host).pick(&bound, &Asked::default(), &three()), Ok(Some(1)));
+    assert_eq!(Guests::new().pick(&bound, &Asked::default(), &three()), Ok(Some(1)));
 }
 
 fn compiled(cache: &Path) -> PathBuf {

@@ -13,7 +13,7 @@ fn what_is_granted_works() {
     let host = host();
     let program = host.load(&plugin("keeper", &ALL), &guest("keeper")).unwrap();
     let bound = program.bind(Role::Router, &json!({})).unwrap();
-    let workers = [Guests::new(&host), Guests::new(&host)];
+    let workers = [Guests::new(), Guests::new()];
     let visit = |worker: &Guests, tenant| {
         let request = Asked { tenant, ..Asked::default() };
         match worker.route(&bound, &request).unwrap() {

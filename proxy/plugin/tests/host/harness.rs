@@ -52,7 +52,7 @@ impl Stage {
     pub fn new() -> Self {
         let host = host();
         let program = host.load(&plugin("misbehave", &[]), &guest("misbehave")).unwrap();
-        Self { guests: Guests::new(&host), host, program }
+        Self { guests: Guests::new(), host, program }
     }
 
     pub fn bind(&self, role: Role, what: &str) -> Bound {

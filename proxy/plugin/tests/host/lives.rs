@@ -1,6 +1,6 @@
 //! How long programs, bindings and guests live.
 
-use std::{sync::Arc, thread};
+use std::thread;
 
 use serde_json::json;
 use weir_plugin::{Bound, Guests, Role, RouteDecision};
@@ -81,8 +81,8 @@ fn bindings_that_nobody_holds_are_released() {
 fn workers_decide_at_once() {
     let stage = Stage::new();
     let bound = stage.bind(Role::Balancer, "trap-if-asked");
-    let work = |host| {
-        let guests = Guests::new(&host);
+    let work = || {
+        let guests = Guests::new();
         for number in 0..1_000 {
             let trap = number % 100 == 99;
             let request = if trap { Asked::with(&[("x-trap", "1")]) } else { Asked::default() };
@@ -90,7 +90,7 @@ fn workers_decide_at_once() {
         }
     };
     thread::scope(|scope| {
-        let workers = [1, 2].map(|_| scope.spawn(|| work(Arc::clone(&stage.host))));
+        let workers = [1, 2].map(|_| scope.spawn(work));
         workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
     let page = stage.page();

@@ -18,7 +18,7 @@ use weir_upstream::{
     connection::{ConnectionError, Lease, Outcome, Stream},
 };
 
-use super::{Attempt, Failed, Retry, charge, is_interim, note_lease, start};
+use super::{Attempt, Failed, Retry, charge, is_interim, note_lease, start, unless_left};
 use crate::{
     decide::Decision, downstream::Downstream, error::ProxyError, metrics::RouteMetrics, relay::Relay, request::Request,
     sessions::Keeping, snapshot::Upstream, timer::Timer, trace::Trace,
@@ -99,19 +99,19 @@ impl<'u> Hedged<'_, 'u> {
         let figures = trace.figures(self.decision.worker, self.decision.client);
         let attempt = self.attempt(self.place, self.fresh);
         let limit = attempt.limit(trace);
-        let mut first = pin!(attempt.ask(request, limit, &figures));
-        if let Ok(asked) = unless_gone(down, timeout(self.after, first.as_mut())).await? {
+        let mut first = pin!(attempt.ask(request, &limit, &figures));
+        if let Ok(asked) = unless_left(down, timeout(self.after, first.as_mut())).await.map_err(Failed::Finally)? {
             return Ok(Decided { asked, rival: None });
         }
         let Some(place) = retry.rival(self.place, request, trace).map_err(Failed::Finally)? else {
-            return Ok(Decided { asked: unless_gone(down, first).await?, rival: None });
+            return Ok(Decided { asked: unless_left(down, first).await.map_err(Failed::Finally)?, rival: None });
         };
         trace.attempts += 1;
         let began = Instant::now();
         let (won, asked, failure) = {
             let other = self.attempt(&place, false);
-            let second = pin!(other.ask(request, limit, &figures));
-            unless_gone(down, race(first, second)).await?
+            let second = pin!(other.ask(request, &limit, &figures));
+            unless_left(down, race(first, second)).await.map_err(Failed::Finally)?
         };
         Ok(Decided { asked, rival: Some(Rival { place, began, won, failure }) })
     }
@@ -142,30 +142,43 @@ impl<'u> Hedged<'_, 'u> {
     }
 }
 
+/// When an endpoint must have answered, and what it is otherwise; and when the exchange has to be over.
+struct Limit {
+    by: Instant,
+    late: fn() -> ProxyError,
+    until: Option<Instant>,
+}
+
+impl Limit {
+    /// For an attempt that waited for its place so long.
+    fn after(&self, waited: Duration) -> (Instant, fn() -> ProxyError) {
+        let by = self.by + waited;
+        match self.until.filter(|until| *until < by) {
+            Some(until) => (until, || ProxyError::RouteTimeout),
+            None => (by, self.late),
+        }
+    }
+}
+
 impl Attempt<'_> {
-    /// When the endpoint must have answered, and what it is otherwise.
-    fn limit(&self, trace: &Trace) -> (Instant, fn() -> ProxyError) {
-        let now = Instant::now();
-        let silence: (Instant, fn() -> ProxyError) =
-            (now + self.upstream.cluster.config().response_timeout, || ProxyError::UpstreamTimeout);
-        let attempt = self.timeout().map(|timeout| (now + timeout, (|| ProxyError::AttemptTimeout) as fn() -> _));
-        let whole =
-            self.decision.until(self.upstream, trace).map(|until| (until, (|| ProxyError::RouteTimeout) as fn() -> _));
-        attempt.into_iter().chain(whole).fold(silence, |first, other| if other.0 < first.0 { other } else { first })
+    fn limit(&self, trace: &Trace) -> Limit {
+        let (now, until) = (Instant::now(), self.decision.until(self.upstream, trace));
+        let silence = self.upstream.cluster.config().response_timeout;
+        match self.timeout().filter(|timeout| *timeout < silence) {
+            Some(timeout) => Limit { by: now + timeout, late: || ProxyError::AttemptTimeout, until },
+            None => Limit { by: now + silence, late: || ProxyError::UpstreamTimeout, until },
+        }
     }
 
     /// The response's head; a kept connection that had closed is replaced.
-    async fn ask(&self, request: &Request, (by, late): (Instant, fn() -> ProxyError), figures: &RouteMetrics) -> Asked {
-        let asked = async {
-            match self.pose(request, self.fresh, figures).await {
-                Err((true, error)) if error.is_closed() => self.pose(request, true, figures).await,
-                other => other,
+    async fn ask(&self, request: &Request, limit: &Limit, figures: &RouteMetrics) -> Asked {
+        let asked = match self.pose(request, self.fresh, limit, figures).await {
+            Err((true, ProxyError::Upstream(error))) if error.is_closed() => {
+                self.pose(request, true, limit, figures).await
             }
+            other => other,
         };
-        match timeout_at(by.into(), asked).await {
-            Ok(asked) => asked.map_err(|(_, error)| ProxyError::Upstream(error)),
-            Err(_) => Err(late()),
-        }
+        asked.map_err(|(_, error)| error)
     }
 
     /// Failures say whether the connection had been open already.
@@ -173,17 +186,20 @@ impl Attempt<'_> {
         &self,
         request: &Request,
         fresh: bool,
+        limit: &Limit,
         figures: &RouteMetrics,
-    ) -> Result<Answer, (bool, ConnectionError)> {
-        let lease = self.decision.pools(self.upstream).acquire(&self.upstream.connector, self.endpoint, fresh).await;
+    ) -> Result<Answer, (bool, ProxyError)> {
+        let within = limit.by.saturating_duration_since(Instant::now());
+        let lease = self.acquire(false, fresh, Some(within), limit.until).await.map_err(|error| (false, error))?;
         self.count_dial(&lease, figures);
-        let mut lease = lease.map_err(|error| (false, error))?;
+        let mut lease = lease.map_err(|missed| (false, ProxyError::Upstream(missed.error)))?;
         let (reused, sent) = (lease.reused, Instant::now());
-        let failed = |error| (reused, error);
+        let failed = |error| (reused, ProxyError::Upstream(error));
         start(&mut lease, request, self.decision.client.scheme(), None).map_err(failed)?;
         lease.stream.finish().map_err(failed)?;
-        let mut informed = 0;
-        let response = poll_fn(|cx| poll_head(&mut lease, &mut informed, cx)).await.map_err(failed)?;
+        let ((by, late), mut informed) = (limit.after(lease.waited), 0);
+        let response = timeout_at(by.into(), poll_fn(|cx| poll_head(&mut lease, &mut informed, cx))).await;
+        let response = response.map_err(|_| (false, late()))?.map_err(failed)?;
         Ok(Answer { lease, sent, response })
     }
 
@@ -229,14 +245,6 @@ async fn race(
             Ok(answer) => (true, Ok(answer), None),
             Err(error) => (false, first.await, Some(error)),
         },
-    }
-}
-
-/// The end of this, unless the client leaves before.
-async fn unless_gone<T>(down: &mut Downstream<'_>, done: impl Future<Output = T>) -> Result<T, Failed> {
-    tokio::select! {
-        done = done => Ok(done),
-        () = poll_fn(|cx| down.poll_gone(cx)) => Err(Failed::Finally(ProxyError::ClientGone)),
     }
 }
 

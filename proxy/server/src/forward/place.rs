@@ -95,7 +95,7 @@ impl<'u> Retry<'_, 'u> {
         trace: &mut Trace,
     ) -> Result<Option<Admission<'u>>, ProxyError> {
         let queue = self.upstream.cluster.config().queue;
-        let picky = kept.is_some() || !request.labels.is_empty() || !self.failed().is_empty();
+        let (mut kept, picky) = (kept, kept.is_some() || !request.labels.is_empty() || !self.failed().is_empty());
         let place = self.upstream.cluster.room().join(queue.length, picky).ok_or(ProxyError::QueueFull)?;
         let due = begun + queue.timeout;
         let over = match self.until.filter(|until| *until < due) {
@@ -103,6 +103,9 @@ impl<'u> Retry<'_, 'u> {
             None => over(due, ProxyError::QueueTimeout, gone),
         };
         let attempt = || {
+            if let Some(endpoint) = kept.take_if(|endpoint| !endpoint.keeps_sessions()) {
+                self.decision.unbind(self.upstream, endpoint, trace)?;
+            }
             Ok(match self.place(kept, request, true, trace)? {
                 Placed::At(admission) => Some(Some(admission)),
                 Placed::Nowhere => Some(None),

@@ -273,7 +273,7 @@ pub(super) fn render(text: &mut Text<'_>, clusters: &[Arc<ClusterMetrics>]) {
         cluster.render_times(text, "weir_request_seconds");
     }
     let counters = [
-        ("weir_upstream_connect_total", "Connections opened to endpoints, or tried.", Count::Connect),
+        ("weir_upstream_connect_total", "Connections opened to endpoints.", Count::Connect),
         (
             "weir_upstream_connect_failures_total",
             "Connections to endpoints that could not be opened.",

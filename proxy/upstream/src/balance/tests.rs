@@ -97,7 +97,7 @@ proptest! {
                     continue;
                 };
                 let endpoint = candidates.get(pick).unwrap();
-                open.push(endpoint.begin());
+                open.push(fixture::busy(endpoint));
                 let wanted = if able(State::Healthy) { State::Healthy } else { State::Degraded };
                 prop_assert_eq!(endpoint.state(), wanted);
                 prop_assert!(endpoint.weight() * endpoint.status().weight_percent > 0);
@@ -158,7 +158,7 @@ fn least_request_evens_out_what_is_in_flight_by_weight() {
     let mut guards = Vec::new();
     for _ in 0..600 {
         let pick = pick(&mut *balancer, &candidates, &mut rng).unwrap();
-        guards.push(candidates.get(pick).unwrap().begin_owned());
+        guards.push(fixture::busy(candidates.get(pick).unwrap()));
     }
     for (index, share) in [300_u32, 100, 100, 100].into_iter().enumerate() {
         let load = candidates.get(index).unwrap().in_flight();
@@ -169,7 +169,7 @@ fn least_request_evens_out_what_is_in_flight_by_weight() {
 #[test]
 fn least_request_leaves_a_busy_endpoint_alone() {
     let cluster = Cluster::build(&fixture::cluster(&[1, 1]), None);
-    let _busy = cluster.endpoints()[0].begin_owned();
+    let _busy = fixture::busy(&cluster.endpoints()[0]);
     assert_eq!(picks(&DRAWN, &cluster.candidates(), 100), [0, 100]);
 }
 
@@ -185,7 +185,7 @@ proptest! {
         let _open: Vec<_> = given
             .iter()
             .zip(endpoints.iter())
-            .flat_map(|(&(_, load), endpoint)| (0..load).map(|_| endpoint.begin_owned()))
+            .flat_map(|(&(_, load), endpoint)| (0..load).map(|_| fixture::busy(endpoint)))
             .collect();
         let candidates = cluster.candidates();
         let pick = pick(&mut *cluster.balancer(), &candidates, &mut Rng::new(seed)).unwrap();
@@ -201,7 +201,7 @@ fn the_full_choice_keeps_weights_among_the_idle_and_the_equally_busy() {
     let candidates = cluster.candidates();
     let taken = picks(&FULL, &candidates, 10_000);
     assert!((7_300..7_700).contains(&taken[0]), "{taken:?}");
-    let _busy: Vec<_> = [0, 0, 0, 1].map(|index| candidates.get(index).unwrap().begin()).into();
+    let _busy: Vec<_> = [0, 0, 0, 1].map(|index| fixture::busy(candidates.get(index).unwrap())).into();
     let taken = picks(&FULL, &candidates, 10_000);
     assert!((7_300..7_700).contains(&taken[0]), "{taken:?}");
 }
@@ -216,13 +216,13 @@ fn endpoints_fill_in_order() {
     for wanted in [0, 0, 1, 1, 2, 2] {
         let index = pick(&mut *balancer, &candidates, &mut rng).unwrap();
         assert_eq!(index, wanted);
-        open.push(candidates.get(index).unwrap().begin());
+        open.push(fixture::busy(candidates.get(index).unwrap()));
     }
     drop(open.remove(2));
     assert_eq!(pick(&mut *balancer, &candidates, &mut rng), Some(1), "room again");
-    open.push(candidates.get(1).unwrap().begin());
-    open.push(candidates.get(0).unwrap().begin());
-    open.push(candidates.get(1).unwrap().begin());
+    open.push(fixture::busy(candidates.get(1).unwrap()));
+    open.push(fixture::busy(candidates.get(0).unwrap()));
+    open.push(fixture::busy(candidates.get(1).unwrap()));
     assert_eq!(pick(&mut *balancer, &candidates, &mut rng), Some(2), "the least loaded when all are full");
 }
 
@@ -256,7 +256,7 @@ fn least_time_counts_what_is_in_flight() {
     let mut taken = [0, 0];
     for _ in 0..9 {
         let index = balancer.pick(&candidates, Occasion { key: None, now, rng: &mut rng }).unwrap();
-        open.push(candidates.get(index).unwrap().begin());
+        open.push(fixture::busy(candidates.get(index).unwrap()));
         taken[index] += 1;
     }
     assert_eq!(taken, [7, 2], "10 (n + 1) beside 35 (m + 1)");
@@ -271,7 +271,7 @@ fn an_endpoint_nobody_has_heard_of_gets_one_request_to_begin_with() {
     let (mut rng, mut balancer) = (Rng::new(1), cluster.balancer());
     let mut pick = || balancer.pick(&candidates, Occasion { key: None, now, rng: &mut rng });
     assert_eq!(pick(), Some(1));
-    let _asked = candidates.get(1).unwrap().begin();
+    let _asked = fixture::busy(candidates.get(1).unwrap());
     assert_eq!(pick(), Some(0));
 }
 
@@ -307,7 +307,7 @@ fn a_pick_among_10_000_looks_at_no_more_than_one_among_10() {
 #[test]
 fn the_full_choice_looks_at_one_while_most_are_idle() {
     let cluster = cluster(&FULL, &[1; 10_000]);
-    let _busy: Vec<_> = cluster.endpoints()[..1_000].iter().map(|endpoint| endpoint.begin_owned()).collect();
+    let _busy: Vec<_> = cluster.endpoints()[..1_000].iter().map(fixture::busy).collect();
     LOOKS.set(0);
     picks(&FULL, &cluster.candidates(), 100);
     assert!(LOOKS.get() < 100 + 40 * 10_000, "{} loads in 100 picks", LOOKS.get());

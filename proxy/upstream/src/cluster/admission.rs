@@ -3,16 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use super::Cluster;
-use crate::endpoint::Endpoint;
-
-/// Why a request may not be begun now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// The whole cluster has as many as it takes, or others wait for it already.
-    Cluster,
-    /// This endpoint has as many as it takes.
-    Endpoint,
-}
+use crate::{endpoint::Endpoint, room::Full};
 
 /// A request under way at an endpoint, counted as long as this lives.
 #[derive(Debug)]

@@ -64,7 +64,7 @@ fn health_scales_the_weight_of_even_the_lightest() {
 fn a_surviving_endpoint_keeps_id_load_and_health() {
     let first = Cluster::build(&checked(&[1, 1]), None);
     let before = Arc::clone(&first.endpoints()[0]);
-    let flight = before.begin_owned();
+    let flight = fixture::busy(&before);
     before.observe(Duration::from_millis(3));
     first.set_health(&before, &fixture::verdict(State::Unhealthy, 100, "status 500"));
     let second = Cluster::build(&checked(&[5]), Some(&first));

@@ -1,6 +1,8 @@
 //! How a cluster's endpoints are dialled.
 
 use std::{
+    cell::Cell,
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -10,6 +12,7 @@ use std::{
 };
 
 use dashmap::DashMap;
+use nix::libc;
 use rustls::{ClientConfig, HandshakeKind, client::Resumption, pki_types::ServerName};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -20,6 +23,7 @@ use crate::{
     cluster::Cluster,
     descriptors,
     endpoint::Endpoint,
+    room::Full,
     slots::{Recall, Slot, Slots},
     tls::{client_tls, contents},
 };
@@ -120,13 +124,25 @@ impl Connector {
         Self { slots: Arc::clone(cluster.slots()), most: cluster.most_connections(), ..self }
     }
 
-    /// The place of a connection, once there is one.
+    /// The longest wait for a connection, of whoever may wait `within` some time.
+    pub(super) fn patience(&self, within: Option<Duration>) -> Duration {
+        within.map_or(self.timeout, |within| within.min(self.timeout))
+    }
+
+    /// The place of a connection, once there is one. The wait for it is as long as that for a connection may be.
     ///
     /// # Errors
     /// [`ConnectionError::NoPlace`].
-    pub async fn slot(&self, endpoint: &Endpoint, recall: &Recall) -> Result<Slot, ConnectionError> {
+    pub async fn slot(
+        &self,
+        endpoint: &Endpoint,
+        recall: &Recall,
+        within: Option<Duration>,
+    ) -> Result<Slot, ConnectionError> {
         let places = [(endpoint.slots(), endpoint.most_connections()), (&self.slots, self.most)];
-        timeout(self.timeout, Slot::take(places, recall)).await.map_err(|_| ConnectionError::NoPlace)
+        let missing = Cell::new(Full::Endpoint);
+        let taken = timeout(self.patience(within), Slot::take(places, recall, &missing)).await;
+        taken.map_err(|_| ConnectionError::NoPlace(missing.get()))
     }
 
     /// The same for a cluster that is yet to be built, whose connections go on; none where it dials otherwise now, or
@@ -166,12 +182,17 @@ impl Connector {
         self.introduces
     }
 
-    /// A fresh connection for HTTP that begins with these octets.
+    /// A fresh connection for HTTP that begins with these octets, within the cluster's connect timeout or this.
     ///
     /// # Errors
-    /// [`ConnectionError::Connect`], `Tls`, `ConnectTimeout` or `NoDescriptor`.
-    pub async fn dial(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
-        let dialled = timeout(self.timeout, self.dial_slowly(address, preamble, true)).await;
+    /// [`ConnectionError::Connect`], `Tls`, `ConnectTimeout`, `NoDescriptor` or `NoMeans`.
+    pub async fn dial(
+        &self,
+        address: SocketAddr,
+        preamble: &[u8],
+        within: Option<Duration>,
+    ) -> Result<Dialled, ConnectionError> {
+        let dialled = timeout(self.patience(within), self.dial_slowly(address, preamble, true)).await;
         dialled.unwrap_or(Err(ConnectionError::ConnectTimeout))
     }
 
@@ -179,17 +200,19 @@ impl Connector {
     ///
     /// # Errors
     /// As [`Connector::dial`].
-    pub async fn open(&self, address: SocketAddr, preamble: &[u8]) -> Result<Dialled, ConnectionError> {
-        let dialled = timeout(self.timeout, self.dial_slowly(address, preamble, false)).await;
+    pub async fn open(
+        &self,
+        address: SocketAddr,
+        preamble: &[u8],
+        within: Option<Duration>,
+    ) -> Result<Dialled, ConnectionError> {
+        let dialled = timeout(self.patience(within), self.dial_slowly(address, preamble, false)).await;
         dialled.unwrap_or(Err(ConnectionError::ConnectTimeout))
     }
 
     async fn dial_slowly(&self, address: SocketAddr, preamble: &[u8], http: bool) -> Result<Dialled, ConnectionError> {
         let started = Instant::now();
-        let mut tcp = TcpStream::connect(address).await.map_err(|error| match descriptors::are_missing(&error) {
-            true => ConnectionError::NoDescriptor,
-            false => ConnectionError::Connect(error),
-        })?;
+        let mut tcp = TcpStream::connect(address).await.map_err(unconnected)?;
         if descriptors::is_reserved(&tcp) {
             return Err(ConnectionError::NoDescriptor);
         }
@@ -204,11 +227,38 @@ impl Connector {
         let name = tls.name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
         let stream = tls.connector(address, http).connect(name, tcp).await.map_err(ConnectionError::Tls)?;
         if http && self.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            let refused = std::io::Error::other("the endpoint does not offer HTTP/2 by ALPN");
+            let refused = io::Error::other("the endpoint does not offer HTTP/2 by ALPN");
             return Err(ConnectionError::Tls(refused));
         }
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         let (transport, tls) = (Transport::Tls(Box::new(stream)), started.elapsed() - connect);
         Ok(Dialled { transport, connect, tls, resumed: Some(resumed) })
+    }
+}
+
+/// What the system says to a connection that it does not make: some of it is no word of the endpoint.
+fn unconnected(error: io::Error) -> ConnectionError {
+    match error.raw_os_error() {
+        _ if descriptors::are_missing(&error) => ConnectionError::NoDescriptor,
+        Some(libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => ConnectionError::NoMeans(error),
+        _ => ConnectionError::Connect(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_lack_is_no_failure_of_an_endpoint() {
+        let met = |code| unconnected(io::Error::from_raw_os_error(code));
+        assert!(
+            [libc::EMFILE, libc::EADDRNOTAVAIL, libc::ENOBUFS, libc::ENOMEM]
+                .map(met)
+                .iter()
+                .all(ConnectionError::is_ours)
+        );
+        let endpoints = [libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH].map(met);
+        assert!(endpoints.iter().all(|error| error.is_connect() && !error.is_ours()));
     }
 }

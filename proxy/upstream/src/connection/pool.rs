@@ -16,7 +16,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use weir_http1::Connection;
 
 use super::{
@@ -46,6 +46,40 @@ pub struct Lease {
     pub tls: Duration,
     /// Whether TLS went on with an earlier session; none where it did not begin.
     pub resumed: Option<bool>,
+    /// Time until there was a place for it.
+    pub waited: Duration,
+}
+
+impl Lease {
+    fn kept(stream: Stream) -> Self {
+        let [connect, tls, waited] = [Duration::ZERO; 3];
+        Self { stream, reused: true, connect, tls, resumed: None, waited }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct Missed {
+    /// What was met.
+    pub error: ConnectionError,
+    /// Whether one was tried, and not only waited for.
+    pub dialled: bool,
+}
+
+impl Missed {
+    fn waiting(error: ConnectionError) -> Self {
+        Self { error, dialled: false }
+    }
+
+    fn dialling(error: ConnectionError) -> Self {
+        Self { error, dialled: true }
+    }
+}
+
+impl From<Missed> for ConnectionError {
+    fn from(missed: Missed) -> Self {
+        missed.error
+    }
 }
 
 /// By the id of an endpoint, which nobody outside chooses: the hash need not resist anyone.
@@ -58,6 +92,8 @@ struct Idle {
     http2: Vec<Shared>,
     connector: u64,
     timeout: Duration,
+    /// Most connections that are idle.
+    most: usize,
     /// Ends when nothing knows the endpoint any more: its connections are then of no use.
     endpoint: Weak<Load>,
 }
@@ -112,34 +148,72 @@ impl Shared {
 pub struct Pools {
     preamble: Box<[u8]>,
     idle: RefCell<ById<Idle>>,
-    dialling: RefCell<ById<Rc<Notify>>>,
+    dialling: RefCell<ById<Rc<Dial>>>,
     recall: Arc<Recall>,
     /// Of single clients, as long as those keep them.
     own: RefCell<Vec<rc::Weak<Pools>>>,
 }
 
-/// An HTTP/2 connection being made: whoever comes meanwhile waits for it, once.
+/// An HTTP/2 connection being made: whoever comes meanwhile waits for it.
+#[derive(Default)]
+struct Dial {
+    over: Notify,
+    made: RefCell<Made>,
+}
+
+/// What became of it, as far as that is known.
+#[derive(Default)]
+enum Made {
+    /// Whoever made it had to stop.
+    #[default]
+    GivenUp,
+    Opened,
+    Failed(ConnectionError),
+}
+
+impl Dial {
+    /// What it has come to for one who waited for that.
+    async fn over(&self) -> Made {
+        self.over.notified().await;
+        match &*self.made.borrow() {
+            Made::Opened => Made::Opened,
+            Made::Failed(error) => error.shared().map_or(Made::GivenUp, Made::Failed),
+            Made::GivenUp => Made::GivenUp,
+        }
+    }
+}
+
+/// Whoever makes it.
 struct Dialling<'a> {
-    all: &'a RefCell<ById<Rc<Notify>>>,
+    all: &'a RefCell<ById<Rc<Dial>>>,
     endpoint: u64,
-    done: Rc<Notify>,
+    dial: Rc<Dial>,
 }
 
 impl<'a> Dialling<'a> {
-    fn begin(all: &'a RefCell<ById<Rc<Notify>>>, endpoint: u64) -> Self {
-        let done = Rc::new(Notify::new());
-        all.borrow_mut().insert(endpoint, Rc::clone(&done));
-        Self { all, endpoint, done }
+    fn begin(all: &'a RefCell<ById<Rc<Dial>>>, endpoint: u64) -> Self {
+        let dial = Rc::<Dial>::default();
+        all.borrow_mut().insert(endpoint, Rc::clone(&dial));
+        Self { all, endpoint, dial }
+    }
+
+    /// Those who wait meet the same, unless it ended early by a limit that is not theirs.
+    fn end(self, opened: &Result<Lease, Missed>, early: bool) {
+        *self.dial.made.borrow_mut() = match opened {
+            Ok(_) => Made::Opened,
+            Err(Missed { error: ConnectionError::ConnectTimeout, .. }) if early => Made::GivenUp,
+            Err(missed) => missed.error.shared().map_or(Made::GivenUp, Made::Failed),
+        };
     }
 }
 
 impl Drop for Dialling<'_> {
     fn drop(&mut self) {
         let mut all = self.all.borrow_mut();
-        if all.get(&self.endpoint).is_some_and(|latest| Rc::ptr_eq(latest, &self.done)) {
+        if all.get(&self.endpoint).is_some_and(|latest| Rc::ptr_eq(latest, &self.dial)) {
             all.remove(&self.endpoint);
         }
-        self.done.notify_waiters();
+        self.dial.over.notify_waiters();
     }
 }
 
@@ -162,62 +236,116 @@ impl Pools {
     /// # Errors
     /// As [`Connector::slot`].
     pub async fn slot(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Slot, ConnectionError> {
-        connector.slot(endpoint, &self.recall).await
+        connector.slot(endpoint, &self.recall, None).await
     }
 
-    /// A connection to the endpoint: a kept one, unless `fresh` is asked for.
+    /// A connection to the endpoint: a kept one, unless `fresh` is asked for. Neither the wait for a place nor what
+    /// comes then is longer than the cluster's connect timeout, or than `within`.
     ///
     /// # Errors
-    /// As [`Connector::dial`], and failures of the HTTP/2 preface.
+    /// As [`Connector::slot`] and [`Connector::dial`], and failures of the HTTP/2 preface.
     pub async fn acquire(
         &self,
         connector: &Connector,
         endpoint: &Endpoint,
         fresh: bool,
-    ) -> Result<Lease, ConnectionError> {
-        if !fresh && let Some(stream) = self.take_or_wait(connector, endpoint.id()).await {
-            return Ok(Lease { stream, reused: true, connect: Duration::ZERO, tls: Duration::ZERO, resumed: None });
+        within: Option<Duration>,
+    ) -> Result<Lease, Missed> {
+        if !fresh && let Some(stream) = self.take(connector, endpoint.id()) {
+            return Ok(Lease::kept(stream));
         }
         // In a box, since an exchange over a kept connection needs none of the room this takes.
-        Box::pin(self.open(connector, endpoint)).await
+        Box::pin(async {
+            match connector.http2 {
+                true => self.share(connector, endpoint, fresh, within).await,
+                false => self.open(connector, endpoint, within).await,
+            }
+        })
+        .await
     }
 
-    async fn open(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Lease, ConnectionError> {
-        let _dialling = connector.http2.then(|| Dialling::begin(&self.dialling, endpoint.id()));
-        let slot = connector.slot(endpoint, &self.recall).await?;
-        let dialled = connector.dial(endpoint.address(), &self.preamble).await?;
+    /// One of HTTP/2, which has room for many: one that is being made, or else one that is made here.
+    async fn share(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        fresh: bool,
+        within: Option<Duration>,
+    ) -> Result<Lease, Missed> {
+        let (patience, began) = (connector.patience(within), Instant::now());
+        let mut left = patience;
+        while !fresh && let Some(dial) = self.dial_to(endpoint.id()) {
+            match timeout(left, dial.over()).await {
+                Ok(Made::Opened) => match self.take(connector, endpoint.id()) {
+                    Some(stream) => return Ok(Lease::kept(stream)),
+                    None => {
+                        left = patience;
+                        break;
+                    }
+                },
+                Ok(Made::Failed(error)) => return Err(Missed::waiting(error)),
+                Ok(Made::GivenUp) => left = patience.saturating_sub(began.elapsed()),
+                Err(_) => return Err(Missed::waiting(ConnectionError::ConnectTimeout)),
+            }
+        }
+        let dialling = Dialling::begin(&self.dialling, endpoint.id());
+        let opened = self.open(connector, endpoint, Some(left)).await;
+        dialling.end(&opened, left < connector.patience(None));
+        opened
+    }
+
+    fn dial_to(&self, endpoint: u64) -> Option<Rc<Dial>> {
+        self.dialling.borrow().get(&endpoint).cloned()
+    }
+
+    async fn open(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        within: Option<Duration>,
+    ) -> Result<Lease, Missed> {
+        let (slot, waited) = self.place(connector, endpoint, within).await?;
+        let dialled = connector.dial(endpoint.address(), &self.preamble, within).await.map_err(Missed::dialling)?;
+        let (connect, tls, resumed) = (dialled.connect, dialled.tls, dialled.resumed);
         let stream = match connector.http2 {
             false => {
                 let connection = Box::new(Connection::new(dialled.transport, BytesMut::new()));
                 Stream::http1(Kept { connection, slot })
             }
-            true => self.open_http2(connector, endpoint, dialled.transport, slot).await?,
+            true => self.open_http2(connector, endpoint, dialled.transport, slot).await.map_err(Missed::dialling)?,
         };
-        Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls, resumed: dialled.resumed })
+        Ok(Lease { stream, reused: false, connect, tls, resumed, waited })
     }
 
     /// A fresh connection on which nothing is spoken yet, and octets pass as they are.
     ///
     /// # Errors
-    /// As [`Connector::open`].
-    pub async fn open_bare(&self, connector: &Connector, endpoint: &Endpoint) -> Result<Lease, ConnectionError> {
-        let slot = connector.slot(endpoint, &self.recall).await?;
-        let dialled = connector.open(endpoint.address(), &self.preamble).await?;
+    /// As [`Connector::slot`] and [`Connector::open`].
+    pub async fn open_bare(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        within: Option<Duration>,
+    ) -> Result<Lease, Missed> {
+        let (slot, waited) = self.place(connector, endpoint, within).await?;
+        let dialled = connector.open(endpoint.address(), &self.preamble, within).await.map_err(Missed::dialling)?;
+        let (connect, tls, resumed) = (dialled.connect, dialled.tls, dialled.resumed);
         let connection = Box::new(Connection::new(dialled.transport, BytesMut::new()));
         let mut stream = Stream::http1(Kept { connection, slot });
         stream.switch();
-        Ok(Lease { stream, reused: false, connect: dialled.connect, tls: dialled.tls, resumed: dialled.resumed })
+        Ok(Lease { stream, reused: false, connect, tls, resumed, waited })
     }
 
-    /// A kept connection; for HTTP/2 also one that is being made, which has room for many.
-    async fn take_or_wait(&self, connector: &Connector, endpoint: u64) -> Option<Stream> {
-        let kept = self.take(connector, endpoint);
-        if kept.is_some() || !connector.http2 {
-            return kept;
-        }
-        let made = self.dialling.borrow().get(&endpoint).cloned()?;
-        made.notified().await;
-        self.take(connector, endpoint)
+    /// A place, and how long it took to get it.
+    async fn place(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        within: Option<Duration>,
+    ) -> Result<(Slot, Duration), Missed> {
+        let asked = Instant::now();
+        let slot = connector.slot(endpoint, &self.recall, within).await.map_err(Missed::waiting)?;
+        Ok((slot, asked.elapsed()))
     }
 
     fn take(&self, connector: &Connector, endpoint: u64) -> Option<Stream> {
@@ -266,7 +394,7 @@ impl Pools {
 
     /// Keep a connection whose exchange is over, if it can be used again and nobody waits for its place.
     pub fn release(&self, connector: &Connector, endpoint: &Endpoint, stream: Stream) {
-        let Some(mut connection) = stream.into_reusable().filter(|kept| kept.slot.wanted() == 0) else { return };
+        let Some(mut connection) = stream.into_reusable().filter(|kept| !kept.slot.gives_way()) else { return };
         connection.release();
         let mut idle = self.idle.borrow_mut();
         let kept = &mut of(&mut idle, connector, endpoint).http1;
@@ -285,20 +413,15 @@ impl Pools {
         if !self.recall.is_wanted() {
             return;
         }
-        let mut closed = ById::default();
-        self.close_wanted(&mut closed);
-        self.each_own(|own| own.close_wanted(&mut closed));
+        self.close_wanted();
+        self.each_own(Self::close_wanted);
     }
 
-    /// `closed` counts them by endpoint.
-    fn close_wanted(&self, closed: &mut ById<usize>) {
-        for (endpoint, idle) in self.idle.borrow_mut().iter_mut() {
-            let wanted = idle.http1.first().map_or(0, |(kept, _)| kept.slot.wanted() as usize);
-            let closed = closed.entry(*endpoint).or_default();
-            let more = wanted.saturating_sub(*closed).min(idle.http1.len());
-            *closed += more;
+    fn close_wanted(&self) {
+        for idle in self.idle.borrow_mut().values_mut() {
             // The oldest first.
-            idle.http1.drain(..more);
+            let wanted = idle.http1.iter().take_while(|(kept, _)| kept.slot.gives_way()).count();
+            idle.http1.drain(..wanted);
         }
     }
 
@@ -311,18 +434,22 @@ impl Pools {
         });
     }
 
-    /// Close what has been idle for too long, was closed by its endpoint, or leads to one that is no longer
-    /// listed. Call about once a second.
+    /// Close what has been idle for too long, was closed by its endpoint, leads to one that is no longer
+    /// listed, or is one connection of HTTP/2 too many that is idle. Call about once a second.
     pub fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, idle| {
             let timeout = idle.timeout;
             idle.http1
                 .retain_mut(|(connection, since)| now - *since.get_or_insert(now) < timeout && is_quiet(connection));
+            let mut room = idle.most;
             idle.http2.retain_mut(|shared| {
                 if shared.active() > 0 {
                     shared.used = now;
+                    return shared.is_usable();
                 }
-                now - shared.used < timeout && shared.is_usable()
+                let kept = room > 0 && now - shared.used < timeout && shared.is_usable();
+                room -= usize::from(kept);
+                kept
             });
             if idle.endpoint.strong_count() == 0 {
                 idle.http1.clear();
@@ -333,17 +460,18 @@ impl Pools {
         self.each_own(|own| own.sweep(now));
     }
 
-    /// Close every idle connection.
+    /// Close every idle connection, those of single clients among them.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
+        self.each_own(Self::clear);
     }
 }
 
 fn of<'a>(idle: &'a mut ById<Idle>, connector: &Connector, endpoint: &Endpoint) -> &'a mut Idle {
     let idle = idle.entry(endpoint.id()).or_default();
     if idle.connector != connector.id() {
-        let (connector, timeout) = (connector.id(), connector.idle_timeout);
-        *idle = Idle { connector, timeout, endpoint: endpoint.life(), ..Idle::default() };
+        let (connector, timeout, most) = (connector.id(), connector.idle_timeout, connector.idle_connections);
+        *idle = Idle { connector, timeout, most, endpoint: endpoint.life(), ..Idle::default() };
     }
     idle
 }
@@ -364,3 +492,6 @@ fn is_quiet(connection: &mut Kept) -> bool {
         Transport::Tls(_) => connection.poll_more(&mut Context::from_waker(Waker::noop())).is_pending(),
     }
 }
+
+#[cfg(test)]
+mod tests;

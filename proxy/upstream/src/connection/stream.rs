@@ -69,7 +69,7 @@ impl Stream {
     /// Send the request's head. `headers` has `host`.
     ///
     /// # Errors
-    /// The HTTP/2 connection cannot take a stream, or the target is no valid URI.
+    /// The HTTP/2 connection cannot take a stream, or the request cannot be said in HTTP/2.
     pub fn start(&mut self, target: Target<'_>, headers: &HeaderMap, length: Length) -> Result<(), ConnectionError> {
         match &mut self.0 {
             Kind::Http1 { connection, method, .. } => {
@@ -85,7 +85,7 @@ impl Stream {
                 let mut request = http2_request(target, headers)?;
                 tell_length(request.headers_mut(), length);
                 let ended = length == Length::Empty;
-                let (response, send) = sender.send_request(request, ended)?;
+                let (response, send) = sender.send_request(request, ended).map_err(unstarted)?;
                 self.0 = Kind::Http2 { link: Rc::clone(link), send: Sender::new(send, ended), response, receive: None };
             }
             Kind::Http2 { .. } => {}
@@ -114,7 +114,7 @@ impl Stream {
         if let Kind::Ready { sender, link } = &mut self.0 {
             let mut request = http2_request(Target { method: &Method::CONNECT, ..target }, headers)?;
             request.extensions_mut().insert(Protocol::from(protocol));
-            let (response, send) = sender.send_request(request, false)?;
+            let (response, send) = sender.send_request(request, false).map_err(unstarted)?;
             self.0 = Kind::Http2 { link: Rc::clone(link), send: Sender::new(send, false), response, receive: None };
         }
         Ok(())
@@ -267,15 +267,23 @@ impl Stream {
     }
 }
 
+/// Why a stream was not begun: by what the connection has come to, or for what is wrong with the request.
+fn unstarted(error: h2::Error) -> ConnectionError {
+    match error.reason() {
+        None if !error.is_io() => ConnectionError::Unsayable,
+        _ => error.into(),
+    }
+}
+
+/// Pseudo-headers take no authority with a `%`, which HTTP/1.1 lets through (RFC 3986 section 3.2.2).
 fn http2_request(target: Target<'_>, headers: &HeaderMap) -> Result<Request<()>, ConnectionError> {
-    let invalid = || ConnectionError::from(h2::Error::from(Reason::INTERNAL_ERROR));
     let authority = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let uri = Uri::builder()
         .scheme(target.scheme)
         .authority(authority)
         .path_and_query(target.path)
         .build()
-        .map_err(|_| invalid())?;
+        .map_err(|_| ConnectionError::Unsayable)?;
     let mut request = Request::new(());
     *request.method_mut() = target.method.clone();
     *request.uri_mut() = uri;

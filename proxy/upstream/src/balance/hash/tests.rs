@@ -99,7 +99,7 @@ proptest! {
                     drop(open.swap_remove(end.index(open.len())));
                 }
                 let index = pick(&mut *balancer, &candidates, Some(key(number % keys)));
-                open.push(candidates.get(index).unwrap().begin_owned());
+                open.push(fixture::busy(candidates.get(index).unwrap()));
                 let (load, weight) = (candidates.get(index).unwrap().in_flight(), candidates.get(index).unwrap().weight());
                 let fair = open.len() as f64 * f64::from(weight) / f64::from(total);
                 let bound = (f64::from(factor) / 100.0 * fair).ceil();
@@ -118,7 +118,7 @@ fn many_endpoints_stay_within_their_bound_while_nothing_ends() {
     let mut open = Vec::new();
     for number in 0..3_000 {
         let index = pick(&mut *balancer, &candidates, Some(key(number % 3)));
-        open.push(candidates.get(index).unwrap().begin_owned());
+        open.push(fixture::busy(candidates.get(index).unwrap()));
         let bound = (1.25 * open.len() as f64 / 640.0).ceil();
         assert!(f64::from(candidates.get(index).unwrap().in_flight()) <= bound);
     }
@@ -131,7 +131,7 @@ fn a_hot_key_overflows_and_comes_back() {
         let candidates = cluster.candidates();
         let mut balancer = cluster.balancer();
         let home = pick(&mut *balancer, &candidates, Some(key(1)));
-        let busy: Vec<_> = (0..8).map(|_| candidates.get(home).unwrap().begin()).collect();
+        let busy: Vec<_> = (0..8).map(|_| fixture::busy(candidates.get(home).unwrap())).collect();
         assert_ne!(pick(&mut *balancer, &candidates, Some(key(1))), home);
         drop(busy);
         assert_eq!(pick(&mut *balancer, &candidates, Some(key(1))), home);
