@@ -204,7 +204,7 @@ fn authorities_of_a_check_that_are_none_are_a_fault() {
     let checked = Setup::new(&text).file("none.pem", "nothing").check();
     assert_eq!(checked.status.code(), Some(2));
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-    assert!(said.contains("cluster web: health: ") && said.contains("no certificate in it"), "{said}");
+    assert!(said.contains("no certificate in it") && said.contains("= key: clusters.web.health.tls.ca"), "{said}");
 }
 
 fn script(folder: &Path, text: &str) {
