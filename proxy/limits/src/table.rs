@@ -4,11 +4,9 @@
 //! of keys that have, the one goes that has used least of those looked at: whoever comes with ever new keys drives
 //! out those keys, and not the one that is held back.
 
-use std::{
-    hash::{BuildHasher, Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use crate::meter::{Meter, Usage};
@@ -21,44 +19,8 @@ const SHARDS: usize = 16;
 const LOOKS: usize = 16;
 
 /// Whose allowance it is: a digest under a secret of the limit's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(pub(crate) u64);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0);
-    }
-}
-
-/// Keys are digests already.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Digested;
-
-/// See [`Digested`].
-#[derive(Debug, Default)]
-pub struct DigestedHasher(u64);
-
-impl BuildHasher for Digested {
-    type Hasher = DigestedHasher;
-
-    fn build_hasher(&self) -> DigestedHasher {
-        DigestedHasher::default()
-    }
-}
-
-impl Hasher for DigestedHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, digest: u64) {
-        self.0 ^= digest;
-    }
-}
 
 /// What became of requests, and how many keys are remembered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,7 +62,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Shard {
     /// Those with requests in flight before those without.
-    entries: IndexMap<Key, Entry, Digested>,
+    entries: IndexMap<Key, Entry, RandomState>,
     /// How many have requests in flight.
     busy: usize,
     capacity: usize,

@@ -7,7 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,6 +16,7 @@ use std::{
 };
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -29,38 +30,10 @@ const LOOKS: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key([u64; 2]);
 
+/// By half of it, which is a digest too.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0[0]);
-    }
-}
-
-/// Keys are digests already.
-#[derive(Debug, Clone, Copy, Default)]
-struct Digested;
-
-#[derive(Debug, Default)]
-struct DigestedHasher(u64);
-
-impl BuildHasher for Digested {
-    type Hasher = DigestedHasher;
-
-    fn build_hasher(&self) -> DigestedHasher {
-        DigestedHasher::default()
-    }
-}
-
-impl Hasher for DigestedHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, digest: u64) {
-        self.0 ^= digest;
     }
 }
 
@@ -68,7 +41,7 @@ impl Hasher for DigestedHasher {
 #[derive(Debug)]
 pub struct AffinityTable {
     digest: SipHasher13,
-    sessions: DashMap<Key, Session, Digested>,
+    sessions: DashMap<Key, Session, RandomState>,
     ledger: Mutex<Ledger>,
     capacity: usize,
     evicted: AtomicU64,
@@ -147,7 +120,7 @@ impl AffinityTable {
     pub fn new(capacity: usize) -> Self {
         Self {
             digest: digest(),
-            sessions: DashMap::with_hasher(Digested),
+            sessions: DashMap::with_hasher(RandomState::default()),
             ledger: Mutex::default(),
             capacity: capacity.max(1),
             evicted: AtomicU64::new(0),
