@@ -242,7 +242,9 @@ fn one<'a>(
     head: RequestHead,
     read: (Instant, Duration),
 ) -> Pin<Box<impl Future<Output = After> + use<'a>>> {
-    Box::pin(exchange(worker, client, connection, timer, head, read))
+    // Written where it stays: made before its place is there, all of it would be copied, though it holds but its arguments.
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, exchange(worker, client, connection, timer, head, read)))
 }
 
 fn end(connection: Box<Connection<Transport>>) -> Pin<Box<dyn Future<Output = ()>>> {
