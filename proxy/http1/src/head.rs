@@ -20,6 +20,9 @@ use crate::{
 /// Most header fields of any message; [`Limits::headers`] may only be lower.
 const MAX_FIELDS: usize = 256;
 
+/// How many fields a request usually has more when it is sent on.
+const ADDED: usize = 4;
+
 /// What a head may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -142,7 +145,7 @@ impl RequestHead {
         let method = request.method.unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Fault::bad("malformed method"))?;
         let uri = target(&block, request.path.unwrap_or_default(), &method)?;
-        let (headers, noted) = header_map(&block, request.headers)?;
+        let (headers, noted) = header_map(&block, request.headers, ADDED)?;
         check_host(noted.host, version)?;
         let length = request_length(&noted, version)?;
         let keep_alive = noted.keeps_alive(&headers, version);
@@ -179,7 +182,7 @@ impl ResponseHead {
         let version = version(response.version)?;
         let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Fault::bad("malformed status"))?;
-        let (headers, noted) = header_map(&block, response.headers)?;
+        let (headers, noted) = header_map(&block, response.headers, 0)?;
         let length = response_length(&noted, version, status, method)?;
         let keep_alive = noted.keeps_alive(&headers, version) && length != Length::UntilClose;
         Ok(Self { status, version, headers, hop_by_hop: noted.hop_by_hop, length, keep_alive })
@@ -296,8 +299,13 @@ fn is_http_absolute(target: &str) -> bool {
     (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")) && is_valid_authority(authority)
 }
 
-fn header_map<'a>(block: &Bytes, fields: &[httparse::Header<'a>]) -> Result<(HeaderMap, Noted<'a>), Fault> {
-    let (mut headers, mut noted) = (HeaderMap::with_capacity(fields.len() + 4), Noted::default());
+/// `added` is how many fields the map has room for beside those of the head.
+fn header_map<'a>(
+    block: &Bytes,
+    fields: &[httparse::Header<'a>],
+    added: usize,
+) -> Result<(HeaderMap, Noted<'a>), Fault> {
+    let (mut headers, mut noted) = (HeaderMap::with_capacity(fields.len() + added), Noted::default());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Fault::bad("malformed header name"))?;
         if noted.take(&name, field.value) {

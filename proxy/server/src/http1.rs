@@ -50,17 +50,15 @@ pub async fn serve(
         first: None,
     };
     loop {
-        let head = poll_fn(|cx| waiting.poll(&mut connection, &mut timer, &mut draining, cx)).await;
-        let now = Instant::now();
-        let (head, read) = match head {
-            Ok(Some(head)) => (head, waiting.first.map_or(Duration::ZERO, |first| now - first)),
+        let head = match poll_fn(|cx| waiting.poll(&mut connection, &mut timer, &mut draining, cx)).await {
+            Ok(Some(head)) => head,
             Ok(None) => return,
             Err(fault) => {
-                let read = waiting.first.map_or(Duration::ZERO, |first| now - first);
+                let (_, read) = waiting.over();
                 return refuse(Rc::clone(&worker), client, connection, fault, read).await;
             }
         };
-        let ended = match one(&worker, &client, &mut connection, &mut timer, head, (now, read)).await {
+        let ended = match exchange(&worker, &client, &mut connection, &mut timer, head, waiting.over()).await {
             After::Next(ended) => ended,
             After::Linger => return end(connection).await,
             After::Close => return,
@@ -86,6 +84,12 @@ struct Waiting {
 const TOO_SLOW: Fault = Fault { status: StatusCode::REQUEST_TIMEOUT, reason: "request head took too long" };
 
 impl Waiting {
+    /// It is now, and the head has taken so long.
+    fn over(&self) -> (Instant, Duration) {
+        let now = Instant::now();
+        (now, self.first.map_or(Duration::ZERO, |first| now - first))
+    }
+
     /// None when the connection is over.
     fn poll(
         &mut self,
@@ -125,41 +129,47 @@ enum After {
     Close,
 }
 
-/// One exchange, whose head was complete at `read.0` and took `read.1`.
-async fn exchange(
-    worker: &Rc<Worker>,
-    client: &Client,
-    connection: &mut Connection<Transport>,
-    timer: &mut Timer,
+/// One exchange, whose head was complete at `read.0` and took `read.1`; in a box, so that an idle connection keeps
+/// nothing of its last one.
+fn exchange<'a>(
+    worker: &'a Rc<Worker>,
+    client: &'a Client,
+    connection: &'a mut Connection<Transport>,
+    timer: &'a mut Timer,
     head: RequestHead,
     read: (Instant, Duration),
-) -> After {
-    let mut trace = Trace::new(read.0, read.1);
+) -> Pin<Box<impl Future<Output = After> + use<'a>>> {
     let last = !head.keep_alive && client.tls.is_none();
     let keep = head.keep_alive && !worker.draining.ends_idle();
-    if let Some(fault) = unfit(&head) {
-        answer_fault(worker, client, connection, fault, words(&head), &mut trace).await;
-        return After::Linger;
-    }
-    let mut request = match request(head) {
-        Ok(request) => request,
-        Err(fault) => {
-            answer_fault(worker, client, connection, fault, UNREAD, &mut trace).await;
-            return After::Linger;
-        }
+    let mut asked = match unfit(&head) {
+        Some(fault) => Err((fault, Some(Box::new(head)))),
+        None => request(head).map_err(|fault| (fault, None)),
     };
-    let mut down = Downstream::http1(connection, request.version, &request.method, keep);
-    exchange::run(worker, client, &mut request, &mut down, timer, &mut trace).await;
-    if down.keeps() && (down.is_received() || down.receive_rest(LINGER_TIME).await) {
-        // What came only now is nothing that the next exchange received.
-        down.take_counts();
-        return After::Next(trace.ended);
-    }
-    if down.is_torn() {
-        return After::Close;
-    }
-    let quiet = connection.is_received() && connection.is_sent() && connection.buffered().is_empty();
-    if last && quiet { After::Close } else { After::Linger }
+    // The box comes first: the other way round, all the room of the future would be copied into it.
+    let place = Box::new_uninit();
+    Box::into_pin(Box::write(place, async move {
+        let mut trace = Trace::new(read.0, read.1);
+        let request = match &mut asked {
+            Ok(request) => request,
+            Err((fault, head)) => {
+                let words = head.as_deref().map_or(UNREAD, words);
+                answer_fault(worker, client, connection, *fault, words, &mut trace).await;
+                return After::Linger;
+            }
+        };
+        let mut down = Downstream::http1(connection, request.version, &request.method, keep);
+        exchange::run(worker, client, request, &mut down, timer, &mut trace).await;
+        if down.keeps() && (down.is_received() || down.receive_rest(LINGER_TIME).await) {
+            // What came only now is nothing that the next exchange received.
+            down.take_counts();
+            return After::Next(trace.ended);
+        }
+        if down.is_torn() {
+            return After::Close;
+        }
+        let quiet = connection.is_received() && connection.is_sent() && connection.buffered().is_empty();
+        if last && quiet { After::Close } else { After::Linger }
+    }))
 }
 
 /// What is asked for in a way that nobody can answer.
@@ -231,20 +241,6 @@ fn authority(uri: Uri, headers: &mut HeaderMap) -> Uri {
         headers.insert(HOST, host);
     }
     uri
-}
-
-/// An exchange in a box: an idle connection keeps nothing of its last one.
-fn one<'a>(
-    worker: &'a Rc<Worker>,
-    client: &'a Client,
-    connection: &'a mut Connection<Transport>,
-    timer: &'a mut Timer,
-    head: RequestHead,
-    read: (Instant, Duration),
-) -> Pin<Box<impl Future<Output = After> + use<'a>>> {
-    // Written where it stays: made before its place is there, all of it would be copied, though it holds but its arguments.
-    let place = Box::new_uninit();
-    Box::into_pin(Box::write(place, exchange(worker, client, connection, timer, head, read)))
 }
 
 fn end(connection: Box<Connection<Transport>>) -> Pin<Box<dyn Future<Output = ()>>> {
