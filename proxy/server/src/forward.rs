@@ -8,6 +8,7 @@ mod upgrade;
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -193,9 +194,12 @@ impl Attempt<'_> {
         }
         trace.endpoint = Some(Arc::clone(self.endpoint));
         let answer_by = self.timeout().map(|timeout| Instant::now() + timeout);
-        let mut lease = match self.connect(false, down, trace).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(retry.judge(error, false, true, trace)),
+        let mut lease = match self.kept(trace) {
+            Some(lease) => lease,
+            None => match Box::pin(self.connect(false, down, trace)).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(retry.judge(error, false, true, trace)),
+            },
         };
         let answer_by = answer_by.map(|by| by + lease.waited);
         let sent = Instant::now();
@@ -222,7 +226,7 @@ impl Attempt<'_> {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
         }
-        let done = self.relay_response(relay, response, request, ask.as_ref(), trace).await;
+        let done = self.relay_response(&mut relay, &mut response, request, ask.as_ref(), trace).await;
         self.release(lease, done)
     }
 
@@ -294,6 +298,16 @@ impl Attempt<'_> {
             let (cluster, endpoint) = (&**self.upstream.cluster.name(), self.endpoint.name());
             tracing::debug!(cluster, endpoint, %error, "load report passed over");
         }
+    }
+
+    /// A connection that is kept, at once.
+    fn kept(&self, trace: &mut Trace) -> Option<Lease> {
+        if self.fresh {
+            return None;
+        }
+        let lease = self.decision.pools(self.upstream).kept(&self.upstream.connector, self.endpoint)?;
+        note_lease(&lease, trace);
+        Some(lease)
     }
 
     /// A connection for one exchange, or of octets that are not HTTP's. A client that leaves wants it no more.
@@ -395,17 +409,17 @@ impl Attempt<'_> {
 
     async fn relay_response(
         &self,
-        mut relay: Relay<'_, '_>,
-        mut response: Outcome,
+        relay: &mut Relay<'_, '_>,
+        response: &mut Outcome,
         request: &Request,
         ask: Option<&Ask>,
         trace: &mut Trace,
     ) -> Result<Done, ProxyError> {
-        let switched = ask.map_or(Ok(None), |ask| ask.switched(request, &mut response))?;
+        let switched = ask.map_or(Ok(None), |ask| ask.switched(request, response))?;
         if switched.is_none() && response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(ProxyError::Switch);
         }
-        let mut headers = self.dress(response.headers, request, trace)?;
+        let mut headers = self.dress(mem::take(&mut response.headers), request, trace)?;
         trace.status = response.status.as_u16();
         if let Some(protocol) = switched {
             trace.status = relay.switch(headers, protocol)?.as_u16();

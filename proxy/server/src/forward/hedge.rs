@@ -224,8 +224,8 @@ impl Attempt<'_> {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
         }
-        let relay = Relay::new(down, &mut lease.stream, timer, self.patience(None, trace), sent, None, false);
-        let done = self.relay_response(relay, response, request, None, trace).await;
+        let mut relay = Relay::new(down, &mut lease.stream, timer, self.patience(None, trace), sent, None, false);
+        let done = self.relay_response(&mut relay, &mut response, request, None, trace).await;
         self.release(lease, done)
     }
 }

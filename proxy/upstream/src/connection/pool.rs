@@ -239,6 +239,11 @@ impl Pools {
         connector.slot(endpoint, &self.recall, None).await
     }
 
+    /// A connection to the endpoint that is kept, at once.
+    pub fn kept(&self, connector: &Connector, endpoint: &Endpoint) -> Option<Lease> {
+        self.take(connector, endpoint.id()).map(Lease::kept)
+    }
+
     /// A connection to the endpoint: a kept one, unless `fresh` is asked for. Neither the wait for a place nor what
     /// comes then is longer than the cluster's connect timeout, or than `within`.
     ///
@@ -251,8 +256,8 @@ impl Pools {
         fresh: bool,
         within: Option<Duration>,
     ) -> Result<Lease, Missed> {
-        if !fresh && let Some(stream) = self.take(connector, endpoint.id()) {
-            return Ok(Lease::kept(stream));
+        if !fresh && let Some(lease) = self.kept(connector, endpoint) {
+            return Ok(lease);
         }
         // In a box, since an exchange over a kept connection needs none of the room this takes.
         Box::pin(async {
