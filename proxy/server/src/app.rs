@@ -11,6 +11,7 @@ mod discovery;
 mod endpoints;
 mod estate;
 mod health;
+mod listeners;
 mod requests;
 mod upgrade;
 mod workshop;
@@ -33,7 +34,7 @@ use tokio::{
     task::block_in_place,
 };
 use tokio_util::sync::CancellationToken;
-use weir_config::{Config, ListenerTls, Places, Unusable, UpstreamTls};
+use weir_config::{Config, ListenerTls, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
@@ -47,13 +48,13 @@ use crate::{
     capacity::Capacity,
     cli::Found,
     inherited::Inherited,
-    listening::{Listening, Settings},
+    listening::Listening,
     memory,
     metrics::{self, Metrics, Present},
     notify,
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
-    tls::{Issued, Pushed, ServerTls, Terms, Tickets},
+    tls::{Issued, Pushed, Terms},
     upgrade::{Belongings, Estate},
     versions::Plugins,
     worker::{self, Command, Handle, Shared},
@@ -135,7 +136,7 @@ impl App {
         let mut pushed = Pushed::inherit(&kept.certificates)?;
         let terms =
             Terms { issued: issued(&managed), pushed: pushed.clone(), tickets: kept.tickets, ..Terms::at_start() };
-        let listeners = bind(&config, &[], inherited, &metrics, &terms)?;
+        let listeners = listeners::bind(&config, &[], inherited, &metrics, &terms)?;
         let listeners: Vec<_> = listeners.into_iter().map(|change| change.listening).collect();
         pushed.keep(&certificates::served(&listeners));
         let pressure = Pressure::new(Instant::now());
@@ -189,7 +190,7 @@ impl App {
         let terms = Terms::at_start();
         let mut found = Found::default();
         for listener in &config.listeners {
-            match settings(listener, &config.places, &terms, None) {
+            match listeners::settings(listener, &config.places, &terms, None) {
                 Ok(settings) => found.warnings.extend(certificates::warnings(&settings, terms.now)),
                 Err(fault) => found.faults.push(fault),
             }
@@ -349,7 +350,7 @@ impl App {
         let managed = managed(&config, Some(&self.managed.load()))?;
         let present = self.listeners.load();
         let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&present) };
-        let listeners = bind(&config, &present, &mut Inherited::default(), &self.shared.metrics, &terms)?;
+        let listeners = listeners::bind(&config, &present, &mut Inherited::default(), &self.shared.metrics, &terms)?;
         Ok(Prepared { config, plugins, snapshot, listeners, managed })
     }
 
@@ -411,7 +412,7 @@ impl App {
         });
     }
 
-    fn take_up_listeners(&self, changes: Vec<Change>) {
+    fn take_up_listeners(&self, changes: Vec<listeners::Change>) {
         let mut next = Vec::with_capacity(changes.len());
         for change in changes {
             match change.settings {
@@ -515,14 +516,8 @@ struct Prepared {
     config: Arc<Config>,
     plugins: Plugins,
     snapshot: Snapshot,
-    listeners: Vec<Change>,
+    listeners: Vec<listeners::Change>,
     managed: Vec<Arc<Managed>>,
-}
-
-/// A listener of the next configuration: one that goes on with other settings, or a new one.
-struct Change {
-    listening: Arc<Listening>,
-    settings: Option<Settings>,
 }
 
 fn workers(config: &Config) -> usize {
@@ -542,74 +537,6 @@ fn authority_faults(config: &Config) -> Vec<String> {
 
 fn issued(managed: &[Arc<Managed>]) -> Vec<Arc<Issued>> {
     managed.iter().map(|certificate| Arc::clone(certificate.issued())).collect()
-}
-
-fn settings(
-    config: &weir_config::Listener,
-    places: &Places,
-    terms: &Terms,
-    former: Option<&Settings>,
-) -> Result<Settings, String> {
-    let placed = |Unusable { key, why }: Unusable| {
-        let problem = format!("listener {}: {why}", config.name);
-        places.fault("listeners", &config.name, &key, problem).unlabelled()
-    };
-    let tickets = match former.and_then(|former| former.tls.as_ref()) {
-        Some(former) => Some(former.tickets().clone()),
-        None => terms.tickets.get(&*config.name).and_then(Tickets::inherit),
-    };
-    let load = |tls| ServerTls::load(tls, config.protocol, terms, tickets.as_ref());
-    let tls = config.tls.as_ref().map(load).transpose().map_err(|unusable| placed(unusable.below("tls")))?;
-    Ok(Settings { config: config.clone(), tls })
-}
-
-fn bind(
-    config: &Config,
-    present: &[Arc<Listening>],
-    inherited: &mut Inherited,
-    metrics: &Arc<Metrics>,
-    terms: &Terms,
-) -> Result<Vec<Change>, Vec<String>> {
-    let mut faults = Vec::new();
-    let mut changes = Vec::new();
-    for listener in &config.listeners {
-        match bind_one(listener, &config.places, present, inherited, metrics, terms) {
-            Ok(change) => changes.push(change),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if faults.is_empty() { Ok(changes) } else { Err(faults) }
-}
-
-fn bind_one(
-    config: &weir_config::Listener,
-    places: &Places,
-    present: &[Arc<Listening>],
-    inherited: &mut Inherited,
-    metrics: &Metrics,
-    terms: &Terms,
-) -> Result<Change, String> {
-    let former = present.iter().find(|open| open.name() == &*config.name).map(|open| open.settings());
-    let settings = settings(config, places, terms, former.as_deref())?;
-    let datagrams = config.protocol == weir_config::Protocol::Udp;
-    let same = |open: &&Arc<Listening>| {
-        let address = open.settings().config.address == config.address;
-        open.name() == &*config.name && address && open.is_of_datagrams() == datagrams
-    };
-    if let Some(open) = present.iter().find(same) {
-        return Ok(Change { listening: Arc::clone(open), settings: Some(settings) });
-    }
-    let fits = |open: &&Arc<Listening>| open.address() == config.address && open.is_of_datagrams() == datagrams;
-    let renamed = present.iter().filter(|open| config.address.port() != 0 && fits(open));
-    let socket = renamed.filter_map(|open| open.bound().ok().flatten()).next();
-    let passed = inherited.take(config).map_err(|fault| format!("listener {}: {fault}", config.name))?;
-    let figures = metrics.listener(&config.name);
-    let listening = match socket.or(passed) {
-        Some(socket) => socket.spread(metrics.workers()).and_then(|socket| Listening::over(socket, settings, figures)),
-        None => Listening::bind(settings, figures, metrics.workers()),
-    };
-    let listening = listening.map_err(|error| format!("listener {}: {}: {error}", config.name, config.address))?;
-    Ok(Change { listening, settings: None })
 }
 
 fn warn_of_restart(before: &Config, after: &Config) {
