@@ -11,10 +11,14 @@ use std::{
 };
 
 use http::Method;
+use tokio::sync::Semaphore;
 
-use super::harness::{
-    Client, Endpoint, Raw, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, plain_of, request,
-    until,
+use super::{
+    attempts::waiting,
+    harness::{
+        Client, Endpoint, Raw, RawEndpoint, Reply, Reserved, Setup, Weir, channel, empty, eventually, plain_of,
+        request, until,
+    },
 };
 
 const BY_USER: &str = r#"balance = { hash = { header = "x-user" } }"#;
@@ -242,6 +246,76 @@ async fn least_time_does_not_blame_an_endpoint_that_fails_for_a_slow_client() {
         assert_eq!(ask(&weir, "/", None).await.status, 200);
     }
     assert!(one.load(SeqCst) > 1, "it has failed at once");
+}
+
+/// Answers at once, but all of `/held` only when it is let go, and what is posted not at all.
+async fn holding(posts: &Arc<AtomicUsize>, asked: &Arc<AtomicUsize>, go: &Arc<Semaphore>) -> RawEndpoint {
+    let (posts, asked, go) = (Arc::clone(posts), Arc::clone(asked), Arc::clone(go));
+    RawEndpoint::start(move |mut raw, _| {
+        let (posts, asked, go) = (Arc::clone(&posts), Arc::clone(&asked), Arc::clone(&go));
+        async move {
+            loop {
+                let head = raw.head().await;
+                asked.fetch_add(1, SeqCst);
+                if head.starts_with("POST") {
+                    posts.fetch_add(1, SeqCst);
+                    return;
+                }
+                raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
+                if head.starts_with("GET /held") {
+                    go.acquire().await.unwrap().forget();
+                }
+                raw.send("ok").await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn least_time_does_not_blame_an_endpoint_that_fails_for_the_queue() {
+    let (posts, asked): ([Arc<AtomicUsize>; 3], [Arc<AtomicUsize>; 3]) = Default::default();
+    let go = Arc::new(Semaphore::new(0));
+    let mut endpoints = Vec::new();
+    for (posts, asked) in posts.iter().zip(&asked) {
+        endpoints.push(holding(posts, asked, &go).await);
+    }
+    let listed: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+    let config = format!(
+        r#"
+        [listeners.web]
+        address = "127.0.0.1:0"
+        [[routes]]
+        name = "ping"
+        match = {{ path = "/ping" }}
+        respond = {{ status = 200 }}
+        [[routes]]
+        name = "all"
+        cluster = "web"
+        [clusters.web]
+        endpoints = {listed:?}
+        balance = {{ least-time = {{ decay = "1d" }} }}
+        limits = {{ requests = 1 }}
+        queue = {{ length = 9, timeout = "60s" }}
+        "#
+    );
+    let weir = Setup::new(&config).start().await;
+    let mut held = Raw::connect(weir.web()).await;
+    held.send("GET /held HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    until("the request that holds all up", || asked.iter().any(|asked| asked.load(SeqCst) == 1)).await;
+    let mut queued = Raw::connect(weir.web()).await;
+    queued.send("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 0\r\n\r\n").await;
+    waiting(&weir, 1.0).await;
+    for _ in 0..300 {
+        assert_eq!(ask(&weir, "/ping", None).await.status, 200);
+    }
+    go.add_permits(1);
+    assert!(queued.head().await.starts_with("HTTP/1.1 502 "));
+    for _ in 0..300 {
+        assert_eq!(ask(&weir, "/", None).await.status, 200);
+    }
+    let one = posts.iter().position(|posts| posts.load(SeqCst) == 1).unwrap();
+    assert!(asked[one].load(SeqCst) > 1, "it has failed at once");
 }
 
 #[test]

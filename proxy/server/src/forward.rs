@@ -113,7 +113,9 @@ pub async fn run(
             return Err(last.unwrap_or(ProxyError::NoEndpoint));
         };
         kept = None;
-        let began = if trace.attempts == 0 { trace.started } else { Instant::now() };
+        // A request that goes on at once began with its exchange; the time in line is not its endpoint's.
+        let at_once = trace.attempts == 0 && trace.split.queue.is_zero();
+        let began = if at_once { trace.started } else { Instant::now() };
         trace.attempts += 1;
         trace.asked_at = None;
         let ended = match retry.hedge_after(request, trace) {
@@ -215,7 +217,7 @@ impl Attempt<'_> {
                 Ok(head) => break head,
                 Err(error) => {
                     let intact = relay.is_intact();
-                    trace.asked_at = relay.asked_at();
+                    trace.asked_at = Some(relay.asked_at().unwrap_or(sent));
                     give_up(&mut lease.stream, &error);
                     return Err(retry.judge(error, lease.reused, intact, trace));
                 }
