@@ -6,6 +6,7 @@
 
 use std::{
     cell::Cell,
+    pin::pin,
     ptr,
     sync::{
         Arc,
@@ -146,6 +147,9 @@ impl Slot {
                 called.call();
             }
             let _wanting = Wanting::begin(full, recall);
+            let mut freed = pin!(full.freed.notified());
+            // In line from now on: of two calls that come before anybody listens, one would be lost.
+            freed.as_mut().enable();
             // One may have been closed before it was known to be wanted.
             match Self::try_take(places) {
                 Ok(slot) => return slot,
@@ -154,7 +158,7 @@ impl Slot {
             }
             missing.set(if ptr::eq(full, &**places[0].0) { Full::Endpoint } else { Full::Cluster });
             recall.called.notify_waiters();
-            full.freed.notified().await;
+            freed.await;
             called = Some(full);
         }
     }
