@@ -147,11 +147,13 @@ fn accept_rest(worker: &Rc<Worker>, listening: &Arc<Listening>, socket: &TcpList
 
 /// One for which there was no room among those of all listeners when its own was closed.
 fn begin_later(worker: &Rc<Worker>, listening: &Arc<Listening>, room: Place, stream: TcpStream, address: SocketAddr) {
-    let (worker, listening) = (Rc::clone(worker), Arc::clone(listening));
+    // It counts already: a worker that drains waits for it.
+    let (open, worker, listening) = (worker.connection(), Rc::clone(worker), Arc::clone(listening));
     spawn_local(async move {
         if let Ok(all) = worker.room().await {
             begin(&worker, &listening, (room, all), stream, address);
         }
+        drop(open);
     });
 }
 

@@ -16,8 +16,12 @@ const KEPT: usize = 64;
 
 /// The pipes of one worker.
 #[derive(Debug, Default)]
-pub struct Pipes {
-    kept: Rc<RefCell<Vec<Inner>>>,
+pub struct Pipes(Rc<Home>);
+
+/// Where pipes go back to.
+#[derive(Debug, Default)]
+struct Home {
+    kept: RefCell<Vec<Inner>>,
     /// Descriptors are short: there are no pipes.
     pressed: Cell<bool>,
 }
@@ -27,31 +31,31 @@ pub struct Pipes {
 pub struct Pipe {
     inner: Option<Inner>,
     held: usize,
-    home: Rc<RefCell<Vec<Inner>>>,
+    home: Rc<Home>,
 }
 
 impl Pipes {
     /// An empty pipe; none where the system has none to give, or there are no descriptors to spare.
     pub fn take(&self) -> Option<Pipe> {
-        if self.pressed.get() {
+        if self.are_pressed() {
             return None;
         }
-        let kept = self.kept.borrow_mut().pop();
+        let kept = self.0.kept.borrow_mut().pop();
         let inner = kept.or_else(Inner::make)?;
-        Some(Pipe { inner: Some(inner), held: 0, home: Rc::clone(&self.kept) })
+        Some(Pipe { inner: Some(inner), held: 0, home: Rc::clone(&self.0) })
     }
 
     /// Have none, and keep none, while descriptors are short.
     pub fn press(&self, on: bool) {
-        self.pressed.set(on);
+        self.0.pressed.set(on);
         if on {
-            self.kept.borrow_mut().clear();
+            self.0.kept.borrow_mut().clear();
         }
     }
 
     /// Whether those in use are to be given back.
     pub fn are_pressed(&self) -> bool {
-        self.pressed.get()
+        self.0.pressed.get()
     }
 }
 
@@ -84,9 +88,9 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        let mut home = self.home.borrow_mut();
-        if self.held == 0 && home.len() < KEPT {
-            home.extend(self.inner.take());
+        let mut kept = self.home.kept.borrow_mut();
+        if self.held == 0 && kept.len() < KEPT && !self.home.pressed.get() {
+            kept.extend(self.inner.take());
         }
     }
 }
