@@ -25,7 +25,10 @@ impl<'a> Table<'a> {
 
     /// The value of a key.
     pub(crate) fn get(&self, key: &'static str) -> Option<Node<'a>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.entries().into_iter().find(|entry| entry.name() == key)
     }
 

@@ -47,7 +47,10 @@ fn known(text: &str) -> BTreeSet<String> {
     let fault = faults.iter().find(|fault| fault.problem == "unknown key `qqqqqqqqqqqq`");
     let remedy = fault.unwrap_or_else(|| panic!("{text}\n{faults}")).remedy.clone().unwrap();
     let list = remedy.strip_prefix("keys here: ").unwrap();
-    list.split(", ").map(|key| key.trim_matches('`').to_owned()).collect()
+    let keys: Vec<_> = list.split(", ").map(|key| key.trim_matches('`').to_owned()).collect();
+    let each = BTreeSet::from_iter(keys.iter().cloned());
+    assert_eq!(each.len(), keys.len(), "none is told twice: {list}");
+    each
 }
 
 #[test]
