@@ -114,6 +114,25 @@ async fn a_reload_says_whether_files_are_watched() {
 }
 
 #[tokio::test]
+async fn files_that_could_not_be_watched_for_a_moment_are_watched_again() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let weir = Weir::start(&plain(&[a.address], "")).await;
+    let files = |limit: &str| {
+        let limit = format!("--nofile={limit}:");
+        let pid = weir.pid().to_string();
+        assert!(std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+    };
+    files("8");
+    weir.configure(&plain(&[a.address], "[access-log]\nformat = \"off\"\n"));
+    until("the failure", || weir.stderr().contains("files are not watched")).await;
+    files("1000");
+    weir.configure(&plain(&[b.address], ""));
+    eventually("the change", || async { (get(weir.web(), "/").await.text() == "b").then_some(()) }).await;
+    weir.configure(&plain(&[a.address], ""));
+    eventually("the next change", || async { (get(weir.web(), "/").await.text() == "a").then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn connections_and_pools_of_what_stays_survive() {
     let a = Endpoint::start("a").await;
     let one_worker = "[process]\nworkers = 1\n";

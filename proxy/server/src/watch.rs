@@ -12,7 +12,7 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::app::App;
@@ -21,6 +21,8 @@ use crate::app::App;
 const SETTLE: Duration = Duration::from_millis(200);
 /// Who writes without end holds nothing up for longer.
 const LONGEST: Duration = Duration::from_secs(2);
+/// Until files that could not be watched are tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Links that lead to a file, as Linux has it.
 const LINKS: usize = 40;
 
@@ -29,6 +31,8 @@ pub struct Watching {
     /// None where it is not wanted.
     files: Option<Vec<PathBuf>>,
     watch: Option<Watch>,
+    /// They could not be watched where they are now.
+    failed: bool,
 }
 
 struct Watch {
@@ -38,7 +42,7 @@ struct Watch {
 
 /// Watch the files in use, where that is wanted and can be done.
 pub async fn start(app: &App) -> Watching {
-    let mut watching = Watching { files: app.watched().await, watch: None };
+    let mut watching = Watching { files: app.watched().await, watch: None, failed: false };
     watching.renew();
     watching
 }
@@ -48,6 +52,7 @@ impl Watching {
     /// is as what runs has it.
     pub async fn run(mut self, app: Arc<App>) {
         loop {
+            let failed = self.failed;
             tokio::select! {
                 changes = self.changed() => {
                     settle(changes).await;
@@ -56,6 +61,11 @@ impl Watching {
                     let _ = app.reload().await;
                 }
                 () = app.reloaded() => {}
+                () = sleep(AGAIN), if failed => {
+                    if self.renew() {
+                        let _ = app.reload().await;
+                    }
+                }
             }
             let wanted = app.watched().await;
             if wanted != self.files {
@@ -77,13 +87,19 @@ impl Watching {
     }
 
     /// Watch where the files are now. Whether something may have changed unseen: the former watch goes on until its
-    /// successor is there, and has seen more than was looked at; or there was none.
+    /// successor is there, and has seen more than was looked at; or there was none, or none of where they were.
     fn renew(&mut self) -> bool {
-        let successor = self.files.as_deref().map(watch).transpose();
-        let told = |error: &_| tracing::error!(%error, "files are not watched: reload by SIGHUP");
-        let successor = successor.inspect_err(told).unwrap_or_default();
-        let former = std::mem::replace(&mut self.watch, successor);
-        self.watch.is_some() && former.is_none_or(|mut former| former.changes.try_recv().is_ok())
+        let former = match self.files.as_deref().map(watch).transpose() {
+            Ok(successor) => std::mem::replace(&mut self.watch, successor),
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    tracing::error!(%error, "files are not watched: reload by SIGHUP until they are");
+                }
+                return false;
+            }
+        };
+        let failed = std::mem::take(&mut self.failed);
+        self.watch.is_some() && (failed || former.is_none_or(|mut former| former.changes.try_recv().is_ok()))
     }
 }
 
@@ -108,15 +124,24 @@ fn watch(files: &[PathBuf]) -> notify::Result<Watch> {
             let _ = changed.send(());
         }
     })?;
+    let (mut watched, mut failed) = (files.is_empty(), None);
     for folder in all {
         match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            Err(error) if nearest.contains(&folder) => return Err(error),
-            // One that may be passed but not be read.
-            Err(error) => tracing::debug!(%error, "a folder is not watched"),
-            Ok(()) => {}
+            Ok(()) => watched = true,
+            // One that may be passed but not be read, or that has just gone: its return is seen from above.
+            Err(error) => {
+                match nearest.contains(&folder) {
+                    true => tracing::warn!(folder = %folder.display(), %error, "a folder is not watched"),
+                    false => tracing::debug!(folder = %folder.display(), %error, "a folder is not watched"),
+                }
+                failed = Some(error);
+            }
         }
     }
-    Ok(Watch { _watcher: watcher, changes })
+    match failed {
+        Some(error) if !watched => Err(error),
+        _ => Ok(Watch { _watcher: watcher, changes }),
+    }
 }
 
 /// Whether something on the way to one of the files may have changed. What was lost may have been that.
