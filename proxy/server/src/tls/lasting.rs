@@ -59,10 +59,13 @@ impl Lasting {
 
     /// Seconds that are left of it; none once it is over.
     fn left(&self) -> Option<u64> {
+        self.left_of(self.began.load(Relaxed), self.until.load(Relaxed))
+    }
+
+    fn left_of(&self, began: u64, until: u64) -> Option<u64> {
         let now = seconds((self.now)());
-        let age = now.saturating_sub(self.began.load(Relaxed));
-        let left = self.until.load(Relaxed).checked_sub(now)?;
-        Some(left.min(LIFETIME.as_secs().checked_sub(age)?))
+        let age = now.saturating_sub(began);
+        Some(until.checked_sub(now)?.min(LIFETIME.as_secs().checked_sub(age)?))
     }
 
     /// With its times before it; none once it is over.
@@ -76,8 +79,10 @@ impl Lasting {
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (began, rest) = sealed.split_first_chunk::<TIME>()?;
         let (until, session) = rest.split_first_chunk::<TIME>()?;
-        self.last(u64::from_be_bytes(*began), u64::from_be_bytes(*until));
-        self.left().map(|_| session.to_vec())
+        let (began, until) = (u64::from_be_bytes(*began), u64::from_be_bytes(*until));
+        self.left_of(began, until)?;
+        self.last(began, until);
+        Some(session.to_vec())
     }
 }
 
@@ -139,10 +144,7 @@ impl ClientCertVerifier for Lasting {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.verifier.verify_client_cert(leaf, others, now)?;
-        // One that cannot be read lasts for no further handshake.
-        let end = |one: &CertificateDer<'_>| Validity::read(one).map_or(0, |validity| seconds(validity.until));
-        let until = others.iter().map(end).fold(end(leaf), u64::min);
-        self.last(seconds((self.now)()), until);
+        self.last(seconds((self.now)()), end_of(leaf, others));
         Ok(verified)
     }
 
@@ -167,6 +169,12 @@ impl ClientCertVerifier for Lasting {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
     }
+}
+
+/// When the first of a client's certificates ends. One that cannot be read lasts for no further handshake.
+fn end_of(leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> u64 {
+    let end = |one: &CertificateDer<'_>| Validity::read(one).map_or(0, |validity| seconds(validity.until));
+    others.iter().map(end).fold(end(leaf), u64::min)
 }
 
 #[cfg(test)]
@@ -208,8 +216,24 @@ mod tests {
         assert_eq!(before.lifetime(), 0);
         let after = shared.at(|| UNIX_EPOCH + Duration::from_secs(HOUR + 1));
         assert_eq!((after.decrypt(&ticket), after.get(&[1]), after.take(&[1])), (None, None, None));
+        assert_eq!(u64::from(after.lifetime()), LIFETIME.as_secs(), "one that is over says nothing of the next");
+        after.last(0, HOUR);
         assert_eq!(after.encrypt(b"a session"), None);
         assert!(!after.put(vec![2], b"a session".to_vec()));
+    }
+
+    #[test]
+    fn a_chain_ends_with_the_first_of_it() {
+        let until = |hours: u64| {
+            let mut params = rcgen::CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+            params.not_after = (UNIX_EPOCH + Duration::from_secs(hours * HOUR)).into();
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        let [soon, late, last] = [1, 2, 3].map(until);
+        assert_eq!(end_of(&late, &[]), 2 * HOUR);
+        assert_eq!(end_of(&late, &[last.clone(), soon.clone()]), HOUR);
+        assert_eq!(end_of(&soon, &[last, late]), HOUR);
+        assert_eq!(end_of(&soon, &[CertificateDer::from(vec![1])]), 0);
     }
 
     #[test]
