@@ -19,7 +19,7 @@ use http::{HeaderMap, Method, StatusCode, header::DATE};
 use weir_http1::Frame;
 use weir_upstream::{
     Endpoint, Met, Unusable,
-    connection::{ConnectionError, Lease, Missed, Outcome, Stream, Target},
+    connection::{ConnectionError, Lease, Outcome, Since, Stream, Target},
 };
 
 use self::{hedge::Hedged, place::Placed, retry::Retry, upgrade::Ask};
@@ -314,12 +314,13 @@ impl Attempt<'_> {
 
     /// A connection for one exchange, or of octets that are not HTTP's. A client that leaves wants it no more.
     async fn connect(&self, bare: bool, down: &mut Downstream<'_>, trace: &mut Trace) -> Result<Lease, ProxyError> {
-        let until = self.decision.until(self.upstream, trace);
-        let lease = unless_left(down, self.acquire(bare, self.fresh, self.timeout(), until)).await??;
-        if !lease.as_ref().is_ok_and(|lease| lease.reused) {
+        let (until, dialled) = (self.decision.until(self.upstream, trace), Since::default());
+        let lease = unless_left(down, self.acquire(bare, self.fresh, self.timeout(), until, &dialled)).await??;
+        if dialled.get().is_some() {
             self.count_dial(&lease, &trace.figures(self.decision.worker, self.decision.client));
         }
-        let lease = lease.map_err(|missed| ProxyError::Upstream(missed.error))?;
+        trace.asked_at = dialled.get();
+        let lease = lease.map_err(ProxyError::Upstream)?;
         note_lease(&lease, trace);
         Ok(lease)
     }
@@ -331,12 +332,13 @@ impl Attempt<'_> {
         fresh: bool,
         within: Option<Duration>,
         until: Option<Instant>,
-    ) -> Result<Result<Lease, Missed>, ProxyError> {
+        dialled: &Since,
+    ) -> Result<Result<Lease, ConnectionError>, ProxyError> {
         let (pools, connector) = (self.decision.pools(self.upstream), &self.upstream.connector);
         let acquire = async {
             match bare {
-                true => Box::pin(pools.open_bare(connector, self.endpoint, within)).await,
-                false => pools.acquire(connector, self.endpoint, fresh, within).await,
+                true => Box::pin(pools.open_bare(connector, self.endpoint, within, dialled)).await,
+                false => pools.acquire(connector, self.endpoint, fresh, within, dialled).await,
             }
         };
         match until {
@@ -345,17 +347,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// Count a connection that was tried, as one that was kept is not.
-    fn count_dial(&self, lease: &Result<Lease, Missed>, figures: &RouteMetrics) {
-        let opened = match lease {
-            Ok(lease) if lease.reused => return,
-            Err(missed) if !missed.dialled => return,
-            Err(Missed { error: ConnectionError::NoDescriptor, .. }) => {
-                self.decision.worker.run_short(Scarce::Descriptors);
-                false
-            }
-            lease => lease.is_ok(),
-        };
+    /// Count a connection that was dialled.
+    fn count_dial(&self, lease: &Result<Lease, ConnectionError>, figures: &RouteMetrics) {
+        let opened = lease.is_ok();
+        if matches!(lease, Err(ConnectionError::NoDescriptor)) {
+            self.decision.worker.run_short(Scarce::Descriptors);
+        }
         if let Some(figures) = figures.cluster() {
             let worker = self.decision.worker.index();
             figures.dialled(worker, opened);

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::EXPEC
 use weir_http1::{Frame, Length};
 use weir_upstream::{
     KeyHash,
-    connection::{ConnectionError, Lease, Pools, Stream, Target},
+    connection::{ConnectionError, Lease, Pools, Since, Stream, Target},
 };
 
 use crate::{
@@ -144,7 +144,7 @@ impl Copy {
         let Ok(admitted) = cluster.admit(endpoint, false) else { return Ok(Mirrored::Busy) };
         let (pools, mut fresh) = (self.own.as_deref().unwrap_or(&self.worker.pools), false);
         loop {
-            let mut lease = pools.acquire(&self.upstream.connector, &admitted, fresh, None).await?;
+            let mut lease = pools.acquire(&self.upstream.connector, &admitted, fresh, None, &Since::default()).await?;
             match self.exchange(&mut lease).await {
                 Ok(status) => {
                     pools.release(&self.upstream.connector, &admitted, lease.stream);

@@ -7,7 +7,7 @@ mod stream;
 mod transport;
 
 pub use connector::{Connector, Dialled};
-pub use pool::{Lease, Missed, Pools};
+pub use pool::{Lease, Pools, Since};
 pub use stream::{Outcome, Stream, Target};
 pub use transport::Transport;
 

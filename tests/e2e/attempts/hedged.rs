@@ -1,8 +1,11 @@
 //! A second attempt beside one that is slow.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use http::Method;
@@ -10,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::super::harness::{
-    Client, Endpoint, RawEndpoint, Reply, Weir, empty, eventually, get, plain_of, request, until,
+    Ca, Client, Endpoint, Raw, RawEndpoint, Reply, Weir, empty, eventually, get, plain_of, request, until,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -248,4 +251,80 @@ async fn both_that_fail_are_held_to_account_and_their_connections_counted() {
     assert_eq!(weir.logged("/").await["hedge"], "lost");
     assert_eq!(weir.metric("weir_upstream_connect_total{cluster=\"web\"}").await, 2.0);
     assert_eq!(get(weir.web(), "/").await.text(), "other");
+}
+
+/// Listeners `tcp` and `web` before a cluster that goes by latency, and `/ping`, which needs no endpoint.
+fn by_latency(endpoints: [SocketAddr; 2], cluster: &str) -> String {
+    let listed = endpoints.map(|address| address.to_string());
+    format!(
+        "[process]\nworkers = 1\n[listeners.tcp]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"web\"\n\
+         [listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"ping\"\nmatch = {{ path = \"/ping\" }}\n\
+         respond = {{ status = 200 }}\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n[clusters.web]\n\
+         endpoints = {listed:?}\nbalance = {{ least-time = {{ decay = \"1d\" }} }}\nidle-connections = 0\n{cluster}\n"
+    )
+}
+
+/// So many requests one after the other, each answered.
+async fn asked(weir: &Weir, path: &str, times: usize) {
+    let mut client = Client::http1(weir.web()).await;
+    for _ in 0..times {
+        assert_eq!(client.get(path).await.status, 200);
+    }
+}
+
+/// A hedge that loses for as long as many requests take, and then its endpoint beside one that answers at once.
+#[tokio::test]
+async fn who_lost_answers_for_its_time_but_not_for_that_without_a_connection() {
+    for held in [false, true] {
+        let [one, other, next] = [Endpoint::start("a").await, Endpoint::start("b").await, Endpoint::start("c").await];
+        let hedged = "hedge = { after = \"1ms\" }\nconnect-timeout = \"1m\"";
+        let limited = format!("{hedged}\nlimits = {{ connections = 2 }}");
+        let both = [one.address, other.address];
+        let mut weir = Weir::start(&by_latency(both, hedged)).await;
+        let tcp = if held { Some(Raw::connect(weir.listener("tcp")).await) } else { None };
+        until("it to arrive", || one.connections() + other.connections() == usize::from(held)).await;
+        weir.reload(&by_latency(both, &limited)).await.unwrap();
+        let (winner, loser) = if one.connections() == 1 { (&other, &one) } else { (&one, &other) };
+        let address = weir.web();
+        let late = tokio::spawn(async move { get(address, "/late").await });
+        let under_way = || async {
+            let under_way = weir.status().await["clusters"][0]["limits"]["requests"]["under_way"].clone();
+            (under_way == 2).then_some(())
+        };
+        eventually("both attempts", under_way).await;
+        until("the winner to be asked", || winner.requests() == 1).await;
+        until("the loser to be asked", || loser.requests() == usize::from(!held)).await;
+        asked(&weir, "/ping", 300).await;
+        winner.open();
+        assert_eq!(late.await.unwrap().text(), "late");
+        drop(tcp);
+        let idle = || async { (weir.endpoint("web", loser.address).await["in_flight"] == 0).then_some(()) };
+        eventually("the loser to be idle", idle).await;
+        weir.reload(&by_latency([loser.address, next.address], "")).await.unwrap();
+        asked(&weir, "/", 30).await;
+        match held {
+            true => assert!(loser.requests() > 0, "it had never been asked"),
+            false => assert_eq!(loser.requests(), 1, "it had been slow"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_lost_answers_for_a_connection_that_was_not_made() {
+    let (ca, silent) = (Ca::new(), RawEndpoint::start(|mut raw, _| async move { drop(raw.rest().await) }).await);
+    let certificate = ca.issue(&["weir.test"]);
+    let [quick, next] = ["a", "b"].map(|name| Endpoint::start_tls(name, &certificate, &[]));
+    let (quick, next) = (quick.await, next.await);
+    let tls = "tls = { verify = false }\nconnect-timeout";
+    let hedged = format!("{tls} = \"1m\"\nhedge = {{ after = \"1ms\" }}");
+    let mut weir = Weir::start(&by_latency([silent.address, quick.address], &hedged)).await;
+    let address = weir.web();
+    let late = tokio::spawn(async move { get(address, "/late").await });
+    until("both attempts", || silent.connections() == 1 && quick.requests() == 1).await;
+    asked(&weir, "/ping", 300).await;
+    quick.open();
+    assert_eq!(late.await.unwrap().text(), "late");
+    weir.reload(&by_latency([silent.address, next.address], &format!("{tls} = \"1s\""))).await.unwrap();
+    asked(&weir, "/", 30).await;
+    assert_eq!(silent.connections(), 1);
 }

@@ -4,6 +4,7 @@
 //! its HTTP/1.1 connection, and resets its stream of an HTTP/2 connection.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     mem::swap,
     pin::{Pin, pin},
@@ -15,7 +16,7 @@ use std::{
 use tokio::time::{timeout, timeout_at};
 use weir_upstream::{
     Admission, Endpoint,
-    connection::{ConnectionError, Lease, Outcome, Stream},
+    connection::{ConnectionError, Lease, Outcome, Since, Stream},
 };
 
 use super::{Attempt, Failed, Retry, charge, is_interim, note_lease, start, unless_left};
@@ -63,6 +64,19 @@ struct Rival<'u> {
     failure: Option<ProxyError>,
 }
 
+/// When an attempt began, and since when its endpoint has had to do with it.
+#[derive(Clone, Copy)]
+struct Course {
+    began: Instant,
+    since: Option<Instant>,
+}
+
+impl Course {
+    fn asked_at(self) -> Instant {
+        self.since.unwrap_or(self.began)
+    }
+}
+
 impl<'u> Hedged<'_, 'u> {
     pub(super) async fn run(
         mut self,
@@ -72,14 +86,18 @@ impl<'u> Hedged<'_, 'u> {
         timer: &mut Timer,
         trace: &mut Trace,
     ) -> Result<Option<Stream>, Failed> {
-        let began = Instant::now();
-        let Decided { asked, rival } = self.decide(request, retry, down, trace).await?;
+        let (began, since) = (Instant::now(), <[Since; 2]>::default());
+        let Decided { asked, rival } = self.decide(request, &since, retry, down, trace).await?;
         if asked.is_ok() {
             retry.measure(began.elapsed());
         }
+        let [first, second] = since.map(Cell::into_inner);
+        let mut course = Course { began, since: first };
         if let Some(rival) = rival {
-            self.settle(rival, began, asked.is_ok(), retry, trace);
+            let other = Course { began: rival.began, since: second };
+            course = self.settle(rival, [course, other], asked.is_ok(), retry, trace);
         }
+        trace.asked_at = Some(course.asked_at());
         self.attempt(self.place, self.fresh).conclude(asked, request, retry, down, timer, trace).await
     }
 
@@ -87,10 +105,12 @@ impl<'u> Hedged<'_, 'u> {
         Attempt { decision: self.decision, upstream: self.upstream, endpoint, keeping: self.keeping, fresh }
     }
 
-    /// Have the request answered. Whoever answers too late is cancelled when this ends.
+    /// Have the request answered. Whoever answers too late is cancelled when this ends. Of both attempts it tells since
+    /// when a connection was dialled for them, and then since when one has their request.
     async fn decide(
         &self,
         request: &Request,
+        [since, others]: &[Since; 2],
         retry: &Retry<'_, 'u>,
         down: &mut Downstream<'_>,
         trace: &mut Trace,
@@ -99,7 +119,7 @@ impl<'u> Hedged<'_, 'u> {
         let figures = trace.figures(self.decision.worker, self.decision.client);
         let attempt = self.attempt(self.place, self.fresh);
         let limit = attempt.limit(trace);
-        let mut first = pin!(attempt.ask(request, &limit, &figures));
+        let mut first = pin!(attempt.ask(request, &limit, &figures, since));
         if let Ok(asked) = unless_left(down, timeout(self.after, first.as_mut())).await.map_err(Failed::Finally)? {
             return Ok(Decided { asked, rival: None });
         }
@@ -110,35 +130,39 @@ impl<'u> Hedged<'_, 'u> {
         let began = Instant::now();
         let (won, asked, failure) = {
             let other = self.attempt(&place, false);
-            let second = pin!(other.ask(request, &limit, &figures));
+            let second = pin!(other.ask(request, &limit, &figures, others));
             unless_left(down, race(first, second)).await.map_err(Failed::Finally)?
         };
         Ok(Decided { asked, rival: Some(Rival { place, began, won, failure }) })
     }
 
-    /// Take note of which attempt counts, and let go of the place of the other.
+    /// Take note of which attempt counts, and let go of the place of the other. What it gives is the course of the one
+    /// that counts.
     fn settle(
         &mut self,
         rival: Rival<'u>,
-        mut began: Instant,
+        [first, second]: [Course; 2],
         answered: bool,
         retry: &mut Retry<'_, '_>,
         trace: &mut Trace,
-    ) {
+    ) -> Course {
         let Rival { mut place, won, failure, .. } = rival;
         trace.hedge = Some(won && answered);
         retry.count(trace, |figures, worker| figures.hedge(worker, won && answered));
-        match won {
-            true => swap(self.place, &mut place),
-            false => began = rival.began,
+        let (counts, lost) = if won { (second, first) } else { (first, second) };
+        if won {
+            swap(self.place, &mut place);
         }
-        match failure {
-            Some(error) => {
-                charge(self.upstream, &place, &error, began);
+        match (failure, lost.since) {
+            (Some(error), _) => {
+                charge(self.upstream, &place, &error, lost.asked_at());
                 retry.avoid(&place);
             }
-            None => self.upstream.cluster.observe_failure(&place, began),
+            (None, Some(since)) => self.upstream.cluster.observe_failure(&place, since),
+            // It waited for a place all the time, or for a connection that another request dials and answers for.
+            (None, None) => {}
         }
+        counts
     }
 }
 
@@ -171,10 +195,10 @@ impl Attempt<'_> {
     }
 
     /// The response's head; a kept connection that had closed is replaced.
-    async fn ask(&self, request: &Request, limit: &Limit, figures: &RouteMetrics) -> Asked {
-        let asked = match self.pose(request, self.fresh, limit, figures).await {
+    async fn ask(&self, request: &Request, limit: &Limit, figures: &RouteMetrics, since: &Since) -> Asked {
+        let asked = match self.pose(request, self.fresh, limit, figures, since).await {
             Err((true, ProxyError::Upstream(error))) if error.is_closed() => {
-                self.pose(request, true, limit, figures).await
+                self.pose(request, true, limit, figures, since).await
             }
             other => other,
         };
@@ -188,12 +212,18 @@ impl Attempt<'_> {
         fresh: bool,
         limit: &Limit,
         figures: &RouteMetrics,
+        since: &Since,
     ) -> Result<Answer, (bool, ProxyError)> {
+        since.set(None);
         let within = limit.by.saturating_duration_since(Instant::now());
-        let lease = self.acquire(false, fresh, Some(within), limit.until).await.map_err(|error| (false, error))?;
-        self.count_dial(&lease, figures);
-        let mut lease = lease.map_err(|missed| (false, ProxyError::Upstream(missed.error)))?;
+        let lease =
+            self.acquire(false, fresh, Some(within), limit.until, since).await.map_err(|error| (false, error))?;
+        if since.get().is_some() {
+            self.count_dial(&lease, figures);
+        }
+        let mut lease = lease.map_err(|error| (false, ProxyError::Upstream(error)))?;
         let (reused, sent) = (lease.reused, Instant::now());
+        since.set(Some(sent));
         let failed = |error| (reused, ProxyError::Upstream(error));
         start(&mut lease, request, self.decision.client.scheme(), None).map_err(failed)?;
         lease.stream.finish().map_err(failed)?;

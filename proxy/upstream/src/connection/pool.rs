@@ -4,7 +4,7 @@
 //! are closed. HTTP/2 connections are shared by streams up to the endpoint's limit.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     io::ErrorKind,
     ops::{Deref, DerefMut},
@@ -57,30 +57,8 @@ impl Lease {
     }
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub struct Missed {
-    /// What was met.
-    pub error: ConnectionError,
-    /// Whether one was tried, and not only waited for.
-    pub dialled: bool,
-}
-
-impl Missed {
-    fn waiting(error: ConnectionError) -> Self {
-        Self { error, dialled: false }
-    }
-
-    fn dialling(error: ConnectionError) -> Self {
-        Self { error, dialled: true }
-    }
-}
-
-impl From<Missed> for ConnectionError {
-    fn from(missed: Missed) -> Self {
-        missed.error
-    }
-}
+/// Since when a connection has been dialled: known as soon as that begins, also to who does not wait for its end.
+pub type Since = Cell<Option<Instant>>;
 
 /// By the id of an endpoint, which nobody outside chooses: the hash need not resist anyone.
 type ById<T> = HashMap<u64, T, foldhash::fast::RandomState>;
@@ -198,11 +176,11 @@ impl<'a> Dialling<'a> {
     }
 
     /// Those who wait meet the same, unless it ended early by a limit that is not theirs.
-    fn end(self, opened: &Result<Lease, Missed>, early: bool) {
+    fn end(self, opened: &Result<Lease, ConnectionError>, early: bool) {
         *self.dial.made.borrow_mut() = match opened {
             Ok(_) => Made::Opened,
-            Err(Missed { error: ConnectionError::ConnectTimeout, .. }) if early => Made::GivenUp,
-            Err(missed) => missed.error.shared().map_or(Made::GivenUp, Made::Failed),
+            Err(ConnectionError::ConnectTimeout) if early => Made::GivenUp,
+            Err(error) => error.shared().map_or(Made::GivenUp, Made::Failed),
         };
     }
 }
@@ -245,7 +223,8 @@ impl Pools {
     }
 
     /// A connection to the endpoint: a kept one, unless `fresh` is asked for. Neither the wait for a place nor what
-    /// comes then is longer than the cluster's connect timeout, or than `within`.
+    /// comes then is longer than the cluster's connect timeout, or than `within`. Where one is `dialled` for this, that
+    /// says since when.
     ///
     /// # Errors
     /// As [`Connector::slot`] and [`Connector::dial`], and failures of the HTTP/2 preface.
@@ -255,15 +234,16 @@ impl Pools {
         endpoint: &Endpoint,
         fresh: bool,
         within: Option<Duration>,
-    ) -> Result<Lease, Missed> {
+        dialled: &Since,
+    ) -> Result<Lease, ConnectionError> {
         if !fresh && let Some(lease) = self.kept(connector, endpoint) {
             return Ok(lease);
         }
         // In a box, since an exchange over a kept connection needs none of the room this takes.
         Box::pin(async {
             match connector.http2 {
-                true => self.share(connector, endpoint, fresh, within).await,
-                false => self.open(connector, endpoint, within).await,
+                true => self.share(connector, endpoint, fresh, within, dialled).await,
+                false => self.open(connector, endpoint, within, dialled).await,
             }
         })
         .await
@@ -276,7 +256,8 @@ impl Pools {
         endpoint: &Endpoint,
         fresh: bool,
         within: Option<Duration>,
-    ) -> Result<Lease, Missed> {
+        dialled: &Since,
+    ) -> Result<Lease, ConnectionError> {
         let (patience, began) = (connector.patience(within), Instant::now());
         let mut left = patience;
         while !fresh && let Some(dial) = self.dial_to(endpoint.id()) {
@@ -288,13 +269,13 @@ impl Pools {
                         break;
                     }
                 },
-                Ok(Made::Failed(error)) => return Err(Missed::waiting(error)),
+                Ok(Made::Failed(error)) => return Err(error),
                 Ok(Made::GivenUp) => left = patience.saturating_sub(began.elapsed()),
-                Err(_) => return Err(Missed::waiting(ConnectionError::ConnectTimeout)),
+                Err(_) => return Err(ConnectionError::ConnectTimeout),
             }
         }
         let dialling = Dialling::begin(&self.dialling, endpoint.id());
-        let opened = self.open(connector, endpoint, Some(left)).await;
+        let opened = self.open(connector, endpoint, Some(left), dialled).await;
         dialling.end(&opened, left < connector.patience(None));
         opened
     }
@@ -308,16 +289,18 @@ impl Pools {
         connector: &Connector,
         endpoint: &Endpoint,
         within: Option<Duration>,
-    ) -> Result<Lease, Missed> {
+        since: &Since,
+    ) -> Result<Lease, ConnectionError> {
         let (slot, waited) = self.place(connector, endpoint, within).await?;
-        let dialled = connector.dial(endpoint.address(), &self.preamble, within).await.map_err(Missed::dialling)?;
+        since.set(Some(Instant::now()));
+        let dialled = connector.dial(endpoint.address(), &self.preamble, within).await?;
         let (connect, tls, resumed) = (dialled.connect, dialled.tls, dialled.resumed);
         let stream = match connector.http2 {
             false => {
                 let connection = Box::new(Connection::new(dialled.transport, BytesMut::new()));
                 Stream::http1(Kept { connection, slot })
             }
-            true => self.open_http2(connector, endpoint, dialled.transport, slot).await.map_err(Missed::dialling)?,
+            true => self.open_http2(connector, endpoint, dialled.transport, slot).await?,
         };
         Ok(Lease { stream, reused: false, connect, tls, resumed, waited })
     }
@@ -331,9 +314,11 @@ impl Pools {
         connector: &Connector,
         endpoint: &Endpoint,
         within: Option<Duration>,
-    ) -> Result<Lease, Missed> {
+        since: &Since,
+    ) -> Result<Lease, ConnectionError> {
         let (slot, waited) = self.place(connector, endpoint, within).await?;
-        let dialled = connector.open(endpoint.address(), &self.preamble, within).await.map_err(Missed::dialling)?;
+        since.set(Some(Instant::now()));
+        let dialled = connector.open(endpoint.address(), &self.preamble, within).await?;
         let (connect, tls, resumed) = (dialled.connect, dialled.tls, dialled.resumed);
         let connection = Box::new(Connection::new(dialled.transport, BytesMut::new()));
         let mut stream = Stream::http1(Kept { connection, slot });
@@ -347,9 +332,9 @@ impl Pools {
         connector: &Connector,
         endpoint: &Endpoint,
         within: Option<Duration>,
-    ) -> Result<(Slot, Duration), Missed> {
+    ) -> Result<(Slot, Duration), ConnectionError> {
         let asked = Instant::now();
-        let slot = connector.slot(endpoint, &self.recall, within).await.map_err(Missed::waiting)?;
+        let slot = connector.slot(endpoint, &self.recall, within).await?;
         Ok((slot, asked.elapsed()))
     }
 

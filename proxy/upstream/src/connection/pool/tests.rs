@@ -1,4 +1,7 @@
-use std::future::Future;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+};
 
 use tokio::{
     io::AsyncReadExt,
@@ -28,8 +31,8 @@ impl Stage {
         Self { cluster, connector, listener }
     }
 
-    async fn acquire(&self, pools: &Pools, fresh: bool, within: Option<Duration>) -> Result<Lease, Missed> {
-        pools.acquire(&self.connector, &self.cluster.endpoints()[0], fresh, within).await
+    async fn acquire(&self, pools: &Pools, fresh: bool, within: Option<Duration>) -> Result<Lease, ConnectionError> {
+        pools.acquire(&self.connector, &self.cluster.endpoints()[0], fresh, within, &Since::default()).await
     }
 
     /// The endpoint's side of a connection.
@@ -89,9 +92,10 @@ async fn dials(stage: &Stage, times: &[Option<Duration>]) -> Vec<bool> {
         let (pools, endpoint) = (Rc::clone(&pools), Arc::clone(&stage.cluster.endpoints()[0]));
         let (connector, within) = (stage.connector.succeeded_by(stage.cluster.config()).unwrap(), *within);
         asked.push(tokio::task::spawn_local(async move {
-            let missed = pools.acquire(&connector, &endpoint, false, within).await.unwrap_err();
-            assert!(matches!(missed.error, ConnectionError::ConnectTimeout), "{:?}", missed.error);
-            missed.dialled
+            let dialled = Since::default();
+            let error = pools.acquire(&connector, &endpoint, false, within, &dialled).await.unwrap_err();
+            assert!(matches!(error, ConnectionError::ConnectTimeout), "{error:?}");
+            dialled.get().is_some()
         }));
     }
     let mut dialled = Vec::new();
@@ -112,5 +116,27 @@ fn who_waits_for_a_connection_meets_what_its_maker_met() {
         assert_eq!(dials(&stage, &[None; 3]).await, [true, false, false]);
         let short = Some(Duration::from_millis(20));
         assert_eq!(dials(&stage, &[short, None]).await, [true, true], "the patience of one is not that of another");
+    });
+}
+
+#[test]
+fn the_wait_for_a_place_is_no_time_of_a_dial() {
+    run(async {
+        let stage = Stage::new(|config| {
+            config.http2 = false;
+            config.limits.connections = Some(1);
+        })
+        .await;
+        let pools = Rc::new(Pools::default());
+        let first = stage.acquire(&pools, true, None).await.unwrap();
+        let (dialled, endpoint) = (Since::default(), &stage.cluster.endpoints()[0]);
+        let mut second = pin!(pools.acquire(&stage.connector, endpoint, true, None, &dialled));
+        let waiting = poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await;
+        assert!(waiting && dialled.get().is_none());
+        let freed = Instant::now();
+        drop(first);
+        let lease = second.await.unwrap();
+        assert!(dialled.get().is_some_and(|since| since >= freed) && !lease.reused);
+        assert!(pools.kept(&stage.connector, endpoint).is_none());
     });
 }
