@@ -194,7 +194,9 @@ mod tests {
     use std::{
         future::Future,
         pin::pin,
-        task::{Context, Waker},
+        sync::Barrier,
+        task::{Context, Poll, Wake, Waker},
+        thread,
     };
 
     use super::*;
@@ -279,10 +281,42 @@ mod tests {
         drop(filled);
     }
 
+    /// Holds up whoever calls, until the test has met it twice.
+    struct Held(Barrier);
+
+    impl Wake for Held {
+        fn wake(self: Arc<Self>) {
+            self.0.wait();
+            self.0.wait();
+        }
+    }
+
+    #[test]
+    fn two_that_begin_to_wait_while_two_places_are_freed_have_them() {
+        let (endpoint, cluster, begun) = (Arc::default(), Arc::default(), Arc::new(Held(Barrier::new(3))));
+        let places = [(&endpoint, Some(2)), (&cluster, None)];
+        let taken = [0; 2].map(|_| Slot::try_take(places).unwrap());
+        // Each on a worker of its own, held up when it calls that worker to close what is idle.
+        let take = || {
+            let (recall, missing, waker) = (Recall::default(), nothing(), Waker::from(Arc::clone(&begun)));
+            let mut called = pin!(recall.called());
+            let _ = called.as_mut().poll(&mut Context::from_waker(&waker));
+            pin!(Slot::take(places, &recall, &missing)).poll(&mut cx())
+        };
+        let found = thread::scope(|scope| {
+            let both = [0; 2].map(|_| scope.spawn(take));
+            begun.0.wait();
+            drop(taken);
+            begun.0.wait();
+            both.map(|one| one.join().unwrap())
+        });
+        assert!(found.iter().all(Poll::is_ready));
+    }
+
     #[test]
     fn no_worker_gets_past_a_limit() {
         let (endpoint, cluster) = (Arc::default(), Arc::default());
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
