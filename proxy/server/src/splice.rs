@@ -163,3 +163,37 @@ mod system {
 }
 
 use system::Inner;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn kept(pipes: &Pipes) -> usize {
+        pipes.0.kept.borrow().len()
+    }
+
+    #[test]
+    fn a_pipe_that_is_given_back_is_kept_unless_descriptors_are_short() {
+        let pipes = Pipes::default();
+        let [one, other] = [0; 2].map(|_| pipes.take().unwrap());
+        drop(one);
+        assert_eq!(kept(&pipes), 1);
+        pipes.press(true);
+        assert_eq!(kept(&pipes), 0, "closed at once");
+        assert!(pipes.are_pressed() && pipes.take().is_none());
+        drop(other);
+        assert_eq!(kept(&pipes), 0, "closed as it comes back");
+        pipes.press(false);
+        drop(pipes.take().unwrap());
+        assert_eq!(kept(&pipes), 1);
+    }
+
+    #[test]
+    fn a_pipe_with_something_in_it_is_not_kept() {
+        let pipes = Pipes::default();
+        let mut pipe = pipes.take().unwrap();
+        pipe.held = 1;
+        drop(pipe);
+        assert_eq!(kept(&pipes), 0);
+    }
+}
