@@ -26,7 +26,7 @@ pub use self::{
     names::{NameServer, Zone},
     raw::{Raw, RawEndpoint},
     tls::{Ca, Certificate, TimeFromNow},
-    weir::{Setup, Weir, plain, plain_of, run, weir, weir_with_files},
+    weir::{Setup, Weir, plain, plain_of, run, weir, weir_with_files, weir_without_privilege},
 };
 
 /// Longest wait for anything that ought to happen.

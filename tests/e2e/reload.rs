@@ -1,7 +1,9 @@
 //! Taking up another configuration: whole or not at all, and nobody notices.
 
 use std::{
+    fs::{self, Permissions},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -11,7 +13,9 @@ use std::{
 use nix::sys::signal::Signal::SIGHUP;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use super::harness::{Ca, Client, Endpoint, Reserved, Setup, Weir, eventually, get, guest, plain, until};
+use super::harness::{
+    Ca, Client, Endpoint, Reserved, Setup, Weir, eventually, get, guest, plain, until, weir_without_privilege,
+};
 
 const REFUSED: &str = "configuration refused, the former one goes on";
 
@@ -133,6 +137,24 @@ async fn files_that_could_not_be_watched_for_a_moment_are_watched_again() {
 }
 
 #[tokio::test]
+async fn a_folder_that_cannot_be_read_keeps_no_other_from_being_watched() {
+    let (a, b, ca) = (Endpoint::start("a").await, Endpoint::start("b").await, Ca::new());
+    let certificate = ca.issue(&["weir.test"]);
+    let tls = "[listeners.tls]\naddress = \"127.0.0.1:0\"\n\
+               tls = { certificates = [{ cert = \"closed/weir.pem\", key = \"closed/weir.key\" }] }\n";
+    let setup = Setup::new(&plain(&[a.address], tls));
+    let closed = setup.folder().join("closed");
+    fs::create_dir(&closed).unwrap();
+    let setup = setup.certificate("closed/weir", &certificate);
+    fs::set_permissions(&closed, Permissions::from_mode(0o300)).unwrap();
+    let weir = setup.launch(weir_without_privilege(&["run", "--config", "weir.toml"])).begun().await;
+    assert!(weir.said("a folder is not watched").await["folder"].as_str().unwrap().ends_with("/closed"));
+    weir.configure(&plain(&[b.address], tls));
+    eventually("the change", || async { (get(weir.web(), "/").await.text() == "b").then_some(()) }).await;
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+}
+
+#[tokio::test]
 async fn connections_and_pools_of_what_stays_survive() {
     let a = Endpoint::start("a").await;
     let one_worker = "[process]\nworkers = 1\n";
@@ -209,7 +231,7 @@ async fn a_faulty_plugin_leaves_the_former_running() {
     let routes = "[listeners.web]\naddress = \"127.0.0.1:0\"\n[plugins.canary]\npath = \"canary.wasm\"\n\
                   [[routes]]\nname = \"web\"\ncluster = \"web\"\nplugins = [{ plugin = \"canary\", settings = { key = { header = \"x-user\" }, percent = 100, labels = { v = \"1\" } } }]\n";
     let text = format!("{routes}[clusters.web]\nendpoints = [\"{}\"]\n", a.address);
-    let component = std::fs::read(guest("canary")).unwrap();
+    let component = fs::read(guest("canary")).unwrap();
     let weir = Setup::new(&text).file("canary.wasm", &component).start().await;
     refused(&weir, "canary", || weir.write("canary.wasm", "no component at all")).await;
     get(weir.web(), "/plugin").await;

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
@@ -112,6 +112,16 @@ pub fn weir_with_files(most: u32, arguments: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -n {most} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_weir")]);
     prepared(shell, arguments)
+}
+
+/// The same where files are closed to Weir that are closed to their owner: root may not read what others may not either.
+pub fn weir_without_privilege(arguments: &[&str]) -> Command {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return weir(arguments);
+    }
+    let mut plain = Command::new("setpriv");
+    plain.args(["--bounding-set", "-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_weir")]);
+    prepared(plain, arguments)
 }
 
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
