@@ -155,6 +155,7 @@ async fn lead(
     if let Some(most) = most_of_body(request, route, &asker.listener.limits) {
         bound_body(request, most, down)?;
     }
+    // As the client said it: the route may take the field away from what its endpoints are told.
     if let Some(compression) = &route.config.compression {
         trace.coding = compress::choose(&request.headers, &compression.algorithms);
     }
