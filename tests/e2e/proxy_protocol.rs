@@ -52,6 +52,46 @@ async fn the_address_of_a_header_is_the_client_everywhere() {
 }
 
 #[tokio::test]
+async fn an_authority_is_a_server_name_however_it_is_written() {
+    let weir = Weir::start(&format!(
+        r#"
+        [listeners.web]
+        address = "127.0.0.1:0"
+        proxy-protocol = {{ {REQUIRED} }}
+        [tenants.shop]
+        match = {{ sni = ["shop.test"] }}
+        [[routes]]
+        name = "shop"
+        match = {{ sni = "shop.test", tenant = "shop" }}
+        respond = {{ body = "shop" }}
+        [[routes]]
+        name = "others"
+        respond = {{ body = "others" }}
+        "#
+    ))
+    .await;
+    let ends = Addresses {
+        transport: Transport::Stream,
+        source: "192.0.2.7:1".parse().unwrap(),
+        destination: "198.51.100.1:443".parse().unwrap(),
+    };
+    for (sent, wanted) in [
+        ("shop.test", "shop"),
+        ("SHOP.test", "shop"),
+        ("shop.test.", "shop"),
+        ("shop.test\0", "others"),
+        ("shop.test\r\n", "others"),
+        ("", "others"),
+    ] {
+        let tlvs = Tlvs { authority: Some(sent.to_owned()), ..Tlvs::default() };
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send([Header::of(Version::V2, ends, tlvs).octets(), GET.into()].concat()).await;
+        let said = raw.rest().await;
+        assert!(said.starts_with("HTTP/1.1 200") && said.ends_with(&format!("\r\n{wanted}")), "{sent:?}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn a_header_may_come_in_pieces() {
     let endpoint = Endpoint::start("a").await;
     let weir = Weir::start(&behind(REQUIRED, endpoint.address)).await;

@@ -6,7 +6,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::octets::Octets;
+use crate::{name::host_name, octets::Octets};
 
 /// Most octets in which a hello has to be whole, the heads of its records included.
 pub const LONGEST: usize = 16 * 1024;
@@ -18,7 +18,6 @@ const HOST_NAME: u8 = 0;
 const ALPN: u16 = 16;
 /// Of a record's content (RFC 8446 section 5.1).
 const LONGEST_RECORD: usize = 1 << 14;
-const LONGEST_NAME: usize = 253;
 
 /// What a client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -157,11 +156,7 @@ fn server_name(content: &[u8]) -> Option<String> {
     let mut content = Octets(content);
     let mut list = Octets(content.vector16().filter(|_| content.is_empty())?);
     let name = list.u8().filter(|kind| *kind == HOST_NAME).and_then(|_| list.vector16())?;
-    let name = std::str::from_utf8(name).ok()?;
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
-    let right = list.is_empty() && (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits);
-    right.then(|| name.to_ascii_lowercase())
+    list.is_empty().then(|| host_name(name))?
 }
 
 fn protocols(content: &[u8]) -> Option<Vec<Vec<u8>>> {

@@ -178,6 +178,30 @@ fn a_checksum_that_is_there_is_checked() {
     }
 }
 
+/// With this authority, its authority as read.
+fn asked_for(authority: &[u8]) -> Option<String> {
+    whole(&inet(&tlv(2, authority))).tlvs.authority
+}
+
+#[test]
+fn an_authority_is_written_like_a_server_name() {
+    for sent in ["tlv.example.com", "TLV.Example.COM", "tlv.example.com.", "TLV.EXAMPLE.COM."] {
+        assert_eq!(asked_for(sent.as_bytes()).as_deref(), Some("tlv.example.com"), "{sent}");
+    }
+}
+
+#[test]
+fn an_authority_that_is_no_name_of_a_host_counts_as_none() {
+    let long = "a".repeat(254);
+    let names =
+        ["", ".", "a b", " a.test", "a.test\0", "a.test\r\nx: y", "a\n", "a/b", "[::1]:443", "b\u{fc}.test", &long];
+    for sent in names {
+        assert_eq!(asked_for(sent.as_bytes()), None, "{sent:?}");
+    }
+    let twice = inet(&[tlv(2, b"a b"), tlv(2, b"a.test")].concat());
+    assert!(matches!(read(&twice), Err(Fault::Malformed(why)) if why.contains("twice")), "neither half is believed");
+}
+
 fn address() -> impl Strategy<Value = SocketAddr> {
     (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
 }
@@ -194,6 +218,10 @@ fn addresses() -> impl Strategy<Value = Addresses> {
     })
 }
 
+fn authority() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of("[a-z0-9_.:-]{0,39}[a-z0-9]")
+}
+
 fn text() -> impl Strategy<Value = Option<String>> {
     proptest::option::of("[ -~]{0,40}")
 }
@@ -206,7 +234,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn tlvs()(alpn in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)), authority in text(),
+    fn tlvs()(alpn in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)), authority in authority(),
               unique_id in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..=128)),
               ssl in proptest::option::of(ssl()), namespace in text()) -> Tlvs {
         Tlvs { alpn, authority, unique_id, ssl, namespace }

@@ -1,7 +1,7 @@
 //! What version 2 tells beside the addresses, each behind its type and length.
 
 use super::{Fault, checksum::crc32c};
-use crate::octets::Octets;
+use crate::{name::host_name, octets::Octets};
 
 const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;
@@ -23,7 +23,7 @@ const LONGEST_ID: usize = 128;
 pub struct Tlvs {
     /// Protocol agreed on by ALPN.
     pub alpn: Option<Vec<u8>>,
-    /// Host the client asked for, such as its server name in TLS.
+    /// Host the client asked for, such as its server name in TLS: in lower case and without a dot at its end.
     pub authority: Option<String>,
     /// Names the connection; at most 128 octets.
     pub unique_id: Option<Vec<u8>>,
@@ -74,13 +74,13 @@ impl Tlvs {
     /// Those in `rest`, which is the end of `whole`.
     pub(super) fn read(mut rest: Octets<'_>, whole: &[u8]) -> Result<Self, Fault> {
         let mut tlvs = Self::default();
-        let mut checked = None;
+        let (mut checked, mut authority) = (None, None);
         while !rest.is_empty() {
             let (kind, value) = next(&mut rest)?;
             let value_at = whole.len() - rest.0.len() - value.len();
             match kind {
                 ALPN => once(&mut tlvs.alpn, value.to_vec())?,
-                AUTHORITY => once(&mut tlvs.authority, text(value)?)?,
+                AUTHORITY => once(&mut authority, text(value)?)?,
                 UNIQUE_ID if value.len() > LONGEST_ID => return Err(Fault::Malformed("unique id too long")),
                 UNIQUE_ID => once(&mut tlvs.unique_id, value.to_vec())?,
                 SSL => once(&mut tlvs.ssl, Ssl::read(value)?)?,
@@ -89,6 +89,8 @@ impl Tlvs {
                 _ => {}
             }
         }
+        // Other protocols than TLS may put here what is no host's name, which is no fault of the header.
+        tlvs.authority = authority.and_then(|authority| host_name(authority.as_bytes()));
         Ok(tlvs)
     }
 
