@@ -52,6 +52,29 @@ async fn the_address_of_a_header_is_the_client_everywhere() {
 }
 
 #[tokio::test]
+async fn a_client_has_one_address_however_a_header_writes_it() {
+    let endpoint = introduced().await;
+    let cluster = "send-proxy-protocol = \"v1\"";
+    let weir = Weir::start(&format!("{}{cluster}", behind(REQUIRED, endpoint.address))).await;
+    for (destination, wanted) in [
+        ("::ffff:198.51.100.1", "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443"),
+        ("2001:db8::1", "PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 4711 443"),
+    ] {
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send(format!("PROXY TCP6 ::ffff:192.0.2.7 {destination} 4711 443\r\n{GET}")).await;
+        let said = raw.rest().await;
+        assert!(said.ends_with(wanted), "{said}");
+        weir.logged_where("the client", |line| line["client"] == "192.0.2.7:4711").await;
+    }
+    let endpoint = Endpoint::start("a").await;
+    let weir = Weir::start(&behind(REQUIRED, endpoint.address)).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send([header(Version::V2, "[::ffff:192.0.2.7]:1"), GET.into()].concat()).await;
+    assert!(raw.rest().await.starts_with("HTTP/1.1 200"));
+    assert_eq!(endpoint.last().values("x-forwarded-for"), ["192.0.2.7"]);
+}
+
+#[tokio::test]
 async fn an_authority_is_a_server_name_however_it_is_written() {
     let weir = Weir::start(&format!(
         r#"

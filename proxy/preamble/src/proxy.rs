@@ -11,7 +11,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub use tlv::{Ssl, Tlvs};
 
@@ -40,7 +40,8 @@ pub struct Header {
     pub tlvs: Tlvs,
 }
 
-/// Both ends of the client's connection.
+/// Both ends of the client's connection, as read each of its own family: a sender whose sockets take both
+/// families writes an IPv4 address as one of IPv6, and who asks whose address it is must find it as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     /// How the client came.
@@ -94,6 +95,11 @@ pub fn read(input: &[u8]) -> Result<Option<(Header, usize)>, Fault> {
 /// Whether they say the same as far as both go.
 fn agree(input: &[u8], start: &[u8]) -> bool {
     input.iter().zip(start).all(|(one, other)| one == other)
+}
+
+/// An IPv4 address in the clothes of IPv6 is an IPv4 address.
+fn canonical(ip: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.to_canonical(), port)
 }
 
 impl Header {

@@ -101,6 +101,24 @@ fn version_2_addresses() {
 }
 
 #[test]
+fn ipv4_in_the_clothes_of_ipv6_is_ipv4() {
+    let mapped = b"PROXY TCP6 ::ffff:10.9.9.9 ::ffff:198.51.100.7 1 443\r\n";
+    let header = whole(mapped);
+    assert_eq!(header.addresses, from("10.9.9.9:1", "198.51.100.7:443"));
+    assert_eq!(header.octets(), b"PROXY TCP4 10.9.9.9 198.51.100.7 1 443\r\n");
+    let beside_ipv6 = b"PROXY TCP6 ::ffff:10.9.9.9 2001:db8::1 1 443\r\n";
+    let header = whole(beside_ipv6);
+    assert_eq!(header.addresses, from("10.9.9.9:1", "[2001:db8::1]:443"));
+    assert_eq!(header.octets(), beside_ipv6, "what is sent has one family");
+    let mut inet6 = [0_u8; 36];
+    (inet6[10], inet6[11], inet6[12], inet6[15], inet6[16], inet6[31]) = (255, 255, 10, 9, 0x20, 1);
+    let input = v2(0x21, 0x21, &inet6);
+    let header = whole(&input);
+    assert_eq!(header.addresses, from("10.0.0.9:0", "[2000::1]:0"));
+    assert_eq!(header.octets(), input);
+}
+
+#[test]
 fn local_and_unspecified_leave_the_connection_its_own_addresses() {
     let local = whole(&v2(0x20, 0x11, &[INET.as_slice(), b"no TLVs at all"].concat()));
     assert!(local.local && local.addresses.is_none() && local.tlvs == Tlvs::default());
@@ -203,18 +221,15 @@ fn an_authority_that_is_no_name_of_a_host_counts_as_none() {
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {
-    (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+    (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip.to_canonical(), port))
 }
 
 fn addresses() -> impl Strategy<Value = Addresses> {
     let transport = prop_oneof![Just(Transport::Stream), Just(Transport::Datagram)];
-    (transport, address(), address()).prop_map(|(transport, source, destination)| {
-        // A header has one family.
-        let destination = match source.is_ipv4() == destination.is_ipv4() {
-            true => destination,
-            false => SocketAddr::new(source.ip(), destination.port()),
-        };
-        Addresses { transport, source, destination }
+    (transport, address(), address()).prop_map(|(transport, source, destination)| Addresses {
+        transport,
+        source,
+        destination,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Version 1: `PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Addresses, Fault, Header, Tlvs, Transport, Version};
+use super::{Addresses, Fault, Header, Tlvs, Transport, Version, canonical};
 
 pub(super) const START: &[u8] = b"PROXY ";
 /// With its line end.
@@ -47,8 +47,8 @@ fn parse(line: &str) -> Result<Option<Addresses>, Fault> {
     };
     Ok(Some(Addresses {
         transport: Transport::Stream,
-        source: SocketAddr::new(source, from),
-        destination: SocketAddr::new(destination, to),
+        source: canonical(source, from),
+        destination: canonical(destination, to),
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Addresses, Fault, Header, Tlvs, Transport, Version, v1::v6};
+use super::{Addresses, Fault, Header, Tlvs, Transport, Version, canonical, v1::v6};
 use crate::octets::Octets;
 
 pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -83,7 +83,7 @@ fn said(
 fn ends(rest: &mut Octets<'_>, ip: impl Fn(&mut Octets<'_>) -> Option<IpAddr>) -> Option<[SocketAddr; 2]> {
     let (source, destination) = (ip(rest)?, ip(rest)?);
     let (from, to) = (rest.u16()?, rest.u16()?);
-    Some([SocketAddr::new(source, from), SocketAddr::new(destination, to)])
+    Some([canonical(source, from), canonical(destination, to)])
 }
 
 pub(super) fn write(header: &Header) -> Vec<u8> {
