@@ -1,19 +1,19 @@
 //! A second attempt beside one that is slow.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
 use http::Method;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
-use super::super::harness::{
-    Ca, Client, Endpoint, Raw, RawEndpoint, Reply, Weir, empty, eventually, get, plain_of, request, until,
+use super::{
+    super::harness::{
+        Ca, Client, Endpoint, Raw, RawEndpoint, Reply, Weir, empty, eventually, get, plain_of, request, until,
+    },
+    asked, by_latency,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -251,25 +251,6 @@ async fn both_that_fail_are_held_to_account_and_their_connections_counted() {
     assert_eq!(weir.logged("/").await["hedge"], "lost");
     assert_eq!(weir.metric("weir_upstream_connect_total{cluster=\"web\"}").await, 2.0);
     assert_eq!(get(weir.web(), "/").await.text(), "other");
-}
-
-/// Listeners `tcp` and `web` before a cluster that goes by latency, and `/ping`, which needs no endpoint.
-fn by_latency(endpoints: [SocketAddr; 2], cluster: &str) -> String {
-    let listed = endpoints.map(|address| address.to_string());
-    format!(
-        "[process]\nworkers = 1\n[listeners.tcp]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"web\"\n\
-         [listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"ping\"\nmatch = {{ path = \"/ping\" }}\n\
-         respond = {{ status = 200 }}\n[[routes]]\nname = \"web\"\ncluster = \"web\"\n[clusters.web]\n\
-         endpoints = {listed:?}\nbalance = {{ least-time = {{ decay = \"1d\" }} }}\nidle-connections = 0\n{cluster}\n"
-    )
-}
-
-/// So many requests one after the other, each answered.
-async fn asked(weir: &Weir, path: &str, times: usize) {
-    let mut client = Client::http1(weir.web()).await;
-    for _ in 0..times {
-        assert_eq!(client.get(path).await.status, 200);
-    }
 }
 
 /// A hedge that loses for as long as many requests take, and then its endpoint beside one that answers at once.

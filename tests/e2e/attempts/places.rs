@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    super::harness::{Client, Endpoint, Raw, RawEndpoint, Weir, empty, eventually, get, request, until},
-    waiting,
+    super::harness::{Client, Endpoint, Raw, RawEndpoint, Reserved, Weir, empty, eventually, get, request, until},
+    asked, by_latency, waiting,
 };
 
 /// Ejects at the first failure, and every endpoint if need be but one.
@@ -60,6 +60,35 @@ async fn an_endpoint_is_not_blamed_for_places_that_others_hold() {
             assert_eq!(weir.metric(&format!("weir_{series}}}")).await, 0.0, "{series}, {patience}");
         }
     }
+}
+
+/// A request waits for as long as many others take, and is refused then; its endpoint is back beside one that takes as
+/// long as a few.
+#[tokio::test]
+async fn an_endpoint_that_refuses_does_not_answer_for_the_wait_for_a_place() {
+    let (up, next, refusing) = (Endpoint::start("a").await, Endpoint::start("c").await, Reserved::new());
+    let (both, text) = ([up.address, refusing.address], "outlier-detection = false\nconnect-timeout = \"1m\"");
+    let mut weir = Weir::start(&by_latency(both, text)).await;
+    let held = Raw::connect(weir.listener("tcp")).await;
+    until("it to arrive", || up.connections() == 1).await;
+    weir.reload(&by_latency(both, &format!("{text}\nlimits = {{ connections = 1 }}"))).await.unwrap();
+    let address = weir.web();
+    let waits = tokio::spawn(async move { get(address, "/waits").await });
+    let in_flight = || async { (weir.endpoint("web", refusing.address).await["in_flight"] == 1).then_some(()) };
+    eventually("it to wait for the one that refuses", in_flight).await;
+    asked(&weir, "/ping", 300).await;
+    drop(held);
+    assert_eq!(waits.await.unwrap().text(), "a");
+    assert_eq!(weir.logged("/waits").await["attempts"], 2);
+    let back = Endpoint::start_at("b", refusing).await;
+    weir.reload(&by_latency([back.address, next.address], text)).await.unwrap();
+    let late = tokio::spawn(async move { get(address, "/late").await });
+    until("the one that nobody has heard of to be asked", || next.requests() == 1).await;
+    asked(&weir, "/ping", 50).await;
+    next.open();
+    assert_eq!(late.await.unwrap().text(), "late");
+    asked(&weir, "/", 30).await;
+    assert!(back.requests() > 0, "it had refused at once");
 }
 
 #[tokio::test]
