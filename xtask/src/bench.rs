@@ -12,17 +12,22 @@ mod proxy;
 mod report;
 mod scenario;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
     guests, paths,
     peers::{self, Kind},
-    process::{Scratch, cargo, run as execute},
+    process::Scratch,
+    release,
 };
+pub use load::{Traffic, ask};
 use memory::Footprint;
 use proxy::{Proxy, Yard};
 use report::Report;
@@ -50,7 +55,7 @@ pub struct Options {
     /// A fifth of the requests and three rounds: enough to see that it works.
     #[arg(long)]
     quick: bool,
-    /// Measure this binary instead of building one with --release.
+    /// Measure this binary instead of one that is built as by `cargo xtask release`.
     #[arg(long, value_name = "PATH")]
     weir: Option<PathBuf>,
     /// Measure nginx and haproxy alone.
@@ -64,11 +69,9 @@ pub struct Options {
 /// Measure, print the tables, write the files.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let chosen = options.chosen()?;
-    machine::check()?;
-    peers::install(&TOOLS)?;
+    prepare()?;
     let weir = options.binary()?;
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| weir.is_some() || *kind != Kind::Weir).collect();
-    raise_open_files()?;
 
     let scratch = Scratch::build(&paths::target(), "bench")?;
     let yard = Yard::open(scratch.path(), weir.as_deref())?;
@@ -78,6 +81,33 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let report = Report { machine: machine::describe(weir.as_deref())?, measured, footprints };
     report.publish(options.write)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Take a weir through every scenario once, alone, with a tenth of the requests.
+pub fn exercise(weir: &Path) -> Result<()> {
+    prepare()?;
+    let scratch = Scratch::build(&paths::target(), "exercise")?;
+    let yard = Yard::open(scratch.path(), Some(weir))?;
+    let proxy = yard.start(Kind::Weir)?;
+    for scenario in &SCENARIOS {
+        let requests = scenario.requests / 10;
+        eprintln!("  {requests} of {}", scenario.name);
+        load::run(&scenario.traffic, &proxy.url(scenario), requests)?;
+    }
+    let ended = proxy.stop()?;
+    ensure!(ended.success(), "weir ended with {ended}");
+    Ok(())
+}
+
+/// What every run needs: cores, programs, plugins, open files.
+fn prepare() -> Result<()> {
+    machine::check()?;
+    peers::install(&TOOLS)?;
+    let built = |name: &str| paths::guests().join(name).is_file();
+    if !["canary.wasm", "consistent-hash.wasm", "tenant-affinity.wasm"].into_iter().all(built) {
+        guests::run()?;
+    }
+    raise_open_files()
 }
 
 impl Options {
@@ -109,15 +139,9 @@ impl Options {
         if self.no_weir {
             return Ok(None);
         }
-        if !paths::guests().join("consistent-hash.wasm").is_file() {
-            guests::run()?;
-        }
         match &self.weir {
             Some(path) => path.canonicalize().map(Some).with_context(|| format!("no {}", path.display())),
-            None => {
-                execute(cargo().args(["build", "--release", "--package", "weir"]))?;
-                Ok(Some(paths::weir("release")))
-            }
+            None => release::build().map(Some),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask <demo|test|guests|bench|conformance>`.
+//! The project's own commands: `cargo xtask <demo|test|guests|release|bench|conformance>`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -13,6 +13,7 @@ mod http;
 mod paths;
 mod peers;
 mod process;
+mod release;
 mod tables;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Test,
     /// Build the plugins, and the guests of the tests, into target/guests.
     Guests,
+    /// Build the fastest weir: optimised by a profile of its own work.
+    Release,
     /// Measure Weir beside nginx and haproxy.
     Bench(bench::Options),
     /// Run third-party suites against Weir, nginx and haproxy.
@@ -62,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => demo::run(&options),
         Command::Test => checks::run(),
         Command::Guests => guests::run().map(|()| ExitCode::SUCCESS),
+        Command::Release => release::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Datagrams(options) => datagrams::run(&options),

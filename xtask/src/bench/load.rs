@@ -45,9 +45,14 @@ pub fn run(traffic: &Traffic, url: &str, requests: u64) -> Result<Duration> {
         Traffic::ConnectionEach => ab(url, requests, &[])?,
         Traffic::Users => users(url, requests, None)?,
         Traffic::Udp => drop(datagrams(url, requests)?),
-        _ => finish(h2load(traffic, url, requests, &[])?, requests)?,
+        _ => ask(traffic, url, requests, &[])?,
     }
     Ok(start.elapsed())
+}
+
+/// The same of kept connections, with more arguments to h2load.
+pub fn ask(traffic: &Traffic, url: &str, requests: u64, more: &[&str]) -> Result<()> {
+    finish(h2load(traffic, url, requests, more)?, requests)
 }
 
 /// A round that writes down the time of each request.
@@ -61,7 +66,7 @@ pub fn latency(traffic: &Traffic, url: &str, requests: u64, folder: &Path) -> Re
         }
         Traffic::Users => users(url, requests, Some(&text(&log)))?,
         Traffic::Udp => return parts(datagrams(url, requests)?),
-        _ => finish(h2load(traffic, url, requests, &["--log-file", &text(&log)])?, requests)?,
+        _ => ask(traffic, url, requests, &["--log-file", &text(&log)])?,
     }
     let times = fs::read_to_string(&log)?;
     fs::remove_file(&log)?;

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -177,8 +177,8 @@ impl Proxy {
     }
 
     /// End it.
-    pub fn stop(self) -> Result<()> {
-        self.process.stop().map(drop)
+    pub fn stop(self) -> Result<ExitStatus> {
+        self.process.stop()
     }
 }
 
