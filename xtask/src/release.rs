@@ -1,8 +1,8 @@
 //! `cargo xtask release`: a build of weir that is optimised by a profile of its own work.
 //!
 //! An instrumented build serves what the bench measures, and what else works on every request of those who use it. By
-//! what that shows the compiler inlines and lays out the code (profile-guided optimisation). The plain build spends
-//! about twice as many misses of the instruction cache on a request.
+//! what that shows the compiler inlines and lays out the code (profile-guided optimisation): a request takes a fifth fewer
+//! instructions, and a third fewer misses of the instruction cache.
 
 mod training;
 

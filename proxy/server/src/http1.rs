@@ -16,6 +16,7 @@ use http::{
 use weir_http1::{Connection, Error, Fault, Frame, Framing, Length, Limits, RequestHead, ResponseHead};
 
 use crate::{
+    boxed::in_place,
     downstream::Downstream,
     draining::Watch,
     exchange,
@@ -145,9 +146,7 @@ fn exchange<'a>(
         Some(fault) => Err((fault, Some(Box::new(head)))),
         None => request(head).map_err(|fault| (fault, None)),
     };
-    // The box comes first: the other way round, all the room of the future would be copied into it.
-    let place = Box::new_uninit();
-    Box::into_pin(Box::write(place, async move {
+    in_place(|| async move {
         let mut trace = Trace::new(read.0, read.1);
         let request = match &mut asked {
             Ok(request) => request,
@@ -169,7 +168,7 @@ fn exchange<'a>(
         }
         let quiet = connection.is_received() && connection.is_sent() && connection.buffered().is_empty();
         if last && quiet { After::Close } else { After::Linger }
-    }))
+    })
 }
 
 /// What is asked for in a way that nobody can answer.

@@ -5,7 +5,7 @@ mod watched;
 use std::{
     cell::Cell,
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::Poll,
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use weir_upstream::h2_body::Receiver;
 
 use self::watched::{Sight, Watched};
 use crate::{
+    boxed::in_place,
     downstream::Downstream,
     draining::Watch,
     exchange,
@@ -145,28 +146,34 @@ enum Event {
     Close,
 }
 
-async fn stream(shared: Rc<Shared>, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    shared.active.set(shared.active.get() + 1);
-    let now = Instant::now();
-    let (head, body) = request.into_parts();
-    let receive = Receiver::new(body);
-    match convert(head, receive.is_received()) {
-        Err(reason) => {
-            tracing::debug!(client = %shared.client.address, reason, "malformed request");
-            respond.send_reset(Reason::PROTOCOL_ERROR);
-        }
-        Ok(mut request) => {
-            let connects = request.method == Method::CONNECT || request.is_extended_connect();
-            let mut down = Downstream::http2(receive, respond, connects);
-            let (worker, client) = (&shared.worker, &shared.client);
-            let (mut timer, mut trace) = (Timer::default(), Trace::new(now, Duration::ZERO));
-            let status = exchange::run(worker, client, &mut request, &mut down, &mut timer, &mut trace).await;
-            if status == 499 {
-                shared.given_up.set(shared.given_up.get() + 1);
+fn stream(
+    shared: Rc<Shared>,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> Pin<Box<impl Future<Output = ()>>> {
+    in_place(|| async move {
+        shared.active.set(shared.active.get() + 1);
+        let now = Instant::now();
+        let (head, body) = request.into_parts();
+        let receive = Receiver::new(body);
+        match convert(head, receive.is_received()) {
+            Err(reason) => {
+                tracing::debug!(client = %shared.client.address, reason, "malformed request");
+                respond.send_reset(Reason::PROTOCOL_ERROR);
+            }
+            Ok(mut request) => {
+                let connects = request.method == Method::CONNECT || request.is_extended_connect();
+                let mut down = Downstream::http2(receive, respond, connects);
+                let (worker, client) = (&shared.worker, &shared.client);
+                let (mut timer, mut trace) = (Timer::default(), Trace::new(now, Duration::ZERO));
+                let status = exchange::run(worker, client, &mut request, &mut down, &mut timer, &mut trace).await;
+                if status == 499 {
+                    shared.given_up.set(shared.given_up.get() + 1);
+                }
             }
         }
-    }
-    shared.active.set(shared.active.get() - 1);
+        shared.active.set(shared.active.get() - 1);
+    })
 }
 
 /// The request in the words both protocols share (RFC 9113 section 8.3).

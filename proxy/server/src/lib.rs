@@ -6,6 +6,7 @@
 
 // Ground.
 pub mod access_log;
+mod boxed;
 mod capacity;
 pub mod error;
 mod fields;

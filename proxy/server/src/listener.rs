@@ -22,6 +22,7 @@ use weir_http1::Connection;
 use weir_upstream::descriptors;
 
 use crate::{
+    boxed::in_place,
     capacity::Place,
     gate::Permit,
     http1, http2,
@@ -167,10 +168,10 @@ fn begin(
     let Some(permit) = arrived(worker, listening, address) else { return };
     let counted = (room, worker.connection(), listening.metrics.accept(worker.index()));
     let (worker, listening) = (Rc::clone(worker), Arc::clone(listening));
-    spawn_local(async move {
+    spawn_local(in_place(|| async move {
         serve(worker, listening, stream, address, permit).await;
         drop(counted);
-    });
+    }));
 }
 
 /// What a connection that may come in holds of limits; none when it is to be closed. Where proxies tell of
