@@ -78,6 +78,15 @@ async fn services_bring_their_ports_weights_and_priorities() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_cut_within_a_record_is_asked_for_again_over_tcp() {
+    let server = NameServer::start().await;
+    let many = (1..=100).map(|last| Ipv4Addr::new(127, 0, 1, last)).collect();
+    server.change(|zone| drop(zone.addresses.insert("api.test".into(), many)));
+    let weir = Weir::start(&text(&server, r#"{ dns = "api.test:8080" }"#)).await;
+    assert_eq!(healthy(&weir).await.len(), 100);
+}
+
+#[tokio::test]
 async fn a_file_is_followed_and_a_faulty_one_changes_nothing() {
     let (a, b, server) = (Endpoint::start("a").await, Endpoint::start("b").await, NameServer::start().await);
     let listed = |endpoints: &[&Endpoint]| {

@@ -1,7 +1,7 @@
 //! A name server of the test's own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
@@ -10,7 +10,14 @@ use simple_dns::{
     CLASS, Name, Packet, QTYPE, RCODE, ResourceRecord, TYPE,
     rdata::{A, RData, SRV},
 };
-use tokio::{net::UdpSocket, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinHandle,
+};
+
+/// Most octets of a reply in a datagram (RFC 1035, section 2.3.4).
+const DATAGRAM: usize = 512;
 
 /// What a name server says: by name and type.
 #[derive(Default)]
@@ -18,6 +25,8 @@ pub struct Zone {
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     pub services: BTreeMap<String, Vec<(u16, u16, u16, String)>>,
     pub broken: bool,
+    /// Names of which nothing at all is said.
+    pub silent: BTreeSet<String>,
 }
 
 /// A name server of its own, whose answers count for a second.
@@ -35,14 +44,25 @@ impl Drop for NameServer {
 
 impl NameServer {
     pub async fn start() -> NameServer {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (address, zone) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Zone::default())));
+        let streams = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = streams.local_addr().unwrap();
+        let (socket, zone) = (UdpSocket::bind(address).await.unwrap(), Arc::new(Mutex::new(Zone::default())));
         let shown = Arc::clone(&zone);
         let task = tokio::spawn(async move {
             let mut question = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut question).await {
-                let reply = shown.lock().unwrap().answer(&question[..length]);
-                socket.send_to(&reply, from).await.unwrap();
+            loop {
+                tokio::select! {
+                    asked = socket.recv_from(&mut question) => {
+                        let (length, from) = asked.unwrap();
+                        let reply = shown.lock().unwrap().answer(&question[..length]);
+                        if let Some(reply) = reply {
+                            socket.send_to(&cut(reply), from).await.unwrap();
+                        }
+                    }
+                    accepted = streams.accept() => {
+                        tokio::spawn(over_tcp(accepted.unwrap().0, Arc::clone(&shown)));
+                    }
+                }
             }
         });
         NameServer { address, zone, task }
@@ -53,12 +73,38 @@ impl NameServer {
     }
 }
 
+/// One question; whoever asks may leave before the answer.
+async fn over_tcp(mut stream: TcpStream, zone: Arc<Mutex<Zone>>) {
+    let Ok(length) = stream.read_u16().await else { return };
+    let mut question = vec![0; usize::from(length)];
+    if stream.read_exact(&mut question).await.is_err() {
+        return;
+    }
+    let reply = zone.lock().unwrap().answer(&question);
+    if let Some(reply) = reply {
+        let length = (reply.len() as u16).to_be_bytes();
+        let _ = stream.write_all(&[&length, reply.as_slice()].concat()).await;
+    }
+}
+
+/// What does not fit a datagram ends where that does, be it within a record.
+fn cut(mut reply: Vec<u8>) -> Vec<u8> {
+    if reply.len() > DATAGRAM {
+        reply.truncate(DATAGRAM);
+        reply[2] |= 2;
+    }
+    reply
+}
+
 impl Zone {
-    fn answer(&self, question: &[u8]) -> Vec<u8> {
+    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
         let asked = Packet::parse(question).unwrap();
         let mut reply = Packet::new_reply(asked.id());
         reply.questions.clone_from(&asked.questions);
         let name = asked.questions[0].qname.to_string();
+        if self.silent.contains(&name) {
+            return None;
+        }
         let data: Vec<RData<'_>> = match asked.questions[0].qtype {
             QTYPE::TYPE(TYPE::A) => {
                 let addresses = self.addresses.get(&name).into_iter().flatten();
@@ -81,6 +127,6 @@ impl Zone {
             let record = |data| ResourceRecord::new(Name::new(&name).unwrap(), CLASS::IN, 1, data);
             reply.answers.extend(data.into_iter().map(record));
         }
-        reply.build_bytes_vec().unwrap()
+        Some(reply.build_bytes_vec().unwrap())
     }
 }

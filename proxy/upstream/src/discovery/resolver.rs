@@ -1,29 +1,27 @@
 //! A stub resolver (RFC 1034, section 5.3.1): asks recursive name servers over UDP, and over TCP where
 //! an answer does not fit.
 
+mod reply;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use simple_dns::{
-    CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE,
-    rdata::{A, AAAA, RData, SRV},
-};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, TYPE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
 
+use self::reply::Data;
 use super::system::System;
 
 /// How often every name server is asked before a question is given up.
 const ROUNDS: usize = 2;
 /// Longest wait for one of them.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Longest chain of aliases that is followed.
-const LONGEST_CHAIN: usize = 16;
 /// Of an answer that says nothing of its time: of no records, or of the hosts file.
 const UNTOLD: Duration = Duration::from_secs(60);
 
@@ -77,50 +75,42 @@ impl Resolver {
         }
         let kind = if family == Family::V4 { TYPE::A } else { TYPE::AAAA };
         self.search(name, kind, |data| match data {
-            RData::A(A { address }) => Some(Ipv4Addr::from(*address).into()),
-            RData::AAAA(AAAA { address }) => Some(Ipv6Addr::from(*address).into()),
-            _ => None,
+            Data::Address(address) => Some(address),
+            Data::Service(_) => None,
         })
         .await
     }
 
     pub(super) async fn services(&self, name: &str) -> Result<Answer<Service>, String> {
         self.search(name, TYPE::SRV, |data| match data {
-            RData::SRV(SRV { priority, weight, port, target }) => {
-                let target = target.to_string();
-                // The root stands for "not here".
-                let is_offered = !target.is_empty() && target != ".";
-                is_offered.then_some(Service { priority: *priority, weight: *weight, port: *port, target })
-            }
-            _ => None,
+            // The root stands for "not here".
+            Data::Service(service) => (!service.target.is_empty()).then_some(service),
+            Data::Address(_) => None,
         })
         .await
     }
 
     /// The records of the first spelling of a name that has some.
-    async fn search<T>(
-        &self,
-        name: &str,
-        kind: TYPE,
-        read: impl Fn(&RData<'_>) -> Option<T>,
-    ) -> Result<Answer<T>, String> {
+    async fn search<T>(&self, name: &str, kind: TYPE, read: impl Fn(Data) -> Option<T>) -> Result<Answer<T>, String> {
         for spelling in self.system.spellings(name) {
-            let reply = self.ask(&spelling, kind).await?;
-            let answer = records(&reply, &spelling, &read).map_err(|error| format!("{spelling}: {error}"))?;
-            if !answer.records.is_empty() {
-                return Ok(answer);
+            let Answer { records, ttl } = self.ask(&spelling, kind).await?;
+            let records: Vec<T> = records.into_iter().filter_map(&read).collect();
+            if !records.is_empty() {
+                return Ok(Answer { records, ttl });
             }
         }
         Ok(Answer { records: Vec::new(), ttl: UNTOLD })
     }
 
-    /// The reply of the first name server that has one, whether or not it is of records.
-    async fn ask(&self, name: &str, kind: TYPE) -> Result<Vec<u8>, String> {
+    /// The answer of the first name server that has one, whether or not it is of records.
+    async fn ask(&self, name: &str, kind: TYPE) -> Result<Answer<Data>, String> {
         let mut last = format!("{name}: no name server is known");
         for server in self.servers.iter().cycle().take(self.servers.len() * ROUNDS) {
-            let why = match timeout(PATIENCE, exchange(*server, name, kind)).await {
-                Ok(Ok(reply)) => return Ok(reply),
+            let mut others = false;
+            let why = match timeout(PATIENCE, exchange(*server, name, kind, &mut others)).await {
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(why)) => why,
+                Err(_) if others => format!("no answer within {PATIENCE:?} but such as are to no question of ours"),
                 Err(_) => format!("no answer within {PATIENCE:?}"),
             };
             last = format!("{name}: name server {server}: {why}");
@@ -129,20 +119,19 @@ impl Resolver {
     }
 }
 
-async fn exchange(server: SocketAddr, name: &str, kind: TYPE) -> Result<Vec<u8>, String> {
+/// Ask one server; notes whether something else came than a reply to the question.
+async fn exchange(server: SocketAddr, name: &str, kind: TYPE, others: &mut bool) -> Result<Answer<Data>, String> {
     let mut id = [0; 2];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| "no randomness".to_owned())?;
-    let id = u16::from_be_bytes(id);
-    let question = question(id, name, kind).map_err(|error| error.to_string())?;
-    let reply = over_udp(server, &question, |reply| fits(reply, id, name, kind)).await;
-    let reply = reply.map_err(|error| error.to_string())?;
-    let reply = match is_truncated(&reply) {
-        false => reply,
-        true => over_tcp(server, &question).await.map_err(|error| format!("TCP: {error}"))?,
-    };
-    match fits(&reply, id, name, kind) {
-        true => judged(reply),
-        false => Err("its reply is to another question".to_owned()),
+    let question = question(u16::from_be_bytes(id), name, kind).map_err(|error| error.to_string())?;
+    let reply = over_udp(server, &question, others).await.map_err(|error| error.to_string())?;
+    if !reply::is_truncated(&reply) {
+        return reply::read(&reply, &question);
+    }
+    let reply = over_tcp(server, &question).await.map_err(|error| format!("TCP: {error}"))?;
+    match reply::fits(&reply, &question) {
+        true => reply::read(&reply, &question).map_err(|why| format!("TCP: {why}")),
+        false => Err("TCP: its reply is to another question".to_owned()),
     }
 }
 
@@ -154,7 +143,7 @@ fn question(id: u16, name: &str, kind: TYPE) -> simple_dns::Result<Vec<u8>> {
 }
 
 /// From a port of the system's choice; datagrams that do not fit are not for us.
-async fn over_udp(server: SocketAddr, question: &[u8], fits: impl Fn(&[u8]) -> bool) -> std::io::Result<Vec<u8>> {
+async fn over_udp(server: SocketAddr, question: &[u8], others: &mut bool) -> std::io::Result<Vec<u8>> {
     let from: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -165,8 +154,9 @@ async fn over_udp(server: SocketAddr, question: &[u8], fits: impl Fn(&[u8]) -> b
     let mut datagram = vec![0; usize::from(u16::MAX)];
     loop {
         let length = socket.recv(&mut datagram).await?;
-        if let Some(reply) = datagram.get(..length).filter(|reply| fits(reply)) {
-            return Ok(reply.to_vec());
+        match datagram.get(..length).filter(|reply| reply::fits(reply, question)) {
+            Some(reply) => return Ok(reply.to_vec()),
+            None => *others = true,
         }
     }
 }
@@ -179,52 +169,6 @@ async fn over_tcp(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8
     let mut reply = vec![0; usize::from(length)];
     stream.read_exact(&mut reply).await?;
     Ok(reply)
-}
-
-/// Whether it is a reply to this question.
-fn fits(reply: &[u8], id: u16, name: &str, kind: TYPE) -> bool {
-    let (Ok(packet), Ok(name)) = (Packet::parse(reply), Name::new(name)) else { return false };
-    let asked = packet.questions.first();
-    packet.id() == id
-        && packet.has_flags(PacketFlag::RESPONSE)
-        && asked.is_some_and(|asked| asked.qname == name && asked.qtype == QTYPE::TYPE(kind))
-}
-
-fn is_truncated(reply: &[u8]) -> bool {
-    simple_dns::header_buffer::has_flags(reply, PacketFlag::TRUNCATION).unwrap_or(false)
-}
-
-/// A reply that says what there is, or that there is nothing.
-fn judged(reply: Vec<u8>) -> Result<Vec<u8>, String> {
-    match simple_dns::header_buffer::rcode(&reply) {
-        Ok(RCODE::NoError | RCODE::NameError) => Ok(reply),
-        Ok(code) => Err(format!("{code:?}")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The records of a name or of what it is an alias of.
-fn records<T>(reply: &[u8], name: &str, read: impl Fn(&RData<'_>) -> Option<T>) -> simple_dns::Result<Answer<T>> {
-    let packet = Packet::parse(reply)?;
-    let mut owner = Name::new(name)?;
-    let mut ttl = u32::MAX;
-    for _ in 0..LONGEST_CHAIN {
-        let own: Vec<&ResourceRecord<'_>> = packet.answers.iter().filter(|record| record.name == owner).collect();
-        let records: Vec<T> = own.iter().filter_map(|record| read(&record.rdata)).collect();
-        ttl = own.iter().map(|record| record.ttl).fold(ttl, u32::min);
-        if !records.is_empty() {
-            return Ok(Answer { records, ttl: Duration::from_secs(ttl.into()) });
-        }
-        let alias = own.iter().find_map(|record| match &record.rdata {
-            RData::CNAME(alias) => Some(alias.0.clone()),
-            _ => None,
-        });
-        match alias {
-            Some(alias) => owner = alias,
-            None => break,
-        }
-    }
-    Ok(Answer { records: Vec::new(), ttl: UNTOLD })
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use proptest::prelude::*;
-use simple_dns::rdata::CNAME;
+use simple_dns::{
+    ResourceRecord,
+    rdata::{A, CNAME, RData, SRV},
+};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -111,24 +113,12 @@ async fn no_such_name_is_an_answer_of_nothing() {
 
 #[tokio::test]
 async fn what_does_not_fit_a_datagram_comes_over_tcp() {
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = tcp.local_addr().unwrap();
-    let udp = UdpSocket::bind(address).await.unwrap();
-    tokio::spawn(async move {
-        let mut question = [0; 512];
-        let (length, from) = udp.recv_from(&mut question).await.unwrap();
-        let mut reply = reply_to(&question[..length], &[]);
-        reply[2] |= 2;
-        udp.send_to(&reply, from).await.unwrap();
-        let (mut stream, _) = tcp.accept().await.unwrap();
-        let length = stream.read_u16().await.unwrap();
-        let mut question = vec![0; usize::from(length)];
-        stream.read_exact(&mut question).await.unwrap();
-        let many: Vec<_> = (0..200).map(|last| ("api.test", 7, a(last))).collect();
-        let reply = reply_to(&question, &many);
-        stream.write_u16(reply.len() as u16).await.unwrap();
-        stream.write_all(&reply).await.unwrap();
-    });
+    let address = server_of_much(200, |reply| {
+        let none = [&reply[..6], &[0, 0], &reply[8..26]].concat();
+        assert_eq!(Packet::parse(&none).unwrap().answers.len(), 0, "a header and a question");
+        none
+    })
+    .await;
     let answer = Resolver::new(&[address]).addresses("api.test", Family::V4).await.unwrap();
     assert_eq!(answer.records.len(), 200);
 }
@@ -148,12 +138,66 @@ async fn services_have_targets_and_the_root_is_none() {
     assert_eq!(answer, Answer { records: vec![only], ttl: seconds(9) });
 }
 
-proptest! {
-    #[test]
-    fn no_reply_breaks_us(reply in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = fits(&reply, 1, "api.test", TYPE::A);
-        let _ = is_truncated(&reply);
-        let _ = records(&reply, "api.test", |_| Some(()));
-        let _ = judged(reply);
-    }
+/// Answers one question over UDP with `cut` of the reply, and one over TCP with all of it.
+async fn server_of_much(answers: usize, cut: impl Fn(Vec<u8>) -> Vec<u8> + Send + 'static) -> SocketAddr {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let udp = UdpSocket::bind(address).await.unwrap();
+    let many: Vec<_> = (0..answers).map(|last| ("api.test", 7, a(last as u8))).collect();
+    tokio::spawn(async move {
+        let mut question = [0; 512];
+        let (length, from) = udp.recv_from(&mut question).await.unwrap();
+        let mut reply = reply_to(&question[..length], &many);
+        reply[2] |= 2;
+        udp.send_to(&cut(reply), from).await.unwrap();
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let length = stream.read_u16().await.unwrap();
+        let mut question = vec![0; usize::from(length)];
+        stream.read_exact(&mut question).await.unwrap();
+        let reply = reply_to(&question, &many);
+        stream.write_u16(reply.len() as u16).await.unwrap();
+        stream.write_all(&reply).await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_cut_within_a_record_comes_over_tcp() {
+    let address = server_of_much(200, |mut reply| {
+        reply.truncate(512);
+        reply
+    })
+    .await;
+    let answer = Resolver::new(&[address]).addresses("api.test", Family::V4).await.unwrap();
+    assert_eq!(answer.records.len(), 200);
+}
+
+#[tokio::test]
+async fn records_that_came_with_a_truncated_reply_are_not_taken_for_all() {
+    let address = server_of_much(3, |reply| reply).await;
+    let answer = Resolver::new(&[address]).addresses("api.test", Family::V4).await.unwrap();
+    assert_eq!(answer.records.len(), 3);
+}
+
+#[tokio::test]
+async fn a_malformed_answer_is_named_and_the_next_server_asked() {
+    let (broken, asked) = server(|question| {
+        let mut reply = reply_to(question, &[("api.test", 5, a(1))]);
+        reply.pop();
+        vec![reply]
+    })
+    .await;
+    let why = Resolver::new(&[broken]).addresses("api.test", Family::V4).await.unwrap_err();
+    assert!(why.contains(&format!("{broken}: malformed answer")), "{why}");
+    assert_eq!(asked.load(SeqCst), ROUNDS);
+    let (well, _) = server(|question| vec![reply_to(question, &[("api.test", 5, a(1))])]).await;
+    let answer = Resolver::new(&[broken, well]).addresses("api.test", Family::V4).await.unwrap();
+    assert_eq!(answer.records.len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_only_answers_other_questions_is_told_from_one_that_is_silent() {
+    let (address, _) = server(|_| vec![b"junk".to_vec()]).await;
+    let why = Resolver::new(&[address]).addresses("api.test", Family::V4).await.unwrap_err();
+    assert!(why.contains("no answer within 2s but such as are to no question of ours"), "{why}");
 }
