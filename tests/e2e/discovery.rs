@@ -1,6 +1,9 @@
 //! Endpoints that are found: by DNS, by SRV records, in a file.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use super::harness::{Endpoint, NameServer, Weir, eventually, get};
 
@@ -75,6 +78,63 @@ async fn services_bring_their_ports_weights_and_priorities() {
     server.change(|zone| drop(zone.services.insert("_http._tcp.test".into(), vec![service(&b, 2, 0)])));
     until_healthy(&weir, &[b.address.to_string()]).await;
     assert_eq!(get(weir.web(), "/").await.text(), "b");
+}
+
+/// A service with a target that answers and one that does not, on two ports.
+async fn half_silent(server: &NameServer) -> (Endpoint, Endpoint) {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let service = |endpoint: &Endpoint, target: &str| (1, 1, endpoint.address.port(), target.to_owned());
+    let services = vec![service(&b, "a-silent.test"), service(&a, "well.test")];
+    server.change(|zone| {
+        for name in ["a-silent.test", "well.test"] {
+            zone.addresses.insert(name.into(), vec![Ipv4Addr::LOCALHOST]);
+        }
+        zone.services.insert("_http._tcp.test".into(), services);
+        zone.silent.insert("a-silent.test".into());
+    });
+    (a, b)
+}
+
+const SERVICE: &str = r#"{ srv = "_http._tcp.test" }"#;
+
+fn in_order(endpoints: [&Endpoint; 2]) -> Vec<String> {
+    let mut addresses = endpoints.map(|endpoint| endpoint.address);
+    addresses.sort();
+    addresses.map(|address| address.to_string()).to_vec()
+}
+
+#[tokio::test]
+async fn a_target_without_answer_does_not_keep_the_others_from_being_used() {
+    let server = NameServer::start().await;
+    let (a, b) = half_silent(&server).await;
+    let begin = Instant::now();
+    let weir = Weir::start(&text(&server, SERVICE)).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    let discovery = weir.status().await["clusters"][0]["discovery"].clone();
+    assert!(begin.elapsed() < Duration::from_secs(4), "a silent one is waited for longer than that");
+    assert!(discovery["fault"].is_null() && discovery["answered"].is_string(), "{discovery}");
+    server.change(|zone| zone.silent.clear());
+    until_healthy(&weir, &in_order([&a, &b])).await;
+}
+
+#[tokio::test]
+async fn a_target_that_falls_silent_keeps_its_addresses_over_reloads_too() {
+    let server = NameServer::start().await;
+    let (a, b) = half_silent(&server).await;
+    server.change(|zone| zone.silent.clear());
+    let mut weir = Weir::start(&text(&server, SERVICE)).await;
+    until_healthy(&weir, &in_order([&a, &b])).await;
+    let c = Endpoint::start("c").await;
+    let further = (1, 1, c.address.port(), "well.test".to_owned());
+    server.change(|zone| {
+        zone.silent.insert("a-silent.test".into());
+        zone.services.get_mut("_http._tcp.test").unwrap().push(further);
+    });
+    weir.reload(&text(&server, SERVICE).replace("[process]", "drain = \"1s\"\n[process]")).await.unwrap();
+    let mut all = [a.address, b.address, c.address];
+    all.sort();
+    until_healthy(&weir, &all.map(|address| address.to_string())).await;
+    assert_eq!(weir.endpoint("web", b.address).await["state"], "healthy");
 }
 
 #[tokio::test]

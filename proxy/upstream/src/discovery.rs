@@ -3,11 +3,12 @@
 //! One task a cluster looks again and again. What it finds takes the place of what it found before;
 //! where it finds nothing that can be used, the last answer goes on.
 
+mod names;
 mod resolver;
 mod system;
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     future::Future,
     net::{IpAddr, SocketAddr},
     path::Path,
@@ -18,8 +19,8 @@ use std::{
 use tokio::time::sleep;
 use weir_config::{Discover, Endpoint};
 
-pub use self::resolver::Resolver;
-use self::resolver::{Answer, Family, Service};
+use self::resolver::{Answer, Service};
+pub use self::{names::Known, resolver::Resolver};
 use crate::{cluster::Cluster, rng::Rng};
 
 /// The shortest and the longest time an answer counts, whatever its TTL.
@@ -39,17 +40,20 @@ struct Found {
     for_now: Duration,
 }
 
+/// Told of the endpoints that are known while the rest is waited for.
+type Early<'a> = &'a (dyn Fn(Vec<Endpoint>) + Send + Sync);
+
 /// Looks for endpoints.
 trait Look: Send {
     /// One look; errors are for people.
-    fn look(&mut self) -> impl Future<Output = Result<Found, String>> + Send;
+    fn look(&mut self, early: Early<'_>) -> impl Future<Output = Result<Found, String>> + Send;
 }
 
 /// Keep a cluster's endpoints as they are found, until `shutdown` comes. A cluster without `discover` has
-/// nothing to find.
-pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, shutdown: impl Future<Output = ()>) {
+/// nothing to find. What is known of names is that of an earlier run, where it looked in the same place.
+pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, known: Known, shutdown: impl Future<Output = ()>) {
     if let Some(discover) = cluster.config().discover.clone() {
-        let seeker = Seeker { discover, resolver, hosts: BTreeMap::new() };
+        let seeker = Seeker { discover, resolver: Arc::new(resolver), known };
         tokio::select! {
             () = shutdown => {}
             () = follow(&cluster, seeker) => {}
@@ -61,8 +65,12 @@ pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, shutdown: impl Futur
 async fn follow(cluster: &Cluster, mut seeker: impl Look) {
     let mut rng = Rng::seeded();
     let mut retry = FIRST_RETRY;
+    let early = |endpoints: Vec<Endpoint>| match endpoints.is_empty() {
+        true => {}
+        false => cluster.found(endpoints),
+    };
     loop {
-        let pause = match seeker.look().await {
+        let pause = match seeker.look(&early).await {
             Ok(found) => {
                 cluster.found(found.endpoints);
                 retry = FIRST_RETRY;
@@ -82,93 +90,58 @@ async fn follow(cluster: &Cluster, mut seeker: impl Look) {
 /// Looks where a cluster's configuration says.
 struct Seeker {
     discover: Discover,
-    resolver: Resolver,
-    hosts: BTreeMap<String, Host>,
+    resolver: Arc<Resolver>,
+    known: Known,
 }
 
 impl Look for Seeker {
-    async fn look(&mut self) -> Result<Found, String> {
+    async fn look(&mut self, early: Early<'_>) -> Result<Found, String> {
         match &self.discover {
-            Discover::Dns { name, port } => {
-                let host = self.hosts.entry(name.clone()).or_insert_with(|| Host::new(name.clone()));
-                let (addresses, for_now) = host.addresses(&self.resolver).await?;
-                let endpoints = addresses.into_iter().map(|address| Endpoint::at(SocketAddr::new(address, *port)));
-                Ok(Found { endpoints: endpoints.collect(), for_now })
-            }
-            Discover::Srv(name) => services(name, &mut self.hosts, &self.resolver).await,
+            Discover::Dns { name, port } => self.host(name, *port, early).await,
+            Discover::Srv(name) => self.services(name, early).await,
             Discover::File(path) => file(path).await,
         }
     }
 }
 
-/// The addresses of a name, by family: one that does not answer keeps those it had.
-#[derive(Debug)]
-struct Host {
-    name: String,
-    known: BTreeMap<Family, Vec<IpAddr>>,
-}
-
-impl Host {
-    fn new(name: String) -> Self {
-        Self { name, known: BTreeMap::new() }
-    }
-
-    /// All of them, at least one, with the time they count.
-    async fn addresses(&mut self, resolver: &Resolver) -> Result<(Vec<IpAddr>, Duration), String> {
-        let (v4, v6) =
-            tokio::join!(resolver.addresses(&self.name, Family::V4), resolver.addresses(&self.name, Family::V6));
-        let mut for_now = LONGEST;
-        let mut faults = Vec::new();
-        for (family, answer) in [(Family::V4, v4), (Family::V6, v6)] {
-            match answer {
-                Ok(Answer { records, ttl }) => {
-                    for_now = for_now.min(ttl);
-                    self.known.insert(family, records);
-                }
-                Err(why) => faults.push(why),
-            }
-        }
-        let addresses = self.known();
-        match (faults.len(), faults.into_iter().next()) {
-            (2, Some(why)) => Err(why),
-            (_, Some(why)) if addresses.is_empty() => Err(why),
-            (_, Some(_)) => Ok((addresses, FIRST_RETRY)),
-            _ if addresses.is_empty() => Err(format!("{} has no address", self.name)),
-            _ => Ok((addresses, for_now.clamp(SHORTEST, LONGEST))),
-        }
-    }
-
-    fn known(&self) -> Vec<IpAddr> {
-        self.known.values().flatten().copied().collect()
-    }
-}
-
-/// The addresses of every target of a service. One that does not resolve keeps those it had.
-async fn services(name: &str, hosts: &mut BTreeMap<String, Host>, resolver: &Resolver) -> Result<Found, String> {
-    let Answer { records, ttl } = resolver.services(name).await?;
-    let mut for_now = ttl;
-    let mut endpoints = Vec::new();
-    let mut fault = None;
-    hosts.retain(|target, _| records.iter().any(|service| service.target == *target));
-    for service in &records {
-        let host = hosts.entry(service.target.clone()).or_insert_with(|| Host::new(service.target.clone()));
-        let addresses = match host.addresses(resolver).await {
-            Ok((addresses, time)) => {
-                for_now = for_now.min(time);
-                addresses
-            }
-            Err(why) => {
-                for_now = FIRST_RETRY;
-                fault = Some(why);
-                host.known()
-            }
+impl Seeker {
+    async fn host(&self, name: &str, port: u16, early: Early<'_>) -> Result<Found, String> {
+        let endpoints = || {
+            let addresses = self.known.addresses(name).into_iter();
+            addresses.map(|address| Endpoint::at(SocketAddr::new(address, port))).collect()
         };
-        endpoints.extend(addresses.into_iter().map(|address| endpoint(service, address)));
+        let names = BTreeSet::from([name.to_owned()]);
+        let mut for_now = LONGEST;
+        for outcome in self.known.look(&names, &self.resolver, &|| early(endpoints())).await {
+            for_now = for_now.min(outcome?);
+        }
+        Ok(Found { endpoints: endpoints(), for_now: for_now.clamp(SHORTEST, LONGEST) })
     }
-    match fault {
-        _ if !endpoints.is_empty() => Ok(Found { endpoints, for_now: for_now.clamp(SHORTEST, LONGEST) }),
-        Some(why) => Err(why),
-        None => Err(format!("{name} has no SRV record")),
+
+    /// The addresses of every target of a service.
+    async fn services(&self, name: &str, early: Early<'_>) -> Result<Found, String> {
+        let Answer { records: mut services, ttl } = self.resolver.services(name).await?;
+        if services.is_empty() {
+            return Err(format!("{name} has no SRV record"));
+        }
+        // The order of answers is chance. Of an address that is found twice, what comes first counts.
+        services
+            .sort_by(|a, b| (a.priority, b.weight, a.port, &a.target).cmp(&(b.priority, a.weight, b.port, &b.target)));
+        let endpoints = || {
+            let at = |service: &Service| self.known.addresses(&service.target).into_iter();
+            services.iter().flat_map(|service| at(service).map(|address| endpoint(service, address))).collect()
+        };
+        let targets = services.iter().map(|service| service.target.clone()).collect();
+        let (mut for_now, mut fault) = (ttl, None);
+        for outcome in self.known.look(&targets, &self.resolver, &|| early(endpoints())).await {
+            for_now = for_now.min(*outcome.as_ref().unwrap_or(&FIRST_RETRY));
+            fault = fault.or(outcome.err());
+        }
+        let endpoints: Vec<Endpoint> = endpoints();
+        match fault {
+            Some(why) if endpoints.is_empty() => Err(why),
+            _ => Ok(Found { endpoints, for_now: for_now.clamp(SHORTEST, LONGEST) }),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use weir_upstream::{
     Cluster,
-    discovery::{self, Resolver},
+    discovery::{self, Known, Resolver},
 };
 
 use super::Named;
@@ -25,6 +25,7 @@ pub(super) struct Discoveries {
 struct Task {
     cluster: Arc<Cluster>,
     servers: Vec<SocketAddr>,
+    known: Known,
     stop: CancellationToken,
 }
 
@@ -41,9 +42,14 @@ impl Discoveries {
         for (name, upstream) in &snapshot.clusters {
             let is_same =
                 |task: &Task| Arc::ptr_eq(&task.cluster, &upstream.cluster) && task.servers.as_slice() == servers;
-            let running = self.running.remove(name).filter(is_same);
-            if upstream.cluster.config().discover.is_some() {
-                next.insert(Arc::clone(name), running.unwrap_or_else(|| start(&upstream.cluster, servers)));
+            let before = self.running.remove(name);
+            let discover = &upstream.cluster.config().discover;
+            if discover.is_some() {
+                // One that looks in the same place goes on with what is known there.
+                let looks_there = |task: &&Task| task.cluster.config().discover == *discover;
+                let known = before.as_ref().filter(looks_there).map(|task| task.known.clone()).unwrap_or_default();
+                let running = before.filter(is_same);
+                next.insert(Arc::clone(name), running.unwrap_or_else(|| start(&upstream.cluster, servers, known)));
             }
         }
         self.running = next;
@@ -62,9 +68,9 @@ impl Discoveries {
     }
 }
 
-fn start(cluster: &Arc<Cluster>, servers: &[SocketAddr]) -> Task {
+fn start(cluster: &Arc<Cluster>, servers: &[SocketAddr], known: Known) -> Task {
     let stop = CancellationToken::new();
     let shutdown = stop.clone().cancelled_owned();
-    tokio::spawn(discovery::run(Arc::clone(cluster), Resolver::new(servers), shutdown));
-    Task { cluster: Arc::clone(cluster), servers: servers.to_vec(), stop }
+    tokio::spawn(discovery::run(Arc::clone(cluster), Resolver::new(servers), known.clone(), shutdown));
+    Task { cluster: Arc::clone(cluster), servers: servers.to_vec(), known, stop }
 }
