@@ -1,21 +1,18 @@
 //! Sessions: the endpoint a request's session is kept on, and what the response carries to keep it
 //! there.
 
+mod cookies;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{
-    HeaderMap, HeaderValue,
-    header::{COOKIE, Entry, SET_COOKIE},
-};
+use cookies::{last_set, put_mark, take_mark};
+use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use weir_config::{AffinityKind, OnLost, ResponseKey};
 use weir_plugin::{Bound, Role, Session};
-use weir_upstream::{
-    Affinity as Kind, AffinityTable, CookieAffinity, CookieSession, Endpoint,
-    affinity::{Key, prefixed, unprefixed},
-};
+use weir_upstream::{Affinity as Kind, AffinityTable, CookieAffinity, CookieSession, Endpoint, affinity::Key};
 
 use crate::{
     access_log::Affinity,
@@ -264,70 +261,11 @@ fn given<'r>(kind: &AffinityKind, response: &'r HeaderMap) -> Option<&'r [u8]> {
     let value = match learn {
         ResponseKey::Header(name) => response.get(name)?.as_bytes(),
         ResponseKey::Cookie(name) => {
-            let mut set = response.get_all(SET_COOKIE).iter();
-            set.find_map(|line| set_cookie(name, line.as_bytes())).map(|(value, _)| value)?
+            let lines = response.get_all(SET_COOKIE).iter().map(HeaderValue::as_bytes);
+            last_set(name, lines, SystemTime::now())?
         }
     };
     (!value.is_empty()).then_some(value)
-}
-
-/// Value and attributes, with their semicolon, of a Set-Cookie line for this cookie.
-fn set_cookie<'l>(name: &str, line: &'l [u8]) -> Option<(&'l [u8], &'l [u8])> {
-    let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
-    let (pair, attributes) = line.split_at_checked(end)?;
-    let equals = pair.iter().position(|byte| *byte == b'=')?;
-    let (key, value) = pair.split_at_checked(equals)?;
-    let value = value.strip_prefix(b"=")?.trim_ascii();
-    (key.trim_ascii() == name.as_bytes()).then_some((value, attributes))
-}
-
-/// Puts the mark before every value that a response sets for this cookie.
-fn put_mark(name: &str, response: &mut HeaderMap, mark: impl Fn() -> String) {
-    let Entry::Occupied(mut lines) = response.entry(SET_COOKIE) else { return };
-    for line in lines.iter_mut() {
-        let Some((value, attributes)) = set_cookie(name, line.as_bytes()) else { continue };
-        if value.is_empty() {
-            continue;
-        }
-        let marked = [name.as_bytes(), b"=", &prefixed(&mark(), value), attributes];
-        if let Ok(marked) = HeaderValue::from_bytes(&marked.concat()) {
-            *line = marked;
-        }
-    }
-}
-
-/// Takes the marks off every cookie of this name, so that the application sees its own values, and
-/// gives the first.
-fn take_mark(name: &str, request: &mut HeaderMap) -> Option<String> {
-    let Entry::Occupied(mut lines) = request.entry(COOKIE) else { return None };
-    let mut first = None;
-    for line in lines.iter_mut() {
-        if let Some((mark, unmarked)) = unmarked(name, line.as_bytes()) {
-            *line = unmarked;
-            first.get_or_insert(mark);
-        }
-    }
-    first
-}
-
-/// The first mark on a cookie of this name, and the line without marks; none where it has none.
-fn unmarked(name: &str, line: &[u8]) -> Option<(String, HeaderValue)> {
-    let mut first = None;
-    let pairs: Vec<Vec<u8>> = line
-        .split(|byte| *byte == b';')
-        .map(|pair| {
-            let value = pair.trim_ascii_start().strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-            match value.and_then(unprefixed) {
-                Some((mark, value)) => {
-                    first.get_or_insert_with(|| mark.to_owned());
-                    let blank = pair.len() - pair.trim_ascii_start().len();
-                    [pair.get(..blank).unwrap_or_default(), name.as_bytes(), b"=", value].concat()
-                }
-                None => pair.to_vec(),
-            }
-        })
-        .collect();
-    Some((first?, HeaderValue::from_bytes(&pairs.join(&b';')).ok()?))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{ask, before, config, found, met, sessions, three};
-use crate::e2e::harness::{Client, Weir};
+use crate::e2e::harness::{Client, RawEndpoint, Weir, plain};
 
 #[tokio::test]
 async fn a_header_names_a_session() {
@@ -76,6 +76,20 @@ async fn a_cookie_of_the_application_is_learnt() {
             assert_eq!(met(&ask(&weir, "/", &[("cookie", "a=b; SID=1")]).await), met(&first));
             assert_eq!(met(&ask(&weir, "/", &[("cookie", "SID=2")]).await), met(&second));
         }
+    }
+}
+
+#[tokio::test]
+async fn of_several_cookies_the_last_that_sets_a_value_is_learnt() {
+    let answer = "HTTP/1.1 200 OK\r\nx-endpoint: a\r\nSet-Cookie: SID=first; Path=/\r\nSet-Cookie: SID=k1; Path=/\r\n\
+                  Set-Cookie: SID=gone; Max-Age=0; Path=/old\r\nContent-Length: 0\r\n\r\n";
+    let endpoint = RawEndpoint::answering(answer).await;
+    for affinity in [r#"{ cookie = { name = "SID", mode = "passive" } }"#, r#"{ learn = { cookie = "SID" } }"#] {
+        let weir = Weir::start(&plain(&[endpoint.address], &format!("affinity = {affinity}"))).await;
+        ask(&weir, "/begin", &[]).await;
+        assert_eq!(sessions(&weir).await, 1.0);
+        ask(&weir, "/again", &[("cookie", "SID=k1")]).await;
+        assert_eq!(found(&weir, "/again").await, "hit", "{affinity}");
     }
 }
 

@@ -4,6 +4,8 @@ use weir_config::RequestKey;
 
 use super::*;
 
+use http::header::COOKIE;
+
 fn mark() -> String {
     "m".repeat(90)
 }
@@ -30,6 +32,43 @@ fn marks_are_taken_off_whatever_stands_beside() {
     assert_eq!(take_mark("SID", &mut request), Some(mark()));
     assert_eq!(texts(&request, COOKIE), ["a=1; SID=abc;b=2;SID=plain", "SID=short~x", "SID="]);
     assert_eq!(take_mark("SID", &mut request), None);
+}
+
+#[test]
+fn the_last_cookie_that_sets_a_value_is_the_one() {
+    let now = SystemTime::now();
+    let [past, future] = [now - Duration::from_secs(60), now + Duration::from_secs(60)].map(httpdate::fmt_http_date);
+    let last = |lines: &[&str]| {
+        last_set("SID", lines.iter().map(|line| line.as_bytes()), now)
+            .map(|value| str::from_utf8(value).unwrap().to_owned())
+    };
+    assert_eq!(last(&["SID=a; Path=/x", "SID=b; Path=/", "other=c"]).as_deref(), Some("b"));
+    let (past, future) = (format!("SID=x; Expires={past}"), format!("SID=y; expires={future}"));
+    for ended in [
+        "SID=; Path=/old",
+        "SID=x; Max-Age=0; Path=/old",
+        "SID=x; max-age = -1",
+        "SID=x; Max-Age=00",
+        "SID=x; Max-Age=60; Max-Age=0",
+        "SID=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; path=/",
+        "SID=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        &past,
+    ] {
+        assert_eq!(last(&[ended]), None, "{ended}");
+        assert_eq!(last(&[ended, "SID=k1; Path=/"]).as_deref(), Some("k1"), "{ended}");
+        assert_eq!(last(&["SID=k1; Path=/", ended]).as_deref(), Some("k1"), "{ended}");
+    }
+    for lasting in [
+        "SID=y; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "SID=y; Max-Age=-",
+        "SID=y; Max-Age=0s",
+        "SID=y; Max-Age",
+        "SID=y; Expires=someday",
+        "SID=y; X-Max-Age=0",
+        &future,
+    ] {
+        assert_eq!(last(&["SID=k1; Path=/", lasting]).as_deref(), Some("y"), "{lasting}");
+    }
 }
 
 #[test]
