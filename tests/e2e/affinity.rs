@@ -157,6 +157,22 @@ async fn a_cookie_somebody_changed_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_mark_counts_beside_others_that_are_not_valid() {
+    let endpoints = three().await;
+    let weir = Weir::before_with(&addresses(&endpoints), COOKIE).await;
+    let first = ask(&weir, "/", None).await;
+    let good = cookie(&first);
+    for sent in [format!("stick=bad; {good}"), format!("stick=; stick=old; a=b; stick=bad;{good}; stick=last")] {
+        for _ in 0..4 {
+            let reply = ask(&weir, "/", Some(&sent)).await;
+            assert_eq!((reply.text(), reply.header("set-cookie")), (first.text(), ""), "{sent}");
+        }
+    }
+    let buried = ask(&weir, "/buried", Some(&format!("{}{good}", "stick=bad; ".repeat(4)))).await;
+    assert_ne!(buried.header("set-cookie"), "", "a client does not say how much is tried");
+}
+
+#[tokio::test]
 async fn a_session_in_use_is_refreshed() {
     let endpoints = three().await;
     let weir = Weir::before_with(

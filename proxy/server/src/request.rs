@@ -258,9 +258,14 @@ impl Request {
 
     /// First value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies(name).next()
+    }
+
+    /// All values of a cookie.
+    pub fn cookies(&self, name: &str) -> impl Iterator<Item = &str> {
         let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find_map(|(key, value)| (key == name).then_some(value))
+        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.filter_map(move |(key, value)| (key == name).then_some(value))
     }
 }
 

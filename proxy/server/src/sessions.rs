@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cookies::{last_set, put_mark, take_mark};
+use cookies::{last_set, put_mark, take_marks};
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use weir_config::{AffinityKind, OnLost, ResponseKey};
 use weir_plugin::{Bound, Role, Session};
@@ -23,6 +23,9 @@ use crate::{
     tenant::Tenant,
     trace::Trace,
 };
+
+/// Most marks of a request that are looked at: each costs a decryption.
+const MOST_MARKS: usize = 4;
 
 /// What is known of a request's session, before and after the pick.
 pub enum Keeping {
@@ -246,13 +249,14 @@ fn why_lost(endpoint: Option<&Endpoint>) -> String {
     }
 }
 
-/// What the mark in a request's cookie says.
+/// What the first mark says that is valid: a client may have cookies of one name from several hosts and paths.
 fn marked(cookie: &CookieAffinity, scope: &str, request: &mut Request) -> Option<CookieSession> {
-    let now = SystemTime::now();
+    let (name, now) = (cookie.name(), SystemTime::now());
+    let open = |mark: &str| cookie.open(mark, scope, now);
     if cookie.is_prefix() {
-        return cookie.open(&take_mark(cookie.name(), &mut request.headers)?, scope, now);
+        return take_marks(name, &mut request.headers).iter().take(MOST_MARKS).find_map(|mark| open(mark));
     }
-    cookie.open(request.cookie(cookie.name())?, scope, now)
+    request.cookies(name).take(MOST_MARKS).find_map(open)
 }
 
 /// The value that a response gives a session.

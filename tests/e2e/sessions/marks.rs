@@ -35,6 +35,22 @@ async fn responses_that_set_no_cookie_leave_the_client_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_mark_counts_beside_others_that_are_not_valid() {
+    let endpoints = three().await;
+    let weir = before(&endpoints, PREFIX).await;
+    let first = ask(&weir, "/session/7", &[]).await;
+    let (foreign, good) = ("A".repeat(90), cookie(&first));
+    for number in 0..4 {
+        let path = format!("/again/{number}");
+        let sent = format!("SID=plain; SID={foreign}~5; {good}; x=y; SID={foreign}~6");
+        assert_eq!(met(&ask(&weir, &path, &[("cookie", &sent)]).await), met(&first));
+        assert_eq!(found(&weir, &path).await, "hit");
+    }
+    let served = endpoints.iter().find(|endpoint| endpoint.name == met(&first)).unwrap();
+    assert_eq!(served.last().values("cookie"), ["SID=plain; SID=5; SID=7; x=y; SID=6"]);
+}
+
+#[tokio::test]
 async fn a_mark_of_somebody_else_counts_for_nothing_and_is_taken_off() {
     let endpoints = three().await;
     let weir = before(&endpoints, PREFIX).await;

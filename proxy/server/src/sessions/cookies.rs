@@ -71,29 +71,28 @@ pub(super) fn put_mark(name: &str, response: &mut HeaderMap, mark: impl Fn() -> 
 }
 
 /// Takes the marks off every cookie of this name, so that the application sees its own values, and
-/// gives the first.
-pub(super) fn take_mark(name: &str, request: &mut HeaderMap) -> Option<String> {
-    let Entry::Occupied(mut lines) = request.entry(COOKIE) else { return None };
-    let mut first = None;
+/// gives them in order.
+pub(super) fn take_marks(name: &str, request: &mut HeaderMap) -> Vec<String> {
+    let mut marks = Vec::new();
+    let Entry::Occupied(mut lines) = request.entry(COOKIE) else { return marks };
     for line in lines.iter_mut() {
-        if let Some((mark, unmarked)) = unmarked(name, line.as_bytes()) {
+        if let Some(unmarked) = unmarked(name, line.as_bytes(), &mut marks) {
             *line = unmarked;
-            first.get_or_insert(mark);
         }
     }
-    first
+    marks
 }
 
-/// The first mark on a cookie of this name, and the line without marks; none where it has none.
-fn unmarked(name: &str, line: &[u8]) -> Option<(String, HeaderValue)> {
-    let mut first = None;
+/// The line without the marks on cookies of this name; none where it has none.
+fn unmarked(name: &str, line: &[u8], marks: &mut Vec<String>) -> Option<HeaderValue> {
+    let before = marks.len();
     let pairs: Vec<Vec<u8>> = line
         .split(|byte| *byte == b';')
         .map(|pair| {
             let value = pair.trim_ascii_start().strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
             match value.and_then(unprefixed) {
                 Some((mark, value)) => {
-                    first.get_or_insert_with(|| mark.to_owned());
+                    marks.push(mark.to_owned());
                     let blank = pair.len() - pair.trim_ascii_start().len();
                     [pair.get(..blank).unwrap_or_default(), name.as_bytes(), b"=", value].concat()
                 }
@@ -101,5 +100,8 @@ fn unmarked(name: &str, line: &[u8]) -> Option<(String, HeaderValue)> {
             }
         })
         .collect();
-    Some((first?, HeaderValue::from_bytes(&pairs.join(&b';')).ok()?))
+    if marks.len() == before {
+        return None;
+    }
+    HeaderValue::from_bytes(&pairs.join(&b';')).ok()
 }
