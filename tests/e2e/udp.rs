@@ -307,12 +307,15 @@ async fn clusters_share_sessions() {
         one.address, two.address
     ))
     .await;
+    // They stay open: a port that is given again would be the same client.
+    let mut clients = Vec::new();
     for _ in 0..30 {
         let socket = client(&weir).await;
         socket.send(b"1").await.unwrap();
         let first = receive(&socket).await;
         socket.send(b"1").await.unwrap();
         assert_eq!(receive(&socket).await, first, "a session stays where it is");
+        clients.push(socket);
     }
     assert!(one.sessions() > 0 && two.sessions() > 0);
     assert_eq!(one.sessions() + two.sessions(), 30);
