@@ -1,5 +1,7 @@
 //! Datagrams: sessions by the client's address, where they lead, and how they end.
 
+mod reloads;
+
 use std::{
     net::SocketAddr,
     sync::{

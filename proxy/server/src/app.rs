@@ -22,7 +22,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{
-        Arc, OnceLock, PoisonError,
+        Arc, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -39,7 +39,8 @@ use weir_plugin::{Host, HostOptions};
 use weir_upstream::Moment;
 
 use self::{
-    authorities::Authorities, discovery::Discoveries, health::HealthChecks, upgrade::Ending, workshop::Workshop,
+    authorities::Authorities, discovery::Discoveries, health::HealthChecks, listeners::Open, upgrade::Ending,
+    workshop::Workshop,
 };
 use crate::{
     access_log::{AccessLog, Writer},
@@ -48,7 +49,7 @@ use crate::{
     capacity::Capacity,
     cli::Found,
     inherited::Inherited,
-    listening::Listening,
+    listening::{Bound, Listening},
     memory,
     metrics::{self, Metrics, Present},
     notify,
@@ -109,6 +110,8 @@ struct Running {
     health: HealthChecks,
     discoveries: Discoveries,
     pushed: Pushed,
+    /// Sockets of former listeners for datagrams, as long as they are in use.
+    ending: Vec<Weak<Bound>>,
 }
 
 impl App {
@@ -136,7 +139,7 @@ impl App {
         let mut pushed = Pushed::inherit(&kept.certificates)?;
         let terms =
             Terms { issued: issued(&managed), pushed: pushed.clone(), tickets: kept.tickets, ..Terms::at_start() };
-        let listeners = listeners::bind(&config, &[], inherited, &metrics, &terms)?;
+        let listeners = listeners::bind(&config, &Open::default(), inherited, &metrics, &terms)?;
         let listeners: Vec<_> = listeners.into_iter().map(|change| change.listening).collect();
         pushed.keep(&certificates::served(&listeners));
         let pressure = Pressure::new(Instant::now());
@@ -162,6 +165,7 @@ impl App {
                 health: HealthChecks::default(),
                 discoveries: Discoveries::default(),
                 pushed,
+                ending: Vec::new(),
             }),
             listeners: ArcSwap::from_pointee(listeners),
             managed: ArcSwap::from_pointee(managed),
@@ -322,14 +326,16 @@ impl App {
 
     async fn reload_into(self: &Arc<Self>, running: &mut Running) -> Result<u64, Vec<String>> {
         let (app, plugins, pushed) = (Arc::clone(self), running.plugins.clone(), running.pushed.clone());
-        let prepared = self.workshop.run(move || app.prepare(&plugins, pushed)).await;
+        running.ending.retain(|bound| bound.strong_count() > 0);
+        let open = Open { present: self.listeners.load().to_vec(), ending: running.ending.clone() };
+        let prepared = self.workshop.run(move || app.prepare(&plugins, pushed, &open)).await;
         let prepared = prepared.map_err(|error| vec![error.to_string()])??;
         if running.config.access_log != prepared.config.access_log {
             let changed = self.shared.log.change(&prepared.config.access_log);
             changed.map_err(|error| vec![format!("access log: {error}")])?;
         }
         warn_of_restart(&running.config, &prepared.config);
-        self.take_up_listeners(prepared.listeners);
+        running.ending.extend(self.take_up_listeners(prepared.listeners, prepared.config.process.shutdown_grace));
         running.pushed.keep(&certificates::served(&self.listeners.load()));
         self.managed.store(Arc::new(prepared.managed));
         self.order();
@@ -341,16 +347,15 @@ impl App {
     }
 
     /// Blocking: everything of a reload that can fail.
-    fn prepare(&self, plugins: &Plugins, pushed: Pushed) -> Result<Prepared, Vec<String>> {
+    fn prepare(&self, plugins: &Plugins, pushed: Pushed, open: &Open) -> Result<Prepared, Vec<String>> {
         let loaded = weir_config::load(&self.path).map_err(|faults| vec![faults.to_string()])?;
         let config = Arc::new(loaded.config);
         let plugins = plugins.load(&self.shared.host, &config)?;
         let previous = self.shared.snapshot.load_full();
         let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
         let managed = managed(&config, Some(&self.managed.load()))?;
-        let present = self.listeners.load();
-        let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&present) };
-        let listeners = listeners::bind(&config, &present, &mut Inherited::default(), &self.shared.metrics, &terms)?;
+        let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&open.present) };
+        let listeners = listeners::bind(&config, open, &mut Inherited::default(), &self.shared.metrics, &terms)?;
         Ok(Prepared { config, plugins, snapshot, listeners, managed })
     }
 
@@ -412,7 +417,8 @@ impl App {
         });
     }
 
-    fn take_up_listeners(&self, changes: Vec<listeners::Change>) {
+    /// What is given are the sockets by which sessions of listeners that are gone still end, within the grace.
+    fn take_up_listeners(&self, changes: Vec<listeners::Change>, grace: Duration) -> Vec<Weak<Bound>> {
         let mut next = Vec::with_capacity(changes.len());
         for change in changes {
             match change.settings {
@@ -424,11 +430,13 @@ impl App {
             }
             next.push(change.listening);
         }
+        let mut ending = Vec::new();
         for gone in self.listeners.load().iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(old, new))) {
             tracing::info!(listener = gone.name(), address = %gone.address(), "no longer listening");
-            gone.close();
+            ending.push(gone.close(grace));
         }
         self.listeners.store(Arc::new(next));
+        ending
     }
 
     /// Forget sessions that have ended, and keys of limits that are at rest, for as long as the process lives.
@@ -490,7 +498,7 @@ impl App {
             tracing::info!(grace = ?grace, "draining");
         }
         for listening in self.listeners.load().iter() {
-            listening.close();
+            listening.close(grace);
         }
         self.tell(|| Command::Drain);
         let deadline = tokio::time::Instant::now() + grace;

@@ -4,7 +4,8 @@ use std::{
     fmt,
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -32,13 +33,15 @@ pub struct Settings {
 pub struct Listening {
     name: Arc<str>,
     address: SocketAddr,
-    socket: Mutex<Option<Bound>>,
+    socket: Mutex<Option<Arc<Bound>>>,
     settings: ArcSwap<Settings>,
     /// Room for connections over all workers.
     pub room: Capacity,
     /// Its connections.
     pub metrics: Arc<ListenerMetrics>,
     closing: CancellationToken,
+    /// When what is left of it is to end, once it is closed.
+    end: OnceLock<Instant>,
 }
 
 /// What of the system belongs to a listener.
@@ -150,7 +153,11 @@ impl Bound {
         }
     }
 
-    fn try_clone(&self) -> std::io::Result<Self> {
+    /// Another handle of everything.
+    ///
+    /// # Errors
+    /// Out of file descriptors.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
         match self {
             Self::Stream(socket) => socket.try_clone().map(Self::Stream),
             Self::Datagrams(sockets) => {
@@ -178,11 +185,12 @@ impl Listening {
         Ok(Arc::new(Self {
             name: Arc::clone(&settings.config.name),
             address: socket.address()?,
-            socket: Mutex::new(Some(socket)),
+            socket: Mutex::new(Some(Arc::new(socket))),
             room: Capacity::new(Some(settings.config.limits.connections)),
             settings: ArcSwap::from_pointee(settings),
             metrics,
             closing: CancellationToken::new(),
+            end: OnceLock::new(),
         }))
     }
 
@@ -202,7 +210,7 @@ impl Listening {
     /// Out of file descriptors.
     pub fn bound(&self) -> std::io::Result<Option<Bound>> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        socket.as_ref().map(Bound::try_clone).transpose()
+        socket.as_ref().map(|bound| bound.try_clone()).transpose()
     }
 
     /// A handle of the socket for connections; none once the listener is closed.
@@ -217,18 +225,17 @@ impl Listening {
     }
 
     /// Handles of one worker's sockets for datagrams: one, or every so-manieth where there are more than
-    /// workers, or none. None at all once the listener is closed.
+    /// workers, or none. What is given beside them keeps the address until it goes. None at all once the listener
+    /// is closed.
     ///
     /// # Errors
     /// Out of file descriptors.
-    pub fn datagrams(&self, worker: usize, workers: usize) -> std::io::Result<Vec<UdpSocket>> {
+    pub fn datagrams(&self, worker: usize, workers: usize) -> std::io::Result<Vec<(UdpSocket, Arc<Bound>)>> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*socket {
-            Some(Bound::Datagrams(sockets)) => {
-                sockets.iter().skip(worker).step_by(workers.max(1)).map(UdpSocket::try_clone).collect()
-            }
-            _ => Ok(Vec::new()),
-        }
+        let Some(bound) = &*socket else { return Ok(Vec::new()) };
+        let Bound::Datagrams(sockets) = &**bound else { return Ok(Vec::new()) };
+        let mine = sockets.iter().skip(worker).step_by(workers.max(1));
+        mine.map(|socket| Ok((socket.try_clone()?, Arc::clone(bound)))).collect()
     }
 
     /// Whether it takes datagrams rather than connections.
@@ -236,10 +243,18 @@ impl Listening {
         Kind::of(self.settings.load().config.protocol) == Kind::Datagrams
     }
 
-    /// Accept nothing more. What the system has accepted for us already is still served.
-    pub fn close(&self) {
+    /// Accept nothing more. What the system has accepted for us already is still served. Sessions of datagrams have
+    /// so long to end: what is given is there as long as any of them needs the address.
+    pub fn close(&self, grace: Duration) -> Weak<Bound> {
+        let _ = self.end.set(Instant::now() + grace);
         self.closing.cancel();
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        socket.as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// Whether it is closed, and so long ago that nothing of it is to be left.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.end.get().is_some_and(|end| now >= *end)
     }
 
     /// Whether it is closed.

@@ -31,7 +31,7 @@ use crate::{
     decide::Decision,
     error::ProxyError,
     gate::Permit,
-    listening::Listening,
+    listening::{Bound, Listening},
     metrics::ConnectionGuard,
     permit,
     pressure::Scarce,
@@ -54,11 +54,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The socket cannot be used.
 pub fn serve(worker: Rc<Worker>, listening: Arc<Listening>) -> io::Result<()> {
     let sockets = listening.datagrams(worker.index(), worker.workers())?;
-    let sockets: Vec<UdpSocket> = sockets.into_iter().map(UdpSocket::from_std).collect::<io::Result<_>>()?;
-    for socket in sockets {
+    let ours = |(socket, bound)| UdpSocket::from_std(socket).map(|socket| (socket, bound));
+    let sockets: Vec<(UdpSocket, Arc<Bound>)> = sockets.into_iter().map(ours).collect::<io::Result<_>>()?;
+    for (socket, bound) in sockets {
         datagrams::take_runs(&socket);
         let (worker, listening) = (Rc::clone(&worker), Arc::clone(&listening));
-        let hub = Rc::new(Hub { worker, listening, socket, sessions: RefCell::default() });
+        let hub = Rc::new(Hub { worker, listening, socket, sessions: RefCell::default(), _bound: bound });
         spawn_local(async move {
             hub.run().await;
             hub.finish().await;
@@ -73,6 +74,8 @@ struct Hub {
     listening: Arc<Listening>,
     socket: UdpSocket,
     sessions: RefCell<HashMap<SocketAddr, Rc<Session>>>,
+    /// What whoever listens at the address next goes on with.
+    _bound: Arc<Bound>,
 }
 
 impl Hub {
@@ -91,13 +94,14 @@ impl Hub {
         }
     }
 
-    /// What endpoints are still saying reaches its clients; clients are heard no more.
+    /// What endpoints are still saying reaches its clients, for a while; clients are heard no more.
     async fn finish(&self) {
         let idle = self.listening.settings().config.limits.idle_timeout.min(LAST_WORD);
         let mut tick = tokio::time::interval(TICK);
         while !self.sessions.borrow().is_empty() {
             tick.tick().await;
-            self.expire(idle);
+            let over = self.listening.is_over(Instant::now());
+            self.expire(if over { Duration::ZERO } else { idle });
         }
     }
 

@@ -1,12 +1,12 @@
 //! Listeners of a configuration that is to run: those that go on, and those that are opened for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use weir_config::{Config, Places, Unusable};
 
 use crate::{
     inherited::Inherited,
-    listening::{Listening, Settings},
+    listening::{Bound, Kind, Listening, Settings},
     metrics::Metrics,
     tls::{ServerTls, Terms, Tickets},
 };
@@ -37,10 +37,41 @@ pub(super) fn settings(
     Ok(Settings { config: config.clone(), tls })
 }
 
+/// What is open already.
+#[derive(Clone, Default)]
+pub(super) struct Open {
+    /// Listeners of the present configuration.
+    pub(super) present: Vec<Arc<Listening>>,
+    /// Sockets of closed ones, by which sessions of datagrams still end.
+    pub(super) ending: Vec<Weak<Bound>>,
+}
+
+impl Open {
+    /// Another handle of the socket at an address. One that is bound cannot be bound again: whoever listens there
+    /// next goes on with it.
+    fn socket(&self, config: &weir_config::Listener) -> Option<Bound> {
+        if config.address.port() == 0 {
+            return None;
+        }
+        let kind = Kind::of(config.protocol);
+        let same = |open: &&Arc<Listening>| {
+            open.address() == config.address && open.is_of_datagrams() == (kind == Kind::Datagrams)
+        };
+        let renamed = self.present.iter().filter(same).find_map(|open| open.bound().ok().flatten());
+        let mut ending = self.ending.iter().filter_map(Weak::upgrade);
+        renamed.or_else(|| {
+            let fits = |bound: &Arc<Bound>| {
+                bound.kind() == kind && bound.address().is_ok_and(|address| address == config.address)
+            };
+            ending.find(fits).and_then(|bound| bound.try_clone().ok())
+        })
+    }
+}
+
 /// Every listener of the configuration, those that are new with their sockets.
 pub(super) fn bind(
     config: &Config,
-    present: &[Arc<Listening>],
+    open: &Open,
     inherited: &mut Inherited,
     metrics: &Arc<Metrics>,
     terms: &Terms,
@@ -48,7 +79,7 @@ pub(super) fn bind(
     let mut faults = Vec::new();
     let mut changes = Vec::new();
     for listener in &config.listeners {
-        match bind_one(listener, &config.places, present, inherited, metrics, terms) {
+        match bind_one(listener, &config.places, open, inherited, metrics, terms) {
             Ok(change) => changes.push(change),
             Err(fault) => faults.push(fault),
         }
@@ -59,27 +90,24 @@ pub(super) fn bind(
 fn bind_one(
     config: &weir_config::Listener,
     places: &Places,
-    present: &[Arc<Listening>],
+    open: &Open,
     inherited: &mut Inherited,
     metrics: &Metrics,
     terms: &Terms,
 ) -> Result<Change, String> {
-    let former = present.iter().find(|open| open.name() == &*config.name).map(|open| open.settings());
+    let former = open.present.iter().find(|open| open.name() == &*config.name).map(|open| open.settings());
     let settings = settings(config, places, terms, former.as_deref())?;
     let datagrams = config.protocol == weir_config::Protocol::Udp;
     let same = |open: &&Arc<Listening>| {
         let address = open.settings().config.address == config.address;
         open.name() == &*config.name && address && open.is_of_datagrams() == datagrams
     };
-    if let Some(open) = present.iter().find(same) {
+    if let Some(open) = open.present.iter().find(same) {
         return Ok(Change { listening: Arc::clone(open), settings: Some(settings) });
     }
-    let fits = |open: &&Arc<Listening>| open.address() == config.address && open.is_of_datagrams() == datagrams;
-    let renamed = present.iter().filter(|open| config.address.port() != 0 && fits(open));
-    let socket = renamed.filter_map(|open| open.bound().ok().flatten()).next();
     let passed = inherited.take(config).map_err(|fault| format!("listener {}: {fault}", config.name))?;
     let figures = metrics.listener(&config.name);
-    let listening = match socket.or(passed) {
+    let listening = match open.socket(config).or(passed) {
         Some(socket) => socket.spread(metrics.workers()).and_then(|socket| Listening::over(socket, settings, figures)),
         None => Listening::bind(settings, figures, metrics.workers()),
     };
