@@ -1,6 +1,7 @@
 //! Datagrams: sessions by the client's address, where they lead, and how they end.
 
 mod reloads;
+mod room;
 
 use std::{
     net::SocketAddr,

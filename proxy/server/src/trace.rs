@@ -65,6 +65,8 @@ pub struct Trace {
     pub status: u16,
     /// Why it failed.
     pub error: Option<String>,
+    /// It is counted, and has no line in the log.
+    pub unlogged: bool,
     /// What the client is to be told of limits.
     pub announcement: Option<Box<Announcement>>,
     plugins: Vec<Asked>,
@@ -167,6 +169,7 @@ impl Trace {
             status: 0,
             error: None,
             announcement: None,
+            unlogged: false,
             plugins: Vec::new(),
             settled: None,
         }
@@ -265,7 +268,7 @@ impl Trace {
         if let Some(tenant) = tenant {
             worker.metrics.tenant(tenant).record(worker.index(), self.status);
         }
-        if !worker.log.enabled() {
+        if self.unlogged || !worker.log.enabled() {
             return;
         }
         let plugins: Vec<PluginUse<'_>> = self.plugins.iter().map(Asked::as_use).collect();

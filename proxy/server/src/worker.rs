@@ -157,6 +157,11 @@ impl Worker {
         Rc::clone(&pinned)
     }
 
+    /// The number of what runs now, for who holds nothing of it.
+    pub fn snapshot_number(&self) -> u64 {
+        self.latest.borrow_mut().load().number
+    }
+
     /// An endpoint by the cluster's own algorithm.
     pub fn pick_natively(
         &self,

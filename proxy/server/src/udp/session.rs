@@ -1,0 +1,262 @@
+//! One session of datagrams: where it leads, and what passes.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Socket, Type};
+use tokio::{
+    net::UdpSocket,
+    task::{JoinHandle, spawn_local},
+};
+use weir_config::{Protocol, ProxyVersion};
+use weir_upstream::{Endpoint, Lasting, descriptors};
+
+use super::{Hub, runs, take};
+use crate::{
+    access_log::Affinity,
+    capacity::Place,
+    datagrams::{self, Datagram, Run},
+    decide::Decision,
+    error::ProxyError,
+    gate::Permit,
+    metrics::ConnectionGuard,
+    permit,
+    request::Client,
+    tcp::{Book, Led, lead},
+    tenant::InFlight,
+    worker::Open,
+};
+
+/// What a client sends from one address, and what comes back.
+pub struct Session {
+    client: SocketAddr,
+    book: RefCell<Book>,
+    leg: RefCell<Option<Leg>>,
+    /// Endpoints that were found to be gone.
+    lost: RefCell<Vec<u64>>,
+    /// What it holds of its route's limits, once it has passed them.
+    permit: RefCell<Option<Option<Box<Permit>>>>,
+    last: Cell<Instant>,
+    _counted: ((Place, Place), Open, ConnectionGuard),
+}
+
+/// Where a session leads.
+struct Leg {
+    endpoint: Arc<Endpoint>,
+    socket: Rc<UdpSocket>,
+    /// What the first datagram begins with.
+    introduction: Vec<u8>,
+    answers: JoinHandle<()>,
+    _counted: (Lasting, Option<InFlight>),
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        self.answers.abort();
+    }
+}
+
+impl Session {
+    /// Of a client that has come in, and leads nowhere yet.
+    pub fn begin(
+        hub: &Hub,
+        client: SocketAddr,
+        room: (Place, Place),
+        permit: Option<Box<Permit>>,
+        now: Instant,
+    ) -> Rc<Self> {
+        let Hub { worker, listening, .. } = hub;
+        let counted = (room, worker.connection(), listening.metrics.accept(worker.index()));
+        let mut known = Client::new(client, Arc::clone(listening));
+        known.permit = permit;
+        let book = Book::open(Rc::clone(worker), known, Protocol::Udp, now);
+        Rc::new(Self {
+            client,
+            book: RefCell::new(book),
+            leg: RefCell::default(),
+            lost: RefCell::default(),
+            permit: RefCell::default(),
+            last: Cell::new(now),
+            _counted: counted,
+        })
+    }
+
+    /// Whose it is.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Whether it has been silent for so long.
+    pub fn is_over(&self, idle: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.last.get()) >= idle
+    }
+
+    /// Leave it out of the log, or not.
+    pub fn log_if(&self, logged: bool) {
+        self.book.borrow_mut().trace.unlogged = !logged;
+    }
+
+    /// Send what the client sent; where the endpoint turns out to be gone, to another.
+    pub fn forward(self: &Rc<Self>, hub: &Rc<Hub>, runs: &[Run<'_>], now: Instant) {
+        self.last.set(now);
+        for _ in 0..2 {
+            if !self.find_leg(hub) {
+                hub.refuse(self, now);
+                break;
+            }
+            let mut place = self.leg.borrow_mut();
+            let Some(leg) = place.as_mut() else { break };
+            match leg.send(runs) {
+                Ok(()) => {
+                    let octets: usize = runs.iter().map(|run| run.octets.len()).sum();
+                    let moved = &self.book.borrow().moved;
+                    moved.up.set(moved.up.get() + octets as u64);
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    self.lost.borrow_mut().push(leg.endpoint.id());
+                    *place = None;
+                }
+                Err(_) => break,
+            }
+        }
+        hub.dropped(runs);
+    }
+
+    /// See to it that it leads to an endpoint that takes it; whether there is one.
+    fn find_leg(self: &Rc<Self>, hub: &Rc<Hub>) -> bool {
+        if self.leg.borrow().as_ref().is_some_and(|leg| leg.endpoint.keeps_sessions()) {
+            return true;
+        }
+        drop(self.leg.take());
+        let led = self.lead(hub);
+        self.book.borrow_mut().settle(led.as_ref().map(drop));
+        *self.leg.borrow_mut() = led.ok();
+        self.leg.borrow().is_some()
+    }
+
+    fn lead(self: &Rc<Self>, hub: &Rc<Hub>) -> Result<Leg, ProxyError> {
+        let mut book = self.book.borrow_mut();
+        let Book { worker, client, trace, .. } = &mut *book;
+        let pinned = worker.pin();
+        let Led { route, upstream, mut request, counted: of_tenant } = lead(worker, client, &pinned.snapshot, trace)?;
+        let (upstream, route) = (&upstream, &route);
+        if self.permit.borrow().is_none() {
+            let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(&request), Some(route), trace)?;
+            *self.permit.borrow_mut() = Some(permit);
+        }
+        let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route };
+        let lost = self.lost.borrow();
+        let (keeping, kept) = decision.session(upstream, &mut request, trace)?;
+        let kept = kept.filter(|endpoint| !lost.contains(&endpoint.id()));
+        if kept.is_none() && trace.affinity == Some(Affinity::Hit) {
+            trace.affinity = Some(Affinity::Moved);
+        }
+        let admit = |endpoint: &Arc<Endpoint>| upstream.cluster.admit(Arc::clone(endpoint), false);
+        let (endpoint, counted) = match kept {
+            Some(endpoint) => admit(&endpoint).ok().map(|counted| (endpoint, counted)),
+            None => {
+                let mut picked = decision.pick(upstream, &request, &lost, trace)?.ok_or(ProxyError::NoEndpoint)?;
+                let mut counted = admit(&picked);
+                if counted.is_err()
+                    && let Some(other) = decision.pick_with_room(upstream, &request, &lost, trace)?
+                {
+                    counted = admit(&other);
+                    picked = other;
+                }
+                counted.ok().map(|counted| (picked, counted))
+            }
+        }
+        .ok_or(ProxyError::QueueFull)?;
+        trace.attempts += 1;
+        trace.endpoint = Some(Arc::clone(&endpoint));
+        let socket = connected(endpoint.address()).map_err(ProxyError::EndpointGone)?;
+        decision.keep(upstream, &request, &keeping, &endpoint, &mut http::HeaderMap::new(), trace)?;
+        let told = upstream.connector.introduces() == Some(ProxyVersion::V2);
+        let introduction = if told { client.introduction(&upstream.connector) } else { Vec::new() };
+        let socket = Rc::new(socket);
+        let answers = spawn_local(answers(Rc::clone(hub), Rc::downgrade(self), Rc::clone(&socket)));
+        Ok(Leg { _counted: (counted.lasting(&upstream.cluster), of_tenant), endpoint, socket, introduction, answers })
+    }
+
+    /// Give the client what its endpoint sent.
+    fn answer(&self, hub: &Hub, datagrams: &[Datagram<'_>]) {
+        let now = Instant::now();
+        self.last.set(now);
+        let (runs, count) = runs(datagrams);
+        let runs = runs.get(..count).unwrap_or_default();
+        let sent = datagrams::send(&hub.socket, Some(self.client), runs).unwrap_or(0);
+        hub.dropped(runs.get(sent..).unwrap_or_default());
+        let octets: usize = runs.iter().take(sent).map(|run| run.octets.len()).sum();
+        let moved = &self.book.borrow().moved;
+        moved.down.set(moved.down.get() + octets as u64);
+        if moved.answered.get().is_none() {
+            moved.answered.set(Some(now));
+        }
+    }
+
+    /// The endpoint is gone: the next datagram goes elsewhere.
+    fn lose(&self) {
+        if let Some(leg) = self.leg.take() {
+            self.lost.borrow_mut().push(leg.endpoint.id());
+        }
+    }
+
+    /// Close the books as of now.
+    pub fn end(&self) {
+        let mut book = self.book.borrow_mut();
+        book.trace.head_at = book.moved.answered.get();
+        book.trace.split.first_byte = book.trace.head_at.map_or(Duration::ZERO, |at| at - book.trace.started);
+        if self.leg.borrow().is_some() {
+            book.settle(Ok(()));
+        }
+    }
+}
+
+impl Leg {
+    fn send(&mut self, runs: &[Run<'_>]) -> io::Result<()> {
+        if !self.introduction.is_empty() {
+            return self.introduce(runs);
+        }
+        datagrams::send(&*self.socket, None, runs).map(drop)
+    }
+
+    /// The PROXY header and the first datagram are one datagram.
+    fn introduce(&mut self, runs: &[Run<'_>]) -> io::Result<()> {
+        let mut all = runs.iter().flat_map(|run| run.datagrams());
+        let first = [&self.introduction, all.next().unwrap_or_default()].concat();
+        datagrams::send(&*self.socket, None, &[Run::one(&first)])?;
+        self.introduction = Vec::new();
+        let rest: Vec<Run<'_>> = all.map(Run::one).collect();
+        datagrams::send(&*self.socket, None, &rest).map(drop)
+    }
+}
+
+/// A socket that speaks with this address alone.
+fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    if descriptors::is_reserved(&socket) {
+        return Err(io::Error::other("no file descriptor left"));
+    }
+    socket.set_nonblocking(true)?;
+    socket.connect(&address.into())?;
+    let socket = UdpSocket::from_std(socket.into())?;
+    datagrams::take_runs(&socket);
+    Ok(socket)
+}
+
+async fn answers(hub: Rc<Hub>, session: Weak<Session>, socket: Rc<UdpSocket>) {
+    while socket.readable().await.is_ok() {
+        let Some(session) = session.upgrade() else { return };
+        let taken = take(&socket, |datagrams| session.answer(&hub, datagrams));
+        if taken.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return session.lose();
+        }
+    }
+}
