@@ -91,10 +91,7 @@ pub fn of_exchange(
     route: Option<&Arc<Route>>,
     trace: &mut Trace,
 ) -> Result<Option<Box<Permit>>, ProxyError> {
-    let entrance = snapshot.entrance(client.listener.name()).and_then(|entrance| entrance.gate.as_deref());
-    let tenant = request.and_then(|request| request.tenant.as_ref()).and_then(|tenant| tenant.gate.as_deref());
-    let own = route.and_then(|route| route.gate.as_deref());
-    let gates = [entrance, tenant, own];
+    let gates = gates(snapshot, client, request, route);
     if gates.iter().all(Option::is_none) {
         return Ok(None);
     }
@@ -104,6 +101,23 @@ pub fn of_exchange(
         client.listener.metrics.deny(worker.index());
     }
     passed
+}
+
+/// Whether one who has passed could come in now, as far as networks decide.
+pub fn is_allowed(snapshot: &Snapshot, client: &Client, request: &Request, route: Option<&Arc<Route>>) -> bool {
+    gates(snapshot, client, Some(request), route).iter().flatten().all(|gate| gate.allows(client.ip()))
+}
+
+/// What stands in the way.
+fn gates<'a>(
+    snapshot: &'a Snapshot,
+    client: &Client,
+    request: Option<&'a Request>,
+    route: Option<&'a Arc<Route>>,
+) -> [Option<&'a Gate>; 3] {
+    let entrance = snapshot.entrance(client.listener.name()).and_then(|entrance| entrance.gate.as_deref());
+    let tenant = request.and_then(|request| request.tenant.as_ref()).and_then(|tenant| tenant.gate.as_deref());
+    [entrance, tenant, route.and_then(|route| route.gate.as_deref())]
 }
 
 fn pass(gates: &[Option<&Gate>], shown: Shown<'_>, trace: &mut Trace) -> Result<Option<Box<Permit>>, ProxyError> {

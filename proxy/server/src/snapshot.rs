@@ -348,6 +348,17 @@ fn build_mirror(
 }
 
 impl Route {
+    /// The clusters it can end at.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let (one, arms, two) = match &self.target {
+            Target::Cluster(upstream) => (upstream.as_ref(), &[][..], &[][..]),
+            Target::Split(split) => (None, &*split.arms, &[][..]),
+            Target::Rollout(rolling) => (None, &[][..], &rolling.upstreams[..]),
+            Target::Respond(_) | Target::Redirect(_) => (None, &[][..], &[][..]),
+        };
+        one.into_iter().chain(arms.iter().map(|(_, upstream)| upstream)).chain(two)
+    }
+
     /// The rollout that it is on.
     pub fn rollout(&self) -> Option<&Arc<Rollout>> {
         match &self.target {

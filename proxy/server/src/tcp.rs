@@ -171,15 +171,22 @@ pub struct Led {
     pub counted: Option<InFlight>,
 }
 
+/// What deciders see of a connection or a session of datagrams, with its tenant, and the route that takes it.
+pub fn asked<'s>(client: &Client, snapshot: &'s Snapshot) -> (Request, Option<&'s Arc<Route>>) {
+    let mut request = request(client);
+    request.tenant = snapshot.tenants.find(&request, client).cloned();
+    let route = snapshot.route_of(request.tenant_name(), client);
+    (request, route)
+}
+
 /// Find out where it is to be led.
 ///
 /// # Errors
 /// Nowhere, or its tenant may have no more.
 pub fn lead(worker: &Worker, client: &Client, snapshot: &Snapshot, trace: &mut Trace) -> Result<Led, ProxyError> {
-    let mut request = request(client);
-    request.tenant = snapshot.tenants.find(&request, client).cloned();
+    let (request, route) = asked(client, snapshot);
     let counted = enter(worker, &request, trace)?;
-    let route = snapshot.route_of(request.tenant_name(), client).ok_or(ProxyError::NoRoute)?;
+    let route = route.ok_or(ProxyError::NoRoute)?;
     trace.route = Some(Arc::clone(route));
     let upstream = divide::upstream(&route.target, &request, client, worker).ok_or(ProxyError::NoEndpoint)?;
     let upstream = request.tenant.as_ref().map_or(&upstream, |tenant| tenant.place(&upstream));

@@ -107,7 +107,13 @@ impl Hub {
     /// The session of a client; none where there is no room for another, or none for this client.
     fn session(&self, client: SocketAddr, snapshot: u64, now: Instant) -> Option<Rc<Session>> {
         let known = self.sessions.borrow().get(&client).cloned();
-        known.or_else(|| self.begin(client, snapshot, now))
+        if let Some(session) = known {
+            if session.may_stay(self, snapshot, now) {
+                return Some(session);
+            }
+            self.end(&session);
+        }
+        self.begin(client, snapshot, now)
     }
 
     fn begin(&self, client: SocketAddr, snapshot: u64, now: Instant) -> Option<Rc<Session>> {

@@ -101,3 +101,74 @@ async fn a_listener_that_comes_back_is_heard_by_every_client() {
         weir.reload(&with).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_session_leaves_a_cluster_that_is_gone() {
+    let [a, b] = [Echo::start("a").await, Echo::start("b").await];
+    let at = free().await;
+    for (drain, stays) in [("0s", false), ("1h", true)] {
+        let drain = format!("drain = \"{drain}\"");
+        let mut weir = Weir::start(&text(at, "cluster = \"c\"", a.address, &drain)).await;
+        let socket = client(&weir).await;
+        assert_eq!(ask(&socket, "").await, "a");
+        let next = text(at, "cluster = \"c\"", b.address, &drain).replace("\"c\"", "\"d\"").replace(".c]", ".d]");
+        weir.reload(&next).await.unwrap();
+        socket.send(b"").await.unwrap();
+        assert_eq!(receive(&socket).await, if stays { b"a" } else { b"b" }, "{drain}");
+        assert_eq!(ask(&client(&weir).await, "").await, "b");
+        // A listed endpoint of the same address is another one.
+        let back = text(at, "cluster = \"c\"", a.address, &drain);
+        weir.reload(&back).await.unwrap();
+        socket.send(b"").await.unwrap();
+        assert_eq!(receive(&socket).await, b"a", "{drain}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_gone_keeps_sessions_no_longer_than_its_drain() {
+    let (at, talker, b) = (free().await, Talker::start().await, Echo::start("b").await);
+    let drain = "drain = \"500ms\"";
+    let mut weir = Weir::start(&text(at, "cluster = \"c\"", talker.address, drain)).await;
+    let socket = client(&weir).await;
+    assert_eq!(ask(&socket, "").await, "tick");
+    let next = text(at, "cluster = \"c\"", b.address, drain).replace("\"c\"", "\"d\"").replace(".c]", ".d]");
+    weir.reload(&next).await.unwrap();
+    silence(&socket).await;
+    socket.send(b"x").await.unwrap();
+    assert_eq!(receive(&socket).await, b"bx");
+}
+
+#[tokio::test]
+async fn a_changed_list_of_networks_counts_for_sessions() {
+    let (at, endpoint) = (free().await, Echo::start("a").await);
+    let route = |more: &str| format!("[[routes]]\nname = \"r\"\ncluster = \"c\"\n{more}\n");
+    let denied = "deny = [\"127.0.0.0/8\"]";
+    let open = text(at, "", endpoint.address, &route(""));
+    let by_listener = text(at, denied, endpoint.address, &route(""));
+    let by_route = text(at, "", endpoint.address, &route(denied));
+    let mut weir = Weir::start(&open).await;
+    let socket = client(&weir).await;
+    for closed in [by_listener, by_route] {
+        assert_eq!(ask(&socket, "x").await, "ax");
+        weir.reload(&closed).await.unwrap();
+        let own = socket.local_addr().unwrap().to_string();
+        socket.send(b"y").await.unwrap();
+        let series = "weir_connections{listener=\"udp\"}";
+        eventually("the end of the session", || async { (weir.metric(series).await == 0.0).then_some(()) }).await;
+        assert_eq!(weir.logged_where("the session", |line| line["client"] == own.as_str()).await["status"], 200);
+        assert!(socket.try_recv(&mut [0; 9]).is_err(), "it was dropped");
+        weir.reload(&open).await.unwrap();
+    }
+    assert_eq!(endpoint.sessions(), 2);
+}
+
+#[tokio::test]
+async fn who_is_denied_hears_nothing_more() {
+    let (at, talker) = (free().await, Talker::start().await);
+    let mut weir = Weir::start(&text(at, "cluster = \"c\"", talker.address, "")).await;
+    let socket = client(&weir).await;
+    assert_eq!(ask(&socket, "x").await, "tick");
+    weir.reload(&text(at, "cluster = \"c\"\ndeny = [\"127.0.0.1\"]", talker.address, "")).await.unwrap();
+    silence(&socket).await;
+    assert_eq!(weir.metric("weir_connections{listener=\"udp\"}").await, 0.0);
+}

@@ -1,4 +1,4 @@
-//! One session of datagrams: where it leads, and what passes.
+//! One session of datagrams: where it leads, whether it may stay there, and what passes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -28,7 +28,7 @@ use crate::{
     metrics::ConnectionGuard,
     permit,
     request::Client,
-    tcp::{Book, Led, lead},
+    tcp::{Book, Led, asked, lead},
     tenant::InFlight,
     worker::Open,
 };
@@ -43,6 +43,10 @@ pub struct Session {
     /// What it holds of its route's limits, once it has passed them.
     permit: RefCell<Option<Option<Box<Permit>>>>,
     last: Cell<Instant>,
+    /// The snapshot by which it was last seen that it may stay.
+    seen: Cell<u64>,
+    /// When it has to go, where its endpoint is none any more of those that it would be led to.
+    until: Cell<Option<Instant>>,
     _counted: ((Place, Place), Open, ConnectionGuard),
 }
 
@@ -83,6 +87,8 @@ impl Session {
             lost: RefCell::default(),
             permit: RefCell::default(),
             last: Cell::new(now),
+            seen: Cell::new(worker.snapshot_number()),
+            until: Cell::default(),
             _counted: counted,
         })
     }
@@ -92,14 +98,45 @@ impl Session {
         self.client
     }
 
-    /// Whether it has been silent for so long.
+    /// Whether it has been silent for so long, or has to go.
     pub fn is_over(&self, idle: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.last.get()) >= idle
+        let silent = now.saturating_duration_since(self.last.get()) >= idle;
+        silent || self.until.get().is_some_and(|until| now >= until)
     }
 
     /// Leave it out of the log, or not.
     pub fn log_if(&self, logged: bool) {
         self.book.borrow_mut().trace.unlogged = !logged;
+    }
+
+    /// Whether what runs now lets it be as it is. It is looked at once for each snapshot.
+    pub fn may_stay(&self, hub: &Hub, snapshot: u64, now: Instant) -> bool {
+        self.seen.get() == snapshot || self.review(hub, snapshot, now)
+    }
+
+    /// Its client must still be allowed in. Its endpoint must be one of those that it would be led to; one that is not
+    /// keeps it for as long as one that is no longer listed.
+    fn review(&self, hub: &Hub, snapshot: u64, now: Instant) -> bool {
+        // No snapshot knows of a listener that is gone. Its sessions have their own end.
+        if hub.listening.is_closed() {
+            return true;
+        }
+        self.seen.set(snapshot);
+        let (pinned, book, leg) = (hub.worker.pin(), self.book.borrow(), self.leg.borrow());
+        let (request, route) = asked(&book.client, &pinned.snapshot);
+        if !permit::is_allowed(&pinned.snapshot, &book.client, &request, route) {
+            return false;
+        }
+        let Some((leg, upstream)) = leg.as_ref().zip(book.trace.upstream.as_ref()) else { return true };
+        let placed = |upstream| request.tenant.as_ref().map_or(upstream, |tenant| tenant.place(upstream));
+        let mut upstreams = route.into_iter().flat_map(|route| route.upstreams()).map(placed);
+        if upstreams.any(|upstream| upstream.cluster.find(leg.endpoint.id()).is_some()) {
+            self.until.set(None);
+            return true;
+        }
+        let until = self.until.get().unwrap_or(now + upstream.cluster.config().drain);
+        self.until.set(Some(until));
+        now < until
     }
 
     /// Send what the client sent; where the endpoint turns out to be gone, to another.
@@ -254,6 +291,9 @@ fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
 async fn answers(hub: Rc<Hub>, session: Weak<Session>, socket: Rc<UdpSocket>) {
     while socket.readable().await.is_ok() {
         let Some(session) = session.upgrade() else { return };
+        if !session.may_stay(&hub, hub.worker.snapshot_number(), Instant::now()) {
+            return hub.end(&session);
+        }
         let taken = take(&socket, |datagrams| session.answer(&hub, datagrams));
         if taken.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             return session.lose();
