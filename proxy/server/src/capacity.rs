@@ -69,6 +69,11 @@ impl Capacity {
         }
     }
 
+    /// Whether all places are taken.
+    pub fn is_full(&self) -> bool {
+        self.0.free.available_permits() == 0
+    }
+
     /// A place, once there is one.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
-    os::fd::AsFd,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -125,9 +124,7 @@ fn refuse(worker: &Worker, listening: &Listening, stream: &TcpStream, why: Refus
 
 /// Leave further connections in the backlog until there are descriptors for them.
 async fn wait_for_descriptors(worker: &Worker, listening: &Listening, socket: &TcpListener) {
-    // The number that a copy gets is the lowest that is free.
-    let scarce = || socket.as_fd().try_clone_to_owned().map_or(true, |copy| descriptors::are_scarce(&copy));
-    while scarce() {
+    while descriptors::next_is(socket, descriptors::are_scarce) {
         worker.run_short(Scarce::Descriptors);
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}

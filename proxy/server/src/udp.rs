@@ -25,13 +25,16 @@ use crate::{
     listening::{Bound, Listening},
     permit,
     pressure::Scarce,
-    worker::Worker,
+    worker::{FIRST_WORD, Worker},
 };
 
 /// Between two looks for sessions that are silent.
 const TICK: Duration = Duration::from_millis(250);
 /// Silence that ends a session of a listener that is closed.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// Of so many sessions that idle, one makes room at each look while there is none.
+const SPARED: usize = 8;
+
 /// Serve datagrams until the listener is closed and its sessions are over, in the background.
 ///
 /// # Errors
@@ -149,14 +152,30 @@ impl Hub {
         session.end();
     }
 
-    /// End the sessions that have been silent for so long.
+    /// End the sessions that have been silent for so long, or have to make room.
     fn look(&self, idle: Duration) {
         let now = Instant::now();
         self.refusals.borrow_mut().sweep(now);
         // Whoever ends is dropped when the table is free again.
-        let ended: Vec<Rc<Session>> =
+        let mut ended: Vec<Rc<Session>> =
             self.sessions.borrow_mut().extract_if(|_, session| session.is_over(idle, now)).map(|(_, it)| it).collect();
+        if self.worker.wants_room(&self.socket) {
+            ended.extend(self.give_way(now));
+        }
         ended.iter().for_each(|session| session.end());
+    }
+
+    /// Some of the sessions that idle, those that have been silent for longest: of all that hold a place they are the
+    /// least to lose.
+    fn give_way(&self, now: Instant) -> Vec<Rc<Session>> {
+        let mut sessions = self.sessions.borrow_mut();
+        let idle = sessions.values().filter(|session| session.is_over(FIRST_WORD, now));
+        let mut idle: Vec<(Instant, SocketAddr)> = idle.map(|session| (session.last(), session.client())).collect();
+        let number = idle.len().div_ceil(SPARED);
+        if number > 0 && number < idle.len() {
+            idle.select_nth_unstable_by_key(number, |(last, _)| *last);
+        }
+        idle.iter().take(number).filter_map(|(_, client)| sessions.remove(client)).collect()
     }
 
     fn dropped(&self, runs: &[Run<'_>]) {

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    os::fd::AsFd,
     rc::Rc,
     sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
@@ -16,7 +17,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
 use weir_plugin::{Guests, Host};
-use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Recall, Rng, connection::Pools};
+use weir_upstream::{Balancer, Candidates, Cluster, KeyHash, Occasion, Recall, Rng, connection::Pools, descriptors};
 
 use crate::{
     access_log::{AccessLog, WorkerLog},
@@ -235,6 +236,15 @@ impl Worker {
     pub fn run_short(&self, of: Scarce) {
         self.shared.pressure.meet(of, Instant::now());
         self.feel_pressure();
+    }
+
+    /// Whether sessions of datagrams that idle are to make room, by a socket of theirs: as long as none is free of what
+    /// the process is short of, so that a single one who wants it does not cost many.
+    pub fn wants_room(&self, socket: &impl AsFd) -> bool {
+        let short = |of| self.shared.pressure.is_short(of);
+        short(Scarce::Memory)
+            || (short(Scarce::Connections) && self.shared.room.is_full())
+            || (short(Scarce::Descriptors) && descriptors::next_is(socket, descriptors::are_for_connections))
     }
 
     fn feel_pressure(&self) {

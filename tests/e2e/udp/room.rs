@@ -4,15 +4,77 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::{super::harness::Weir, Echo, client, receive, text};
+use super::{
+    super::harness::{Setup, Weir, eventually, get, soon, weir_with_files},
+    Echo, ask, client, receive, text,
+};
 
 const SESSIONS: &str = "weir_connections{listener=\"udp\"}";
+const WEB: &str = "[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+    [[routes]]\nname = \"all\"\nmatch = { listener = \"web\" }\nrespond = { body = \"ok\" }\n";
 
 /// From another address than the rest.
 async fn client_from(ip: [u8; 4], weir: &Weir) -> UdpSocket {
     let socket = UdpSocket::bind(SocketAddr::new(IpAddr::from(ip), 0)).await.unwrap();
     socket.connect(weir.listener("udp")).await.unwrap();
     socket
+}
+
+#[tokio::test]
+async fn sessions_that_idle_make_room_for_connections() {
+    let endpoint = Echo::start("a").await;
+    let process = "[process]\nworkers = 2\nmax-connections = 20\n";
+    let weir = Weir::start(&format!("{process}{}{WEB}", text("", &[endpoint.address], ""))).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let socket = client(&weir).await;
+        assert_eq!(ask(&socket, "x").await, "ax");
+        clients.push(socket);
+    }
+    let talking = clients.pop().unwrap();
+    let talk = tokio::spawn(async move {
+        loop {
+            assert_eq!(ask(&talking, "y").await, "ay");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    assert_eq!(soon("a response", get(weir.web(), "/")).await.text(), "ok");
+    assert!(!talk.is_finished());
+    talk.abort();
+    assert_eq!(endpoint.sessions(), 20, "who talks has stayed");
+    let left = weir.metric(SESSIONS).await;
+    assert!((10.0..20.0).contains(&left), "one needs no more than one place: {left} are left");
+}
+
+#[tokio::test]
+async fn sessions_that_idle_make_room_for_another() {
+    let endpoint = Echo::start("a").await;
+    let process = "[process]\nworkers = 1\nmax-connections = 2\n";
+    let weir = Weir::start(&format!("{process}{}", text("", &[endpoint.address], ""))).await;
+    let [longest, other, third] = [client(&weir).await, client(&weir).await, client(&weir).await];
+    assert_eq!(ask(&longest, "x").await, "ax");
+    assert_eq!(ask(&other, "x").await, "ax");
+    assert_eq!(ask(&third, "x").await, "ax");
+    let own = longest.local_addr().unwrap().to_string();
+    assert_eq!(weir.logged_where("the session", |line| line["protocol"] == "udp").await["client"], own.as_str());
+    assert_eq!(weir.metric(SESSIONS).await, 2.0);
+}
+
+#[tokio::test]
+async fn sessions_leave_descriptors_to_connections() {
+    let endpoint = Echo::start("a").await;
+    let text = format!("[process]\nworkers = 1\n{}{WEB}", text("", &[endpoint.address], ""));
+    let weir = Setup::new(&text).launch(weir_with_files(160, &["run", "--config", "weir.toml"])).begun().await;
+    let mut clients = Vec::new();
+    for _ in 0..160 {
+        let socket = client(&weir).await;
+        socket.send(b"x").await.unwrap();
+        clients.push(socket);
+    }
+    let short = "weir_short_of{resource=\"descriptors\"}";
+    eventually("the end of descriptors", || async { (weir.metric(short).await == 1.0).then_some(()) }).await;
+    assert_eq!(soon("a response", get(weir.web(), "/")).await.text(), "ok");
+    assert_eq!(ask(&client(&weir).await, "y").await, "ay", "once those that idle have made room");
 }
 
 #[tokio::test]

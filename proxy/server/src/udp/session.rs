@@ -15,7 +15,7 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 use weir_config::{Protocol, ProxyVersion};
-use weir_upstream::{Endpoint, Lasting, descriptors};
+use weir_upstream::{Endpoint, Lasting, connection::ConnectionError, descriptors};
 
 use super::{Hub, runs, take};
 use crate::{
@@ -27,10 +27,11 @@ use crate::{
     gate::Permit,
     metrics::ConnectionGuard,
     permit,
+    pressure::Scarce,
     request::Client,
     tcp::{Book, Led, asked, lead},
     tenant::InFlight,
-    worker::Open,
+    worker::{Open, Worker},
 };
 
 /// What a client sends from one address, and what comes back.
@@ -96,6 +97,11 @@ impl Session {
     /// Whose it is.
     pub fn client(&self) -> SocketAddr {
         self.client
+    }
+
+    /// When something was last sent.
+    pub fn last(&self) -> Instant {
+        self.last.get()
     }
 
     /// Whether it has been silent for so long, or has to go.
@@ -213,7 +219,7 @@ impl Session {
         .ok_or(ProxyError::QueueFull)?;
         trace.attempts += 1;
         trace.endpoint = Some(Arc::clone(&endpoint));
-        let socket = connected(endpoint.address()).map_err(ProxyError::EndpointGone)?;
+        let socket = connected(endpoint.address()).map_err(|error| without_socket(worker, error))?;
         decision.keep(upstream, &request, &keeping, &endpoint, &mut http::HeaderMap::new(), trace)?;
         let told = upstream.connector.introduces() == Some(ProxyVersion::V2);
         let introduction = if told { client.introduction(&upstream.connector) } else { Vec::new() };
@@ -278,14 +284,22 @@ impl Leg {
 /// A socket that speaks with this address alone.
 fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-    if descriptors::is_reserved(&socket) {
-        return Err(io::Error::other("no file descriptor left"));
+    if descriptors::are_for_connections(&socket) {
+        return Err(descriptors::missing());
     }
     socket.set_nonblocking(true)?;
     socket.connect(&address.into())?;
     let socket = UdpSocket::from_std(socket.into())?;
     datagrams::take_runs(&socket);
     Ok(socket)
+}
+
+fn without_socket(worker: &Worker, error: io::Error) -> ProxyError {
+    if descriptors::are_missing(&error) {
+        worker.run_short(Scarce::Descriptors);
+        return ProxyError::Upstream(ConnectionError::NoDescriptor);
+    }
+    ProxyError::EndpointGone(error)
 }
 
 async fn answers(hub: Rc<Hub>, session: Weak<Session>, socket: Rc<UdpSocket>) {
