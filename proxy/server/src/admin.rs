@@ -4,6 +4,9 @@
 //! operators reach it. Commands sent by web pages are refused.
 
 mod answer;
+mod desk;
+mod patient;
+mod places;
 mod routes;
 
 #[cfg(test)]
@@ -25,16 +28,24 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use weir_upstream::{Order, rollout::Steer};
 
-/// Connections served at a time.
+use self::{
+    desk::Desk,
+    patient::Patient,
+    places::{Place, Places},
+};
+
+/// Connections served at a time. Far more than commands, so that there is always one that can make room.
 const CONNECTIONS: usize = 256;
 /// Longest wait for the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a client that takes nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait at the end for answers under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, such as for want of file descriptors.
@@ -109,19 +120,16 @@ pub async fn serve(listener: TcpListener, control: Arc<dyn Control>, shutdown: i
     let (ending, ended) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let (places, desk) = (Places::new(CONNECTIONS), Arc::new(Desk::default()));
     loop {
         let stream = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &places) => accepted,
         };
         match stream {
             Ok((stream, place)) => {
-                let connection = connection(stream, Arc::clone(&control), ended.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+                let control = Arc::clone(&control);
+                connections.spawn(connection(stream, place, control, Arc::clone(&desk), ended.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the admin address cannot accept");
@@ -136,26 +144,45 @@ pub async fn serve(listener: TcpListener, control: Arc<dyn Control>, shutdown: i
     let _ = timeout(LAST_ANSWERS, all_answered).await;
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+/// The next connection, with its place: where there is none, the one that has rested longest is closed for it.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> io::Result<(TcpStream, Place)> {
     let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    Ok((stream, places.take().await))
 }
 
-async fn connection(stream: TcpStream, control: Arc<dyn Control>, mut ended: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    place: Place,
+    control: Arc<dyn Control>,
+    desk: Arc<Desk>,
+    mut ended: watch::Receiver<bool>,
+) {
+    let (place, desk) = (&place, &*desk);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let control = Arc::clone(&control);
-        async move { Ok::<_, Infallible>(routes::answer(request, control).await) }
+        place.work();
+        let answer = routes::answer(request, Arc::clone(&control), desk);
+        async move {
+            let answer = answer.await;
+            place.rest();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), service)
     );
     let served = tokio::select! {
         served = &mut serving => served,
         () = end(&mut ended) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+        () = place.asked_for() => {
+            if !place.is_busy() {
+                return;
+            }
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -28,9 +28,13 @@ pub(super) fn outcome(outcome: Answer) -> AdminResponse {
     }
 }
 
-/// Every refusal is `{"error": "why"}`.
+/// Every refusal is `{"error": "why"}`; one for want of room says when to try again.
 pub(super) fn refusal(error: &ApiError) -> AdminResponse {
-    json(error.status, &json!({ "error": error.message }))
+    let mut response = json(error.status, &json!({ "error": error.message }));
+    if error.status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 /// 405, naming what is allowed.

@@ -13,6 +13,7 @@ use weir_upstream::{Order, rollout::Steer};
 use super::{
     Answer, ApiError, BoxFuture, Control, EndpointChange,
     answer::{AdminResponse, json, metrics, only, outcome, refusal, text},
+    desk::{Desk, Turn},
 };
 
 /// Largest component that may be pushed.
@@ -123,7 +124,7 @@ impl Place<'_> {
 }
 
 /// Answers one request.
-pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>) -> AdminResponse {
+pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>, desk: &Desk) -> AdminResponse {
     let uri = request.uri().clone();
     let Some(place) = Place::find(uri.path()) else {
         return refusal(&nothing_here(uri.path()));
@@ -131,29 +132,55 @@ pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>
     if !place.method().split(", ").any(|method| method == request.method().as_str()) {
         return only(place.method());
     }
-    if let Err(error) = refuse_web_pages(request.method(), request.headers()) {
+    if !is_command(request.method()) {
+        return show(&place, &*control);
+    }
+    if let Err(error) = refuse_web_pages(request.headers()) {
         return refusal(&error);
     }
-    match place {
-        Place::Plugin(name) => outcome(push(name.to_owned(), request.into_body(), control).await),
-        Place::Rollback(name) => {
-            let (name, version) = (name.to_owned(), version(uri.query()));
-            outcome(finish(control, |control| control.plugin_rollback(name, version)).await)
+    match desk.command() {
+        Ok(turn) => outcome(command(&place, request, control, desk, turn).await),
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn command(
+    place: &Place<'_>,
+    request: Request<Incoming>,
+    control: Arc<dyn Control>,
+    desk: &Desk,
+    turn: Turn,
+) -> Answer {
+    match *place {
+        Place::Plugin(name) => {
+            let turns = (turn, desk.component().await?);
+            let (name, component) = (name.to_owned(), component(request.into_body()).await?);
+            finish(control, turns, |control| control.plugin_push(name, component)).await
         }
-        Place::Certificate(name) => outcome(push_certificate(name.to_owned(), request.into_body(), control).await),
+        Place::Rollback(name) => {
+            let (name, version) = (name.to_owned(), version(request.uri().query()));
+            finish(control, turn, |control| control.plugin_rollback(name, version)).await
+        }
+        Place::Certificate(name) => {
+            let (name, pem) = (name.to_owned(), certificate(request.into_body()).await?);
+            finish(control, turn, |control| control.certificate_push(name, pem)).await
+        }
         Place::Endpoint(cluster, address) => {
             let (cluster, address) = (cluster.to_owned(), unescaped(address));
-            outcome(change(cluster, address, request, control).await)
+            let change = match *request.method() {
+                Method::DELETE => EndpointChange::Delete,
+                _ => EndpointChange::Put(description(request.into_body()).await?),
+            };
+            finish(control, turn, |control| control.endpoint(cluster, address, change)).await
         }
         Place::Order(cluster, address, order) => {
             let (cluster, address) = (cluster.to_owned(), unescaped(address));
-            let change = EndpointChange::Order(order);
-            outcome(finish(control, |control| control.endpoint(cluster, address, change)).await)
+            finish(control, turn, move |control| control.endpoint(cluster, address, EndpointChange::Order(order))).await
         }
-        Place::Rollout(route, order) => outcome(control.rollout_order(route, order)),
-        Place::Renew(certificate) => outcome(control.acme_renew(certificate)),
-        Place::Reload => outcome(finish(control, |control| control.reload()).await),
-        shown => show(&shown, &*control),
+        Place::Rollout(route, order) => control.rollout_order(route, order),
+        Place::Renew(certificate) => control.acme_renew(certificate),
+        Place::Reload => finish(control, turn, |control| control.reload()).await,
+        _ => Err(nothing_here(request.uri().path())),
     }
 }
 
@@ -180,25 +207,12 @@ fn readiness(control: &dyn Control) -> AdminResponse {
     }
 }
 
-async fn push(name: String, body: Incoming, control: Arc<dyn Control>) -> Answer {
-    let component = component(body).await?;
-    finish(control, |control| control.plugin_push(name, component)).await
-}
-
-async fn change(cluster: String, address: String, request: Request<Incoming>, control: Arc<dyn Control>) -> Answer {
-    let change = match *request.method() {
-        Method::DELETE => EndpointChange::Delete,
-        _ => EndpointChange::Put(description(request.into_body()).await?),
-    };
-    finish(control, |control| control.endpoint(cluster, address, change)).await
-}
-
-async fn push_certificate(name: String, body: Incoming, control: Arc<dyn Control>) -> Answer {
+/// A chain and its key, in PEM.
+async fn certificate(body: Incoming) -> Result<Bytes, ApiError> {
     let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, why);
     let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_CERTIFICATE).collect()).await;
     let collected = collected.map_err(|_| bad("the certificate did not arrive within a minute".to_owned()))?;
-    let pem = collected.map_err(|error| bad(format!("the certificate did not arrive: {error}")))?.to_bytes();
-    finish(control, |control| control.certificate_push(name, pem)).await
+    Ok(collected.map_err(|error| bad(format!("the certificate did not arrive: {error}")))?.to_bytes())
 }
 
 /// A JSON object; nothing at all is an empty one.
@@ -235,23 +249,28 @@ fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "a component may have at most 64 MiB")
 }
 
-/// Runs a command to its end even when the client does not wait for it.
-async fn finish<F>(control: Arc<dyn Control>, command: F) -> Answer
+/// Runs a command to its end even when the client does not wait for it. The turns it has are kept as long.
+async fn finish<F>(control: Arc<dyn Control>, turns: impl Send + 'static, command: F) -> Answer
 where
     F: FnOnce(&dyn Control) -> BoxFuture<'_, Answer> + Send + 'static,
 {
-    let done = tokio::spawn(async move { command(&*control).await }).await;
-    done.unwrap_or_else(|error| {
+    let done = tokio::spawn(async move {
+        let outcome = command(&*control).await;
+        drop(turns);
+        outcome
+    });
+    done.await.unwrap_or_else(|error| {
         tracing::error!(%error, "an admin command broke off");
         Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the command broke off: see the log"))
     })
 }
 
+fn is_command(method: &Method) -> bool {
+    method != Method::GET && method != Method::HEAD
+}
+
 /// A browser says where a page's request comes from. Operators' tools do not send this.
-fn refuse_web_pages(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-    if method == Method::GET || method == Method::HEAD {
-        return Ok(());
-    }
+fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "commands from web pages are refused: use `weir` or curl"));
     }

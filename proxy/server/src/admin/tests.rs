@@ -1,12 +1,15 @@
 //! The admin address over a real socket.
 
-use std::sync::Mutex;
+use std::{net::SocketAddr, sync::Mutex};
 
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use serde_json::json;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Notify, oneshot},
+};
 
 use super::*;
 
@@ -82,6 +85,7 @@ impl Control for Fake {
 }
 
 struct Served {
+    address: SocketAddr,
     control: Arc<Fake>,
     client: SendRequest<Full<Bytes>>,
     stop: oneshot::Sender<()>,
@@ -105,7 +109,7 @@ impl Served {
         let stream = TcpStream::connect(address).await.unwrap();
         let (client, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        Served { control, client, stop, serving }
+        Served { address, control, client, stop, serving }
     }
 
     async fn ask(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> Reply {
@@ -265,4 +269,134 @@ async fn shutdown_ends_idle_connections_at_once() {
     admin.stop.send(()).unwrap();
     timeout(LAST_ANSWERS / 2, admin.serving).await.unwrap().unwrap();
     until(|| admin.client.is_closed()).await;
+}
+
+/// A connection of its own, on which requests are written by hand.
+async fn raw(admin: &Served, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(admin.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// What comes until the connection is silent at this end, or closed.
+async fn told(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) && stream.read_buf(&mut text).await.unwrap() > 0 {}
+    String::from_utf8(text).unwrap()
+}
+
+/// A request whose body is announced and wanted, but has not been sent.
+async fn unfinished(admin: &Served, path: &str) -> TcpStream {
+    let mut stream = raw(admin, &expecting(path)).await;
+    assert_eq!(told(&mut stream, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+fn expecting(path: &str) -> String {
+    format!("PUT {path} HTTP/1.1\r\nHost: admin\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+}
+
+async fn is_healthy(admin: &Served) {
+    let check = async {
+        let mut stream = raw(admin, "GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n").await;
+        assert!(told(&mut stream, "ok\n").await.starts_with("HTTP/1.1 200 OK"));
+    };
+    timeout(Duration::from_secs(10), check).await.expect("a health check gets through");
+}
+
+#[tokio::test]
+async fn health_checks_get_through_whatever_others_keep_open() {
+    let admin = Served::start().await;
+    for request in ["", "GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n"] {
+        let mut kept = Vec::new();
+        for _ in 0..CONNECTIONS {
+            kept.push(raw(&admin, request).await);
+        }
+        is_healthy(&admin).await;
+    }
+}
+
+#[tokio::test]
+async fn the_connection_that_rests_longest_is_closed_for_another() {
+    let mut admin = Served::start().await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n";
+    let mut kept = Vec::new();
+    for _ in 1..CONNECTIONS {
+        let mut stream = raw(&admin, request).await;
+        told(&mut stream, "ok\n").await;
+        kept.push(stream);
+    }
+    assert_eq!(admin.ask(Method::GET, "/healthz", "").await.status, 200, "the oldest connection, but not idle longest");
+    is_healthy(&admin).await;
+    assert_eq!(told(&mut kept[0], "nothing more").await, "", "it is closed");
+    kept[1].write_all(request.as_bytes()).await.unwrap();
+    assert!(told(&mut kept[1], "ok\n").await.starts_with("HTTP/1.1 200"), "one is enough");
+    assert_eq!(admin.ask(Method::GET, "/healthz", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn two_components_arrive_at_a_time_and_others_wait_for_their_turn() {
+    let mut admin = Served::start().await;
+    let first = unfinished(&admin, "/v1/plugins/first").await;
+    let mut second = unfinished(&admin, "/v1/plugins/second").await;
+    let mut third = raw(&admin, &expecting("/v1/plugins/third")).await;
+    for _ in 0..20 {
+        assert_eq!(admin.ask(Method::GET, "/healthz", "").await.status, 200);
+    }
+    let mut octet = [0];
+    let sooner = tokio::select! {
+        biased;
+        _ = third.peek(&mut octet) => true,
+        () = is_healthy(&admin) => false,
+    };
+    assert!(!sooner, "nothing is wanted of the third yet");
+    drop(first);
+    assert_eq!(told(&mut third, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    for stream in [&mut second, &mut third] {
+        stream.write_all(b"wasm").await.unwrap();
+        assert!(told(stream, "}\n").await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(admin.control.commands(), ["push second 4", "push third 4"]);
+}
+
+#[tokio::test]
+async fn a_component_has_its_turn_until_it_is_taken_up_even_when_its_client_leaves() {
+    let admin = Served::start().await;
+    for number in 0..desk::COMPONENTS {
+        let mut left = unfinished(&admin, "/v1/plugins/slow").await;
+        left.write_all(b"wasm").await.unwrap();
+        until(|| admin.control.commands().len() > number).await;
+    }
+    let mut next = raw(&admin, &expecting("/v1/plugins/next")).await;
+    let mut octet = [0];
+    let sooner = tokio::select! {
+        biased;
+        _ = next.peek(&mut octet) => true,
+        () = is_healthy(&admin) => false,
+    };
+    assert!(!sooner, "two are being taken up still");
+    admin.control.go_on.notify_one();
+    assert_eq!(told(&mut next, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+#[tokio::test]
+async fn commands_have_a_bound_and_health_checks_get_through_beside_them() {
+    let mut admin = Served::start().await;
+    let path = "/v1/clusters/web/endpoints/127.0.0.1:80";
+    let mut under_way = Vec::new();
+    for _ in 0..desk::COMMANDS {
+        under_way.push(unfinished(&admin, path).await);
+    }
+    let refused = admin.ask(Method::DELETE, path, "").await;
+    assert_eq!((refused.status, &refused.headers[header::RETRY_AFTER]), (503, &header::HeaderValue::from_static("5")));
+    assert!(refused.body.contains("commands are under way"), "{}", refused.body);
+    for _ in desk::COMMANDS..CONNECTIONS {
+        under_way.push(raw(&admin, "").await);
+    }
+    is_healthy(&admin).await;
+    assert!(under_way[0].try_read(&mut [0]).is_err(), "a command under way keeps its place");
+    under_way.clear();
+    let again = format!("DELETE {path} HTTP/1.1\r\nHost: admin\r\n\r\n");
+    let allowed = async { while !told(&mut raw(&admin, &again).await, "}\n").await.starts_with("HTTP/1.1 200") {} };
+    timeout(Duration::from_secs(10), allowed).await.unwrap();
 }
