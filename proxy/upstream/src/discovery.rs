@@ -124,9 +124,7 @@ impl Seeker {
         if services.is_empty() {
             return Err(format!("{name} has no SRV record"));
         }
-        // The order of answers is chance. Of an address that is found twice, what comes first counts.
-        services
-            .sort_by(|a, b| (a.priority, b.weight, a.port, &a.target).cmp(&(b.priority, a.weight, b.port, &b.target)));
+        rank(&mut services);
         let endpoints = || {
             let at = |service: &Service| self.known.addresses(&service.target).into_iter();
             services.iter().flat_map(|service| at(service).map(|address| endpoint(service, address))).collect()
@@ -143,6 +141,11 @@ impl Seeker {
             _ => Ok(Found { endpoints, for_now: for_now.clamp(SHORTEST, LONGEST) }),
         }
     }
+}
+
+/// The order of answers is chance. Of an address that two of them have, the first says what it is.
+fn rank(services: &mut [Service]) {
+    services.sort_by(|a, b| (a.priority, b.weight, a.port, &a.target).cmp(&(b.priority, a.weight, b.port, &b.target)));
 }
 
 /// A weight of 0 means very little beside others (RFC 2782): as little as there is.

@@ -88,6 +88,18 @@ fn a_service_says_weight_and_priority() {
     assert_eq!((described.weight, described.priority, described.address), (1, 2, "[::1]:80".parse().unwrap()));
 }
 
+#[test]
+fn of_services_at_one_place_that_of_the_lower_priority_and_higher_weight_is_first() {
+    let service = |priority, weight| Service { priority, weight, port: 80, target: "a".to_owned() };
+    let wanted = [service(0, 5), service(0, 1), service(1, 9)];
+    for turn in 0..wanted.len() {
+        let mut services = wanted.clone();
+        services.rotate_left(turn);
+        rank(&mut services);
+        assert_eq!(services, wanted);
+    }
+}
+
 #[tokio::test]
 async fn a_file_lists_endpoints_or_says_why_it_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
