@@ -62,7 +62,7 @@ pub fn endpoints_of(text: &str, path: &Path) -> Result<Vec<Endpoint>, Faults> {
         return read(text, path);
     }
     let value: Value = serde_json::from_str(text).map_err(|error| unlike(path, &error.to_string()))?;
-    let text = toml::to_string(&value).map_err(|error| unlike(path, &error.to_string()))?;
+    let text = as_toml(&value).map_err(|why| unlike(path, &why))?;
     read(&text, path).map_err(without_places)
 }
 
@@ -72,18 +72,48 @@ pub fn endpoints_of(text: &str, path: &Path) -> Result<Vec<Endpoint>, Faults> {
 /// What is wrong with it, for people.
 pub fn endpoint_of(object: &Value) -> Result<Endpoint, String> {
     let list = serde_json::json!({ "endpoints": [object] });
-    let text = toml::to_string(&list).map_err(|error| error.to_string())?;
+    let text = as_toml(&list).map_err(|why| own_key(&why).to_owned())?;
     let faults = match read(&text, Path::new("")) {
         Ok(endpoints) => return endpoints.into_iter().next().ok_or_else(|| "nothing is described".to_owned()),
         Err(faults) => faults,
     };
     let told = faults.iter().map(|fault| {
-        let key = fault.key.trim_start_matches("endpoints[0]").trim_start_matches('.');
+        let key = own_key(&fault.key);
         let at = if key.is_empty() { String::new() } else { format!("{key}: ") };
         let remedy = fault.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
         format!("{at}{}{remedy}", fault.problem)
     });
     Err(told.collect::<Vec<_>>().join("\n"))
+}
+
+/// Without what leads to the one endpoint that is described.
+fn own_key(key: &str) -> &str {
+    key.trim_start_matches("endpoints[0]").trim_start_matches('.')
+}
+
+/// What JSON says, as TOML, which has no null.
+fn as_toml(value: &Value) -> Result<String, String> {
+    match null(value) {
+        Some(key) if key.is_empty() => Err("null is no value".to_owned()),
+        Some(key) => Err(format!("{key}: null is no value; leave out the key, or write a value")),
+        None => toml::to_string(value).map_err(|error| error.to_string()),
+    }
+}
+
+/// The key of the first null, written like `endpoints[0].weight`.
+fn null(value: &Value) -> Option<String> {
+    let join = |key: String, rest: String| match rest.is_empty() || rest.starts_with('[') {
+        true => key + &rest,
+        false => key + "." + &rest,
+    };
+    match value {
+        Value::Null => Some(String::new()),
+        Value::Array(all) => {
+            all.iter().enumerate().find_map(|(number, one)| Some(join(format!("[{number}]"), null(one)?)))
+        }
+        Value::Object(all) => all.iter().find_map(|(key, one)| Some(join(key.clone(), null(one)?))),
+        _ => None,
+    }
 }
 
 fn read(text: &str, path: &Path) -> Result<Vec<Endpoint>, Faults> {

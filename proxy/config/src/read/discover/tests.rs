@@ -31,7 +31,9 @@ fn a_faulty_file_of_endpoints_is_refused_with_its_faults() {
         (r#"{"endpoints": []}"#, "answers nothing"),
         (r#"{"endpoint": []}"#, "`endpoints` is missing"),
         (r#"{"endpoints": [{"address": "127.0.0.1:1", "weight": -1}]}"#, "out of range"),
-        (r#"{"endpoints": [null]}"#, ""),
+        (r#"{"endpoints": [null]}"#, "endpoints[0]: null is no value"),
+        (r#"{"endpoints": ["127.0.0.1:1", {"weight": null}]}"#, "endpoints[1].weight: null is no value"),
+        ("null", "null is no value"),
     ] {
         let faults = endpoints_of(text, Path::new("e.json")).unwrap_err();
         assert!(faults.to_string().contains(words), "{text}\n{faults}");
@@ -45,6 +47,13 @@ fn an_object_describes_an_endpoint() {
     assert_eq!((endpoint.weight, endpoint.backup), (9, true));
     let why = endpoint_of(&json!({ "address": "127.0.0.1:1", "wieght": 9 })).unwrap_err();
     assert!(why.starts_with("wieght: unknown key") && why.contains("did you mean `weight`"), "{why}");
-    assert!(endpoint_of(&json!({ "address": "127.0.0.1:1", "weight": null })).is_err());
+    for (object, wanted) in [
+        (json!({ "address": "127.0.0.1:1", "weight": null }), "weight: null is no value; leave out the key"),
+        (json!({ "address": "127.0.0.1:1", "labels": { "v": null } }), "labels.v: null is no value"),
+        (json!({ "address": "127.0.0.1:1", "labels": ["v", null] }), "labels[1]: null is no value"),
+    ] {
+        let why = endpoint_of(&object).unwrap_err();
+        assert!(why.starts_with(wanted), "{why}");
+    }
     assert!(endpoint_of(&json!([1])).is_err());
 }
