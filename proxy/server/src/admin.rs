@@ -8,6 +8,7 @@ mod desk;
 mod patient;
 mod places;
 mod routes;
+mod upload;
 
 #[cfg(test)]
 mod tests;

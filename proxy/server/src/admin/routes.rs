@@ -1,19 +1,17 @@
 //! Which request does what.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, Method, Request, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 use weir_upstream::{Order, rollout::Steer};
 
 use super::{
     Answer, ApiError, BoxFuture, Control, EndpointChange,
     answer::{AdminResponse, json, metrics, only, outcome, refusal, text},
     desk::{Desk, Turn},
+    upload::Upload,
 };
 
 /// Largest component that may be pushed.
@@ -22,8 +20,6 @@ const LARGEST_COMPONENT: usize = 64 * 1024 * 1024;
 const LARGEST_DESCRIPTION: usize = 64 * 1024;
 /// Largest chain with its key.
 const LARGEST_CERTIFICATE: usize = 1024 * 1024;
-/// Longest time for a component to arrive.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a path stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,51 +121,61 @@ impl Place<'_> {
 
 /// Answers one request.
 pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>, desk: &Desk) -> AdminResponse {
-    let uri = request.uri().clone();
+    let (head, body) = request.into_parts();
+    let mut upload = Upload::new(&head.headers, body);
+    let response = answer_to(&head, &mut upload, control, desk).await;
+    upload.discard();
+    response
+}
+
+async fn answer_to(head: &Parts, upload: &mut Upload, control: Arc<dyn Control>, desk: &Desk) -> AdminResponse {
+    let uri = &head.uri;
     let Some(place) = Place::find(uri.path()) else {
         return refusal(&nothing_here(uri.path()));
     };
-    if !place.method().split(", ").any(|method| method == request.method().as_str()) {
+    if !place.method().split(", ").any(|method| method == head.method.as_str()) {
         return only(place.method());
     }
-    if !is_command(request.method()) {
+    if !is_command(&head.method) {
         return show(&place, &*control);
     }
-    if let Err(error) = refuse_web_pages(request.headers()) {
+    if let Err(error) = refuse_web_pages(&head.headers) {
         return refusal(&error);
     }
     match desk.command() {
-        Ok(turn) => outcome(command(&place, request, control, desk, turn).await),
+        Ok(turn) => outcome(command(&place, head, upload, control, desk, turn).await),
         Err(error) => refusal(&error),
     }
 }
 
 async fn command(
     place: &Place<'_>,
-    request: Request<Incoming>,
+    head: &Parts,
+    upload: &mut Upload,
     control: Arc<dyn Control>,
     desk: &Desk,
     turn: Turn,
 ) -> Answer {
     match *place {
         Place::Plugin(name) => {
+            upload.fits("component", LARGEST_COMPONENT)?;
             let turns = (turn, desk.component().await?);
-            let (name, component) = (name.to_owned(), component(request.into_body()).await?);
+            let (name, component) = (name.to_owned(), upload.whole("component", LARGEST_COMPONENT).await?);
             finish(control, turns, |control| control.plugin_push(name, component)).await
         }
         Place::Rollback(name) => {
-            let (name, version) = (name.to_owned(), version(request.uri().query()));
+            let (name, version) = (name.to_owned(), version(head.uri.query()));
             finish(control, turn, |control| control.plugin_rollback(name, version)).await
         }
         Place::Certificate(name) => {
-            let (name, pem) = (name.to_owned(), certificate(request.into_body()).await?);
+            let (name, pem) = (name.to_owned(), upload.whole("certificate", LARGEST_CERTIFICATE).await?);
             finish(control, turn, |control| control.certificate_push(name, pem)).await
         }
         Place::Endpoint(cluster, address) => {
             let (cluster, address) = (cluster.to_owned(), unescaped(address));
-            let change = match *request.method() {
+            let change = match head.method {
                 Method::DELETE => EndpointChange::Delete,
-                _ => EndpointChange::Put(description(request.into_body()).await?),
+                _ => EndpointChange::Put(description(upload).await?),
             };
             finish(control, turn, |control| control.endpoint(cluster, address, change)).await
         }
@@ -180,7 +186,7 @@ async fn command(
         Place::Rollout(route, order) => control.rollout_order(route, order),
         Place::Renew(certificate) => control.acme_renew(certificate),
         Place::Reload => finish(control, turn, |control| control.reload()).await,
-        _ => Err(nothing_here(request.uri().path())),
+        _ => Err(nothing_here(head.uri.path())),
     }
 }
 
@@ -207,20 +213,10 @@ fn readiness(control: &dyn Control) -> AdminResponse {
     }
 }
 
-/// A chain and its key, in PEM.
-async fn certificate(body: Incoming) -> Result<Bytes, ApiError> {
-    let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, why);
-    let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_CERTIFICATE).collect()).await;
-    let collected = collected.map_err(|_| bad("the certificate did not arrive within a minute".to_owned()))?;
-    Ok(collected.map_err(|error| bad(format!("the certificate did not arrive: {error}")))?.to_bytes())
-}
-
 /// A JSON object; nothing at all is an empty one.
-async fn description(body: Incoming) -> Result<Map<String, Value>, ApiError> {
+async fn description(upload: &mut Upload) -> Result<Map<String, Value>, ApiError> {
     let bad = |why: String| ApiError::new(StatusCode::BAD_REQUEST, why);
-    let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_DESCRIPTION).collect()).await;
-    let collected = collected.map_err(|_| bad("the description did not arrive within a minute".to_owned()))?;
-    let text = collected.map_err(|error| bad(format!("the description did not arrive: {error}")))?.to_bytes();
+    let text = upload.whole("description", LARGEST_DESCRIPTION).await?;
     if text.is_empty() {
         return Ok(Map::new());
     }
@@ -229,24 +225,6 @@ async fn description(body: Incoming) -> Result<Map<String, Value>, ApiError> {
         Ok(_) => Err(bad("a description is a JSON object, as in {\"weight\": 3}".to_owned())),
         Err(error) => Err(bad(format!("not JSON: {error}"))),
     }
-}
-
-async fn component(body: Incoming) -> Result<Bytes, ApiError> {
-    if body.size_hint().lower() > LARGEST_COMPONENT as u64 {
-        return Err(too_large());
-    }
-    let collected = timeout(UPLOAD_TIMEOUT, Limited::new(body, LARGEST_COMPONENT).collect()).await;
-    let collected = collected
-        .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "the component did not arrive within a minute"))?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(ApiError::new(StatusCode::BAD_REQUEST, format!("the component did not arrive: {error}"))),
-    }
-}
-
-fn too_large() -> ApiError {
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "a component may have at most 64 MiB")
 }
 
 /// Runs a command to its end even when the client does not wait for it. The turns it has are kept as long.

@@ -223,11 +223,49 @@ async fn web_pages_may_not_command() {
 }
 
 #[tokio::test]
-async fn a_component_has_a_largest_size() {
+async fn what_is_sent_has_a_largest_size() {
     let mut admin = Served::start().await;
-    let request = Request::builder().method(Method::PUT).uri("/v1/plugins/a");
-    let reply = admin.send(request, vec![0; 64 * 1024 * 1024 + 1]).await;
-    assert_eq!(reply.status, 413);
+    for (path, largest, said) in [
+        ("/v1/plugins/a", 64 * 1024 * 1024, "a component may have at most 64 MiB"),
+        ("/v1/certificates/a", 1024 * 1024, "a certificate may have at most 1 MiB"),
+        ("/v1/clusters/a/endpoints/127.0.0.1:80", 64 * 1024, "a description may have at most 64 KiB"),
+    ] {
+        let reply = admin.ask(Method::PUT, path, vec![0; largest + 1]).await;
+        let body: Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!((reply.status, &body["error"]), (413, &json!(said)), "{path}");
+    }
+    assert_eq!(admin.control.commands(), Vec::<String>::new());
+}
+
+/// Sends all of it, and only then reads what is answered until the connection ends, as many clients do.
+async fn send_and_read(address: SocketAddr, head: &str, parts: impl IntoIterator<Item = &[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{head}\r\nhost: admin\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    for part in parts {
+        stream.write_all(part).await.unwrap();
+    }
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    said
+}
+
+#[tokio::test]
+async fn who_sends_everything_before_reading_sees_the_refusal() {
+    let admin = Served::start().await;
+    let (mib, chunk) = (vec![0; 1024 * 1024], [b"100000\r\n", &[0; 1024 * 1024][..], b"\r\n"].concat());
+    let whole = |count: usize| std::iter::repeat_n(&mib[..], count);
+    let chunked = std::iter::repeat_n(&chunk[..], 66).chain([&b"0\r\n\r\n"[..]]);
+    let length = |count: usize| format!("content-length: {}", count * 1024 * 1024);
+    for (path, status) in [("/v1/plugins/a", "413"), ("/v1/nothing", "404"), ("/v1/status", "405")] {
+        let head = format!("PUT {path} HTTP/1.1\r\n{}", length(66));
+        let said = send_and_read(admin.address, &head, whole(66)).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {said}");
+    }
+    let head = "PUT /v1/plugins/a HTTP/1.1\r\ntransfer-encoding: chunked";
+    assert!(send_and_read(admin.address, head, chunked).await.starts_with("HTTP/1.1 413 "));
+    let head = format!("PUT /v1/plugins/a HTTP/1.1\r\nexpect: 100-continue\r\n{}", length(66));
+    let said = send_and_read(admin.address, &head, []).await;
+    assert!(said.starts_with("HTTP/1.1 413 "), "nothing of it has to be sent: {said}");
     assert_eq!(admin.control.commands(), Vec::<String>::new());
 }
 
