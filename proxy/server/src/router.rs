@@ -215,7 +215,7 @@ impl Rule {
             && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
             && self.headers.iter().all(|(name, value)| has_header(request, name, value))
             && self.query.iter().all(|(name, value)| has_parameter(request.uri.query().unwrap_or(""), name, value))
-            && self.cookies.iter().all(|(name, value)| request.cookie(name) == Some(value))
+            && self.cookies.iter().all(|(name, value)| request.cookies(name).any(|found| found == value))
             && self.is_for(arrival)
     }
 }

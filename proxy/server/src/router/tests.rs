@@ -169,6 +169,21 @@ fn every_part_must_fit() {
 }
 
 #[test]
+fn of_several_values_one_must_fit() {
+    let matcher = Match {
+        headers: vec![("x-team".into(), "blue".into())],
+        query: vec![("q".into(), "b".into())],
+        cookies: vec![("tier".into(), "gold".into())],
+        ..Match::default()
+    };
+    let router = Router::new(vec![route("all", matcher)]);
+    let fields = [("x-team", "red"), ("x-team", "blue"), ("cookie", "tier=free; tier=gold")];
+    assert_eq!(found(&router, &get("h", "/?q=a&q=b", &fields)), Some("all"));
+    let fields = [("x-team", "red"), ("x-team", "green"), ("cookie", "tier=free; tier=golden")];
+    assert_eq!(found(&router, &get("h", "/?q=a&q=c", &fields)), None);
+}
+
+#[test]
 fn the_scheme_is_how_the_client_came() {
     let router = Router::new(vec![route("secure", Match { scheme: Some(Scheme::Https), ..Match::default() })]);
     assert!(router.find(&get("h", "/", &[]), &From::default()).is_none());
