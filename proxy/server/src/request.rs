@@ -261,10 +261,11 @@ impl Request {
         self.cookies(name).next()
     }
 
-    /// All values of a cookie.
+    /// All values of a cookie that are UTF-8; whatever other cookies hold.
     pub fn cookies(&self, name: &str) -> impl Iterator<Item = &str> {
-        let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let lines = self.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+        let pairs = pairs.filter_map(|pair| str::from_utf8(pair.trim_ascii()).ok()?.split_once('='));
         pairs.filter_map(move |(key, value)| (key == name).then_some(value))
     }
 }

@@ -184,6 +184,17 @@ fn of_several_values_one_must_fit() {
 }
 
 #[test]
+fn a_cookie_of_odd_octets_hides_no_other() {
+    let router =
+        Router::new(vec![route("gold", Match { cookies: vec![("tier".into(), "gold".into())], ..Match::default() })]);
+    for octets in [&b"name=J\xf6rg; tier=gold"[..], b"tier=gold;a=\xff", "name=J\u{f6}rg; tier=gold".as_bytes()] {
+        let mut request = get("h", "/", &[]);
+        request.headers.insert("cookie", http::HeaderValue::from_bytes(octets).unwrap());
+        assert_eq!(found(&router, &request), Some("gold"), "{octets:?}");
+    }
+}
+
+#[test]
 fn the_scheme_is_how_the_client_came() {
     let router = Router::new(vec![route("secure", Match { scheme: Some(Scheme::Https), ..Match::default() })]);
     assert!(router.find(&get("h", "/", &[]), &From::default()).is_none());
