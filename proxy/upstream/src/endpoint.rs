@@ -282,6 +282,11 @@ impl Endpoint {
         self.standing().leaving().is_some()
     }
 
+    /// Whether it is no longer listed, and has had its drain: its cluster forgets it, and it keeps nothing.
+    pub fn is_gone(&self, now: Instant) -> bool {
+        self.standing().leaving().is_some_and(|until| until <= now)
+    }
+
     /// What is said of it, and by whom.
     #[inline]
     pub fn standing(&self) -> Guard<Arc<Standing>> {

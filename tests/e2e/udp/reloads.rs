@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use http::{Method, StatusCode};
 use tokio::{net::UdpSocket, task::JoinHandle};
 
 use super::{
@@ -122,6 +123,37 @@ async fn a_session_leaves_a_cluster_that_is_gone() {
         socket.send(b"").await.unwrap();
         assert_eq!(receive(&socket).await, b"a", "{drain}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_no_longer_listed_keeps_sessions_for_its_drain() {
+    let (at, a, b) = (free().await, Echo::start("a").await, Echo::start("b").await);
+    let listed = |endpoint| text(at, "cluster = \"c\"", endpoint, "drain = \"1s\"");
+    let mut weir = Weir::start(&listed(a.address)).await;
+    let socket = client(&weir).await;
+    assert_eq!(ask(&socket, "").await, "a");
+    weir.reload(&listed(b.address)).await.unwrap();
+    socket.send(b"").await.unwrap();
+    assert_eq!(receive(&socket).await, b"a");
+    eventually("the other endpoint", || async { (ask(&socket, "").await == "b").then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_an_endpoint_after_a_reload_counts_for_sessions_from_before() {
+    let (at, a, b) = (free().await, Echo::start("a").await, Echo::start("b").await);
+    let both = format!("endpoints = [\"{}\", ", a.address);
+    let cluster = |more: &str| {
+        text(at, "cluster = \"c\"", b.address, &format!("balance = \"first\"\n{more}")).replace("endpoints = [", &both)
+    };
+    let mut weir = Weir::start(&cluster("")).await;
+    let socket = client(&weir).await;
+    assert_eq!(ask(&socket, "").await, "a");
+    weir.reload(&cluster("drain = \"1h\"")).await.unwrap();
+    assert_eq!(ask(&socket, "").await, "a");
+    let order = format!("/v1/clusters/c/endpoints/{}/maintenance", a.address);
+    assert_eq!(weir.command(Method::POST, &order, "").await.status, StatusCode::OK);
+    socket.send(b"x").await.unwrap();
+    assert_eq!(receive(&socket).await, b"bx");
 }
 
 #[tokio::test]

@@ -107,7 +107,8 @@ impl Session {
     /// Whether it has been silent for so long, or has to go.
     pub fn is_over(&self, idle: Duration, now: Instant) -> bool {
         let silent = now.saturating_duration_since(self.last.get()) >= idle;
-        silent || self.until.get().is_some_and(|until| now >= until)
+        let late = || self.until.get().is_some_and(|until| now >= until);
+        silent || late() || self.leg.borrow().as_ref().is_some_and(|leg| leg.endpoint.is_gone(now))
     }
 
     /// Leave it out of the log, or not.
@@ -128,15 +129,17 @@ impl Session {
             return true;
         }
         self.seen.set(snapshot);
-        let (pinned, book, leg) = (hub.worker.pin(), self.book.borrow(), self.leg.borrow());
+        let (pinned, book, mut leg) = (hub.worker.pin(), self.book.borrow(), self.leg.borrow_mut());
         let (request, route) = asked(&book.client, &pinned.snapshot);
         if !permit::is_allowed(&pinned.snapshot, &book.client, &request, route) {
             return false;
         }
-        let Some((leg, upstream)) = leg.as_ref().zip(book.trace.upstream.as_ref()) else { return true };
+        let Some((leg, upstream)) = leg.as_mut().zip(book.trace.upstream.as_ref()) else { return true };
         let placed = |upstream| request.tenant.as_ref().map_or(upstream, |tenant| tenant.place(upstream));
         let mut upstreams = route.into_iter().flat_map(|route| route.upstreams()).map(placed);
-        if upstreams.any(|upstream| upstream.cluster.find(leg.endpoint.id()).is_some()) {
+        if let Some(endpoint) = upstreams.find_map(|upstream| upstream.cluster.find(leg.endpoint.id())) {
+            // What is said of an endpoint from now on is said to the one of its present cluster.
+            leg.endpoint = endpoint;
             self.until.set(None);
             return true;
         }
