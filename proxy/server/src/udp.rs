@@ -140,7 +140,9 @@ impl Hub {
     fn refuse(&self, session: &Rc<Session>, now: Instant) {
         let noted = self.refusals.borrow_mut().note(session.client(), self.worker.snapshot_number(), now);
         // A flood from made up addresses is no flood of lines.
-        session.log_if(noted);
+        if !noted {
+            session.leave_out();
+        }
         self.end(session);
     }
 

@@ -1,6 +1,10 @@
 //! Who holds a place, and who gives it up.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use tokio::net::UdpSocket;
 
@@ -97,4 +101,38 @@ async fn who_is_refused_holds_no_place() {
     allowed.send(b"x").await.unwrap();
     assert_eq!(receive(&allowed).await, b"ax");
     assert_eq!(endpoint.sessions(), 1);
+}
+
+/// Refusals that are too many to be remembered have no line; what has been a session has one.
+#[tokio::test]
+async fn sessions_have_their_lines_however_many_lose_their_endpoint_at_once() {
+    const MANY: usize = 1200;
+    let endpoint = Echo::start("a").await;
+    let process = "[process]\nworkers = 1\n";
+    let weir =
+        Weir::start(&format!("{process}{}", text("limits = { idle-timeout = \"3s\" }", &[endpoint.address], ""))).await;
+    let mut clients = Vec::new();
+    while clients.len() < MANY {
+        let socket = client(&weir).await;
+        assert_eq!(ask(&socket, "x").await, "ax");
+        clients.push(socket);
+    }
+    let gone = endpoint.address;
+    drop(endpoint);
+    eventually("the socket to close", || async { UdpSocket::bind(gone).await.ok().map(drop) }).await;
+    // The first is answered by ICMP, with the second nothing is left to be tried.
+    for _ in 0..2 {
+        for socket in &clients {
+            socket.send(b"y").await.unwrap();
+        }
+    }
+    let logged = RefCell::new(HashSet::new());
+    let is_last = |line: &serde_json::Value| {
+        let mut logged = logged.borrow_mut();
+        if line["bytes_out"].as_u64().is_some_and(|octets| octets > 0) {
+            logged.insert(line["client"].as_str().unwrap().to_owned());
+        }
+        logged.len() == MANY
+    };
+    weir.logged_where("every session", is_last).await;
 }

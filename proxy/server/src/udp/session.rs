@@ -111,9 +111,10 @@ impl Session {
         silent || late() || self.leg.borrow().as_ref().is_some_and(|leg| leg.endpoint.is_gone(now))
     }
 
-    /// Leave it out of the log, or not.
-    pub fn log_if(&self, logged: bool) {
-        self.book.borrow_mut().trace.unlogged = !logged;
+    /// Leave it out of the log, unless something has passed.
+    pub fn leave_out(&self) {
+        let mut book = self.book.borrow_mut();
+        book.trace.unlogged = book.moved.up.get() == 0 && book.moved.down.get() == 0;
     }
 
     /// Whether what runs now lets it be as it is. It is looked at once for each snapshot.
