@@ -49,10 +49,46 @@ fn is_no_age(seconds: &str) -> Option<bool> {
     is_number.then(|| seconds.starts_with('-') || digits.bytes().all(|byte| byte == b'0'))
 }
 
-/// Many applications write hyphens in dates of cookies (`Thu, 01-Jan-1970 00:00:00 GMT`).
+/// A date as browsers read it (RFC 6265 section 5.1.1): words in about any order and between about any marks, years of
+/// two digits too. One before 1970 is given as 1970.
 fn date(text: &str) -> Option<SystemTime> {
-    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&text.replace('-', " ")));
-    date.ok()
+    let (mut clock, mut day, mut month, mut year) = (None, None, None, None);
+    for word in text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != ':') {
+        let number = || word.parse::<u16>().ok().filter(|_| word.len() <= 4);
+        if clock.is_none() && word.contains(':') {
+            clock = clock_of(word);
+        } else if day.is_none() && word.len() <= 2 && number().is_some() {
+            day = number();
+        } else if month.is_none() && month_of(word).is_some() {
+            month = month_of(word);
+        } else if year.is_none() && word.len() >= 2 {
+            year = number();
+        }
+    }
+    let year = match year? {
+        year @ 70..100 => year + 1900,
+        year @ ..70 => year + 2000,
+        year => year,
+    };
+    if (1601..1970).contains(&year) {
+        return Some(SystemTime::UNIX_EPOCH);
+    }
+    let [hour, minute, second] = clock?;
+    let rest = format!("{:02} {} {year:04} {hour:02}:{minute:02}:{second:02} GMT", day?, month?);
+    // Browsers do not look at the day of the week; the parser wants the right one.
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    days.iter().find_map(|day| httpdate::parse_http_date(&format!("{day}, {rest}")).ok())
+}
+
+fn clock_of(word: &str) -> Option<[u8; 3]> {
+    let parts: Vec<u8> = word.split(':').map_while(|part| part.parse().ok()).collect();
+    parts.try_into().ok()
+}
+
+fn month_of(word: &str) -> Option<&'static str> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let start = word.get(..3)?;
+    MONTHS.into_iter().find(|month| start.eq_ignore_ascii_case(month))
 }
 
 /// Puts the mark before every value that a response sets for this cookie.

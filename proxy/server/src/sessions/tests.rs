@@ -52,6 +52,12 @@ fn the_last_cookie_that_sets_a_value_is_the_one() {
         "SID=x; Max-Age=60; Max-Age=0",
         "SID=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; path=/",
         "SID=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "SID=x; Expires=Thu, 01-Jan-70 00:00:01 GMT",
+        "SID=x; Expires=Thu, 01 Jan 1970 00:00:00 UTC",
+        "SID=x; Expires=Wed, 31-Dec-1969 23:59:59 GMT",
+        "SID=x; Expires=Thu Jan  1 00:00:00 1970",
+        "SID=x; Expires=Mon, 01-Jan-0001 00:00:00 GMT",
+        "SID=x; Expires=1 january 2001, 1:02:03",
         &past,
     ] {
         assert_eq!(last(&[ended]), None, "{ended}");
@@ -64,6 +70,8 @@ fn the_last_cookie_that_sets_a_value_is_the_one() {
         "SID=y; Max-Age=0s",
         "SID=y; Max-Age",
         "SID=y; Expires=someday",
+        "SID=y; Expires=Sat, 31-Feb-2001 00:00:00 GMT",
+        "SID=y; Expires=Mon, 01-Jan-69 00:00:00 GMT",
         "SID=y; X-Max-Age=0",
         &future,
     ] {
