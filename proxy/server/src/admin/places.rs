@@ -82,14 +82,15 @@ impl Places {
 }
 
 impl Seats {
-    /// Ask the one that has rested longest to leave, unless somebody is about to.
+    /// Ask the one that has rested longest to leave, unless somebody is about to. Whoever took up one more command when
+    /// asked leaves after it, without being asked again.
     fn ask(&mut self) {
         if self.taken.values().any(|seat| seat.standing == Standing::Leaving) {
             return;
         }
         let resting = self.taken.values_mut().filter_map(|seat| match seat.standing {
-            Standing::Resting(since) => Some((since, seat)),
-            Standing::Busy | Standing::Leaving => None,
+            Standing::Resting(since) if !seat.leave.is_cancelled() => Some((since, seat)),
+            _ => None,
         });
         if let Some((_, seat)) = resting.min_by_key(|(since, _)| *since) {
             seat.standing = Standing::Leaving;
@@ -173,6 +174,21 @@ mod tests {
         }
         drop(b);
         places.take().await;
+    }
+
+    #[test]
+    fn whoever_has_been_asked_before_is_passed_over() {
+        let places = Places::new(2);
+        let [first, second] = [1, 2].map(|_| places.try_take(Instant::now()).unwrap());
+        assert!(places.try_take(Instant::now()).is_none());
+        assert_eq!([&first, &second].map(is_asked_for), [true, false]);
+        first.work();
+        second.work();
+        first.rest();
+        assert!(places.try_take(Instant::now()).is_none());
+        second.rest();
+        assert!(places.try_take(Instant::now()).is_none());
+        assert!(is_asked_for(&second), "the first hears it once, and may take its time");
     }
 
     #[tokio::test]
