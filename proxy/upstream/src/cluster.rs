@@ -79,16 +79,14 @@ impl Cluster {
     pub fn build(config: &weir_config::Cluster, previous: Option<&Self>) -> Arc<Self> {
         let (rules, now) = (rules(config), Moment::now());
         let before = previous.map(|previous| previous.endpoints().parted(rules, now)).unwrap_or_default();
-        let roster = match previous {
+        let mut roster = match previous {
             Some(previous) => Roster::of(config, Some((&previous.roster(), &previous.config))),
             None => Roster::of(config, None),
         };
-        let mut wanted = roster.wanted();
-        if config.discover.is_some() && roster.is_unanswered() {
-            // Until discovery answers, who is there stays.
-            wanted.extend(before.staying());
+        if config.discover.is_some() {
+            roster.keep(before.staying());
         }
-        let members = before.listed(&wanted, rules, now);
+        let members = before.listed(&roster.wanted(), rules, now);
         if config.load_reports.is_none() {
             for endpoint in members.iter().filter(|endpoint| endpoint.standing().load_percent() != 100) {
                 endpoint.change(now, |standing| standing.load(100));
@@ -341,6 +339,13 @@ impl Cluster {
         }
         roster.find(endpoints, now.time);
         self.follow(&roster, now);
+    }
+
+    /// Part of discovery's answer, while the rest is waited for: newcomers begin, and nobody leaves.
+    pub fn found_some(&self, endpoints: Vec<weir_config::Endpoint>) {
+        let mut roster = self.roster();
+        roster.find_some(endpoints);
+        self.follow(&roster, Moment::now());
     }
 
     /// Discovery has no answer: its former one goes on.

@@ -1,6 +1,7 @@
 //! Endpoints that are not written in the configuration: found by DNS, or in a file of their own.
 //!
-//! One task a cluster looks again and again. What it finds takes the place of what it found before;
+//! One task a cluster looks again and again. What it finds takes the place of what it found before once the look
+//! is over, and stands beside it while the rest is waited for;
 //! where it finds nothing that can be used, the last answer goes on.
 
 mod names;
@@ -65,10 +66,7 @@ pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, known: Known, shutdo
 async fn follow(cluster: &Cluster, mut seeker: impl Look) {
     let mut rng = Rng::seeded();
     let mut retry = FIRST_RETRY;
-    let early = |endpoints: Vec<Endpoint>| match endpoints.is_empty() {
-        true => {}
-        false => cluster.found(endpoints),
-    };
+    let early = |endpoints: Vec<Endpoint>| cluster.found_some(endpoints);
     loop {
         let pause = match seeker.look(&early).await {
             Ok(found) => {

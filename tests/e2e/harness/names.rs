@@ -27,6 +27,8 @@ pub struct Zone {
     pub broken: bool,
     /// Names of which nothing at all is said.
     pub silent: BTreeSet<String>,
+    /// Names of which so many questions are lost.
+    pub lost: BTreeMap<String, usize>,
 }
 
 /// A name server of its own, whose answers count for a second.
@@ -97,12 +99,16 @@ fn cut(mut reply: Vec<u8>) -> Vec<u8> {
 }
 
 impl Zone {
-    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&mut self, question: &[u8]) -> Option<Vec<u8>> {
         let asked = Packet::parse(question).unwrap();
         let mut reply = Packet::new_reply(asked.id());
         reply.questions.clone_from(&asked.questions);
         let name = asked.questions[0].qname.to_string();
         if self.silent.contains(&name) {
+            return None;
+        }
+        if let Some(left) = self.lost.get_mut(&name).filter(|left| **left > 0) {
+            *left -= 1;
             return None;
         }
         let data: Vec<RData<'_>> = match asked.questions[0].qtype {

@@ -55,7 +55,8 @@ impl Discoveries {
         self.running = next;
     }
 
-    /// Wait until every cluster has heard from its discovery, or for as long as that.
+    /// Wait until the first look of every cluster is over, or for as long as that. Part of an answer is not enough
+    /// before that: it may be of the backups alone.
     pub(super) async fn first_answers(&self, patience: Duration) {
         let end = Instant::now() + patience;
         let heard = |task: &Task| {

@@ -57,6 +57,8 @@ pub struct OperatorWord {
 pub(super) struct Roster {
     listed: Vec<Endpoint>,
     found: Vec<Endpoint>,
+    /// Those of before, who stay until discovery has answered.
+    staying: Vec<Endpoint>,
     words: BTreeMap<SocketAddr, OperatorWord>,
     discovery: Discovery,
 }
@@ -76,6 +78,15 @@ impl Roster {
         roster
     }
 
+    /// Until discovery answers for the first time, those stay whom the cluster had under another configuration.
+    pub(super) fn keep(&mut self, before: impl IntoIterator<Item = Endpoint>) {
+        if self.discovery.answered.is_none() {
+            let wanted = self.wanted();
+            let is_new = |endpoint: &Endpoint| !wanted.iter().any(|one| one.address == endpoint.address);
+            self.staying = before.into_iter().filter(is_new).collect();
+        }
+    }
+
     /// The operator's words on addresses.
     pub(super) fn words(&self) -> &BTreeMap<SocketAddr, OperatorWord> {
         &self.words
@@ -92,10 +103,10 @@ impl Roster {
         &self.discovery
     }
 
-    /// The endpoints there are to be: those of the configuration, those found, those added.
+    /// The endpoints there are to be: those of the configuration, those found, those who stay, those added.
     pub(super) fn wanted(&self) -> Vec<Endpoint> {
         let base = by_address(self.found.iter().chain(&self.listed));
-        let order = self.listed.iter().chain(&self.found);
+        let order = self.listed.iter().chain(&self.found).chain(&self.staying);
         let described = order.filter_map(|endpoint| match self.words.get(&endpoint.address) {
             Some(word) => word.endpoint.clone(),
             None => Some(endpoint.clone()),
@@ -119,7 +130,19 @@ impl Roster {
         // The order of answers is chance, and another order would be news.
         found.sort_by_key(|endpoint| endpoint.address);
         self.found = found;
+        self.staying.clear();
         self.discovery = Discovery { answered: Some(at), fault: None };
+    }
+
+    /// Part of an answer of discovery, while the rest is waited for: it adds to what is there, and changes
+    /// none of it. Who is missing in it may be in the rest.
+    pub(super) fn find_some(&mut self, some: Vec<Endpoint>) {
+        for endpoint in some {
+            if !self.found.iter().chain(&self.staying).any(|one| one.address == endpoint.address) {
+                self.found.push(endpoint);
+            }
+        }
+        self.found.sort_by_key(|endpoint| endpoint.address);
     }
 
     /// No answer of discovery: the former one goes on. True when that is news.
@@ -127,11 +150,6 @@ impl Roster {
         let news = self.discovery.fault.is_none();
         self.discovery.fault = Some(why.to_owned());
         news
-    }
-
-    /// Whether discovery has yet to answer for the first time.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.discovery.answered.is_none()
     }
 
     /// The operator's word on an endpoint.
@@ -143,7 +161,8 @@ impl Roster {
     /// The operator wants an endpoint gone. Of one that only the operator knew, nothing is left.
     pub(super) fn delete(&mut self, address: SocketAddr) {
         let over = self.listed(address);
-        if over.is_none() && !self.found.iter().any(|found| found.address == address) {
+        let mut others = self.found.iter().chain(&self.staying);
+        if over.is_none() && !others.any(|other| other.address == address) {
             self.words.remove(&address);
         } else {
             self.words.insert(address, OperatorWord { endpoint: None, over });

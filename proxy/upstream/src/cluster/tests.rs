@@ -336,9 +336,14 @@ fn those_of_before_stay_until_discovery_answers() {
     let mut config = fixture::cluster(&[]);
     config.discover = Some(weir_config::Discover::Srv("api".to_owned()));
     let second = Cluster::build(&config, Some(&first));
-    assert_eq!(names(&second).len(), 2);
+    let at = |port: u16| weir_config::Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)));
+    second.found_some(vec![weir_config::Endpoint { priority: 10, ..at(9_002) }]);
+    second.put(at(9_003));
+    assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9003"], "of the first level");
+    second.delete(at(9_001).address);
+    assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9003"], "the operator's word counts of them too");
     second.found(fixture::cluster(&[1]).endpoints);
-    assert_eq!(names(&second), ["127.0.0.1:9000"]);
+    assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9003"]);
 }
 
 #[test]

@@ -81,6 +81,31 @@ async fn without_an_answer_the_last_one_goes_on_and_tries_get_rarer() {
     assert_eq!(cluster.discovery().fault, None);
 }
 
+/// Knows one endpoint early, and both a second later.
+struct Slow(u16, u16);
+
+impl Look for Slow {
+    async fn look(&mut self, early: Early<'_>) -> Result<Found, String> {
+        early(vec![endpoint_at(self.0)]);
+        sleep(Duration::from_secs(1)).await;
+        found(&[self.0, self.1], 20)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_early_adds_to_what_is_there_and_is_no_answer_yet() {
+    let cluster = empty();
+    let during = Duration::from_millis(500);
+    tokio::select! { () = follow(&cluster, Slow(1, 2)) => {}, () = sleep(during) => {} }
+    assert_eq!((names(&cluster), cluster.discovery().answered), (vec![1], None));
+    tokio::select! { () = follow(&cluster, Slow(1, 2)) => {}, () = sleep(during * 3) => {} }
+    assert_eq!((names(&cluster), cluster.discovery().answered.is_some()), (vec![1, 2], true));
+    tokio::select! { () = follow(&cluster, Slow(3, 4)) => {}, () = sleep(during) => {} }
+    assert_eq!(names(&cluster), [1, 2, 3], "nobody leaves before the look is over");
+    tokio::select! { () = follow(&cluster, Slow(3, 4)) => {}, () = sleep(during * 3) => {} }
+    assert_eq!(names(&cluster), [3, 4]);
+}
+
 #[test]
 fn a_service_says_weight_and_priority() {
     let service = Service { priority: 2, weight: 0, port: 80, target: "a".to_owned() };

@@ -61,7 +61,7 @@ fn what_was_found_is_kept_where_it_is_still_looked_for() {
     let mut config = fixture::cluster(&[]);
     config.discover = Some(weir_config::Discover::Srv("a".to_owned()));
     let mut roster = Roster::of(&config, None);
-    assert!(roster.is_unanswered());
+    assert_eq!(roster.discovery().answered, None);
     roster.find(vec![endpoint(9_100, 1)], SystemTime::now());
     assert!(roster.miss("timed out") && !roster.miss("timed out"));
     let same = Roster::of(&config, Some((&roster, &config)));
