@@ -53,6 +53,8 @@ pub struct Pressure {
     connections: Shortage,
     /// Octets; 0 where there is no limit.
     most_memory: AtomicU64,
+    /// A client of datagrams waits for a descriptor of those that sessions may have. That is no shortage of the process.
+    datagram_socket: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ impl Pressure {
             descriptors: Shortage::default(),
             connections: Shortage::default(),
             most_memory: AtomicU64::new(0),
+            datagram_socket: AtomicBool::new(false),
         }
     }
 
@@ -101,6 +104,21 @@ impl Pressure {
         if !shortage.now.swap(true, Relaxed) {
             tracing::warn!(%of, "running short: connections that idle are closed");
         }
+    }
+
+    /// A session of datagrams found no descriptor and nobody beside it who idles.
+    pub fn want_datagram_socket(&self) {
+        self.datagram_socket.store(true, Relaxed);
+    }
+
+    /// Whether one that idles is to make room for it.
+    pub fn wants_datagram_socket(&self) -> bool {
+        self.datagram_socket.load(Relaxed)
+    }
+
+    /// One has made room, or nobody has to.
+    pub fn give_datagram_socket(&self) {
+        self.datagram_socket.store(false, Relaxed);
     }
 
     /// Judge by the memory that is in use, and let what nobody has met for a while be over.

@@ -6,6 +6,7 @@
 
 mod refusals;
 mod session;
+mod spare;
 
 use std::{
     cell::RefCell,
@@ -19,21 +20,19 @@ use std::{
 
 use tokio::{io::Interest, net::UdpSocket, task::spawn_local, time::MissedTickBehavior};
 
-use self::{refusals::Refusals, session::Session};
+use self::{refusals::Refusals, session::Session, spare::Spare};
 use crate::{
     datagrams::{self, BATCH, Datagram, Run},
     listening::{Bound, Listening},
     permit,
     pressure::Scarce,
-    worker::{FIRST_WORD, Worker},
+    worker::Worker,
 };
 
 /// Between two looks for sessions that are silent.
 const TICK: Duration = Duration::from_millis(250);
 /// Silence that ends a session of a listener that is closed.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// Of so many sessions that idle, one makes room at each look while there is none.
-const SPARED: usize = 8;
 
 /// Serve datagrams until the listener is closed and its sessions are over, in the background.
 ///
@@ -46,8 +45,8 @@ pub fn serve(worker: Rc<Worker>, listening: Arc<Listening>) -> io::Result<()> {
     for (socket, bound) in sockets {
         datagrams::take_runs(&socket);
         let (worker, listening) = (Rc::clone(&worker), Arc::clone(&listening));
-        let (sessions, refusals) = (RefCell::default(), RefCell::default());
-        let hub = Rc::new(Hub { worker, listening, socket, sessions, refusals, _bound: bound });
+        let (sessions, refusals, spare) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let hub = Rc::new(Hub { worker, listening, socket, sessions, refusals, spare, _bound: bound });
         spawn_local(async move {
             hub.run().await;
             hub.finish().await;
@@ -63,6 +62,7 @@ struct Hub {
     socket: UdpSocket,
     sessions: RefCell<HashMap<SocketAddr, Rc<Session>>>,
     refusals: RefCell<Refusals>,
+    spare: RefCell<Spare>,
     /// What whoever listens at the address next goes on with.
     _bound: Arc<Bound>,
 }
@@ -164,6 +164,13 @@ impl Hub {
         if self.worker.wants_room(&self.socket) {
             ended.extend(self.give_way(now));
         }
+        // Another hub has none to end for a client of its own.
+        if self.worker.wants_datagram_socket(&self.socket)
+            && let Some(session) = self.longest_silent(now)
+        {
+            self.worker.pressure().give_datagram_socket();
+            ended.push(session);
+        }
         ended.iter().for_each(|session| session.end());
     }
 
@@ -171,13 +178,32 @@ impl Hub {
     /// least to lose.
     fn give_way(&self, now: Instant) -> Vec<Rc<Session>> {
         let mut sessions = self.sessions.borrow_mut();
-        let idle = sessions.values().filter(|session| session.is_over(FIRST_WORD, now));
+        let idle = sessions.values().filter(|session| spare::idles(session.last(), now));
         let mut idle: Vec<(Instant, SocketAddr)> = idle.map(|session| (session.last(), session.client())).collect();
-        let number = idle.len().div_ceil(SPARED);
-        if number > 0 && number < idle.len() {
-            idle.select_nth_unstable_by_key(number, |(last, _)| *last);
-        }
-        idle.iter().take(number).filter_map(|(_, client)| sessions.remove(client)).collect()
+        spare::keep_longest_silent(&mut idle);
+        idle.iter().filter_map(|(_, client)| sessions.remove(client)).collect()
+    }
+
+    /// End a session that idles, so that its descriptor is free; whether there was one. Where there was none, the next
+    /// one that idles elsewhere makes room, for whoever asks then.
+    fn make_room(&self, now: Instant) -> bool {
+        let Some(session) = self.longest_silent(now) else {
+            self.worker.pressure().want_datagram_socket();
+            return false;
+        };
+        session.end();
+        true
+    }
+
+    /// Take the session out that has been silent for longest, of those that idle and have a socket.
+    fn longest_silent(&self, now: Instant) -> Option<Rc<Session>> {
+        let mut sessions = self.sessions.borrow_mut();
+        let client = {
+            let spoke = |client| sessions.get(&client).filter(|it| it.has_socket()).map(|it| it.last());
+            let all = || sessions.values().filter(|it| it.has_socket()).map(|it| (it.last(), it.client()));
+            self.spare.borrow_mut().next(now, spoke, all)
+        }?;
+        sessions.remove(&client)
     }
 
     fn dropped(&self, runs: &[Run<'_>]) {

@@ -247,6 +247,17 @@ impl Worker {
             || (short(Scarce::Descriptors) && descriptors::next_is(socket, descriptors::are_for_connections))
     }
 
+    /// Whether one session of datagrams that idles is to make room for another one, by a socket of theirs. What was wanted
+    /// and is free by now is wanted no more.
+    pub fn wants_datagram_socket(&self, socket: &impl AsFd) -> bool {
+        let wants = self.shared.pressure.wants_datagram_socket();
+        let full = wants && descriptors::next_is(socket, descriptors::are_for_connections);
+        if wants && !full {
+            self.shared.pressure.give_datagram_socket();
+        }
+        full
+    }
+
     fn feel_pressure(&self) {
         let on = self.shared.pressure.is_on();
         self.pipes.press(self.shared.pressure.is_short(Scarce::Descriptors));

@@ -56,7 +56,8 @@ pub fn are_plenty(new: &impl AsRawFd) -> bool {
 }
 
 /// Whether what is left is kept for connections, by a new socket. Sessions of datagrams stop here: whoever sends from
-/// many addresses could open them faster than a connection finds a descriptor that became free.
+/// many addresses could open them faster than a connection finds a descriptor that became free. It is no shortage:
+/// sessions make room among themselves.
 pub fn are_for_connections(socket: &impl AsRawFd) -> bool {
     number(socket) >= MARKS.few
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::net::UdpSocket;
 
 use super::{
-    super::harness::{Setup, Weir, eventually, get, soon, weir_with_files},
+    super::harness::{Raw, Setup, Weir, eventually, get, soon, weir_with_files},
     Echo, ask, client, receive, text,
 };
 
@@ -64,21 +64,64 @@ async fn sessions_that_idle_make_room_for_another() {
     assert_eq!(weir.metric(SESSIONS).await, 2.0);
 }
 
+const SHORT: &str = "weir_short_of{resource=\"descriptors\"}";
+const DROPPED: &str = "weir_datagrams_dropped_total{listener=\"udp\"}";
+
+/// One worker that may have so many files, with a listener of each kind.
+async fn with_files(most: u32, endpoint: &Echo) -> Weir {
+    let text = format!("[process]\nworkers = 1\n{}{WEB}", text("", &[endpoint.address], ""));
+    Setup::new(&text).launch(weir_with_files(most, &["run", "--config", "weir.toml"])).begun().await
+}
+
 #[tokio::test]
 async fn sessions_leave_descriptors_to_connections() {
     let endpoint = Echo::start("a").await;
-    let text = format!("[process]\nworkers = 1\n{}{WEB}", text("", &[endpoint.address], ""));
-    let weir = Setup::new(&text).launch(weir_with_files(160, &["run", "--config", "weir.toml"])).begun().await;
+    let weir = with_files(160, &endpoint).await;
     let mut clients = Vec::new();
     for _ in 0..160 {
         let socket = client(&weir).await;
         socket.send(b"x").await.unwrap();
         clients.push(socket);
     }
-    let short = "weir_short_of{resource=\"descriptors\"}";
-    eventually("the end of descriptors", || async { (weir.metric(short).await == 1.0).then_some(()) }).await;
-    assert_eq!(soon("a response", get(weir.web(), "/")).await.text(), "ok");
-    assert_eq!(ask(&client(&weir).await, "y").await, "ay", "once those that idle have made room");
+    eventually("the end of descriptors", || async { (weir.metric(DROPPED).await >= 1.0).then_some(()) }).await;
+    let mut connection = Raw::connect(weir.web()).await;
+    for _ in 0..2 {
+        connection.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        let (head, body) = connection.response().await;
+        assert!(body == "ok" && !head.to_lowercase().contains("connection: close"), "{head}");
+    }
+    assert_eq!(weir.metric(SHORT).await, 0.0, "sessions have what they may have, and connections have more");
+    let left = weir.metric(SESSIONS).await;
+    assert_eq!(ask(&client(&weir).await, "y").await, "ay", "once one that idles has made room");
+    assert_eq!(weir.metric(SESSIONS).await, left, "one for one");
+}
+
+/// Connections may have descriptors that sessions may not: that these have none is no shortage of those.
+#[tokio::test]
+async fn a_datagram_closes_no_connection_while_connections_have_descriptors() {
+    let endpoint = Echo::start("a").await;
+    let weir = with_files(256, &endpoint).await;
+    let mut connections = Vec::new();
+    while weir.metric("process_open_fds").await < 205.0 {
+        let mut connection = Raw::connect(weir.web()).await;
+        connection.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        assert_eq!(connection.response().await.1, "ok");
+        connections.push(connection);
+    }
+    let socket = client(&weir).await;
+    eventually("a datagram to be dropped", || async {
+        socket.send(b"x").await.unwrap();
+        (weir.metric(DROPPED).await >= 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(weir.metric(SHORT).await, 0.0);
+    for connection in &mut connections {
+        connection.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+        let (head, body) = connection.response().await;
+        assert!(body == "ok" && !head.to_lowercase().contains("connection: close"), "{head}");
+    }
+    connections.truncate(100);
+    assert_eq!(ask(&socket, "y").await, "ay", "once there are descriptors for sessions");
 }
 
 #[tokio::test]

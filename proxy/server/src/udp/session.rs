@@ -2,10 +2,12 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     io,
     net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -31,7 +33,7 @@ use crate::{
     request::Client,
     tcp::{Book, Led, asked, lead},
     tenant::InFlight,
-    worker::{Open, Worker},
+    worker::Open,
 };
 
 /// What a client sends from one address, and what comes back.
@@ -54,6 +56,7 @@ pub struct Session {
 /// Where a session leads.
 struct Leg {
     endpoint: Arc<Endpoint>,
+    /// Nobody else keeps it, so that its descriptor is free at once when this goes.
     socket: Rc<UdpSocket>,
     /// What the first datagram begins with.
     introduction: Vec<u8>,
@@ -97,6 +100,11 @@ impl Session {
     /// Whose it is.
     pub fn client(&self) -> SocketAddr {
         self.client
+    }
+
+    /// Whether it leads somewhere, for which it has a socket.
+    pub fn has_socket(&self) -> bool {
+        self.leg.borrow().is_some()
     }
 
     /// When something was last sent.
@@ -223,12 +231,12 @@ impl Session {
         .ok_or(ProxyError::QueueFull)?;
         trace.attempts += 1;
         trace.endpoint = Some(Arc::clone(&endpoint));
-        let socket = connected(endpoint.address()).map_err(|error| without_socket(worker, error))?;
+        let socket = connected(hub, endpoint.address()).map_err(without_socket)?;
         decision.keep(upstream, &request, &keeping, &endpoint, &mut http::HeaderMap::new(), trace)?;
         let told = upstream.connector.introduces() == Some(ProxyVersion::V2);
         let introduction = if told { client.introduction(&upstream.connector) } else { Vec::new() };
         let socket = Rc::new(socket);
-        let answers = spawn_local(answers(Rc::clone(hub), Rc::downgrade(self), Rc::clone(&socket)));
+        let answers = spawn_local(answers(Rc::clone(hub), Rc::downgrade(self), Rc::downgrade(&socket)));
         Ok(Leg { _counted: (counted.lasting(&upstream.cluster), of_tenant), endpoint, socket, introduction, answers })
     }
 
@@ -285,12 +293,31 @@ impl Leg {
     }
 }
 
-/// A socket that speaks with this address alone.
-fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-    if descriptors::are_for_connections(&socket) {
-        return Err(descriptors::missing());
+/// A socket that speaks with this address alone. Where sessions have as many descriptors as they may, one that idles
+/// makes room. Connections do so only where they are short of descriptors themselves.
+fn connected(hub: &Hub, address: SocketAddr) -> io::Result<UdpSocket> {
+    let open = || Socket::new(Domain::for_address(address), Type::DGRAM, None);
+    let fits = |socket: &io::Result<Socket>| match socket {
+        Ok(socket) => !descriptors::are_for_connections(socket),
+        Err(error) => !descriptors::are_missing(error),
+    };
+    let mut socket = open();
+    if !fits(&socket) {
+        let scarce = socket.as_ref().map_or(true, descriptors::are_scarce);
+        drop(socket);
+        if hub.make_room(Instant::now()) {
+            socket = open();
+        } else {
+            socket = Err(descriptors::missing());
+        }
+        if !fits(&socket) {
+            if scarce {
+                hub.worker.run_short(Scarce::Descriptors);
+            }
+            return Err(descriptors::missing());
+        }
     }
+    let socket = socket?;
     socket.set_nonblocking(true)?;
     socket.connect(&address.into())?;
     let socket = UdpSocket::from_std(socket.into())?;
@@ -298,16 +325,19 @@ fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-fn without_socket(worker: &Worker, error: io::Error) -> ProxyError {
+fn without_socket(error: io::Error) -> ProxyError {
     if descriptors::are_missing(&error) {
-        worker.run_short(Scarce::Descriptors);
         return ProxyError::Upstream(ConnectionError::NoDescriptor);
     }
     ProxyError::EndpointGone(error)
 }
 
-async fn answers(hub: Rc<Hub>, session: Weak<Session>, socket: Rc<UdpSocket>) {
-    while socket.readable().await.is_ok() {
+async fn answers(hub: Rc<Hub>, session: Weak<Session>, socket: Weak<UdpSocket>) {
+    let readable = |cx: &mut Context<'_>| match socket.upgrade() {
+        Some(socket) => socket.poll_recv_ready(cx).map_ok(|()| socket),
+        None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+    };
+    while let Ok(socket) = poll_fn(readable).await {
         let Some(session) = session.upgrade() else { return };
         if !session.may_stay(&hub, hub.worker.snapshot_number(), Instant::now()) {
             return hub.end(&session);
