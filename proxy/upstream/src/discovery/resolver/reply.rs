@@ -13,6 +13,8 @@ const HEADER: usize = 12;
 const KIND: usize = 4;
 /// Longest name with the lengths of its labels.
 const LONGEST_NAME: usize = 255;
+/// Most pointers in a name: there are no more labels than that to point to (RFC 1035, section 2.3.4).
+const MOST_POINTERS: usize = 128;
 /// Longest chain of aliases that is followed.
 const LONGEST_CHAIN: usize = 16;
 
@@ -163,9 +165,10 @@ impl Raw {
 struct Name(Vec<u8>);
 
 impl Name {
-    /// The name that begins there. Each pointer has to lead further to the front, so there is no circle.
+    /// The name that begins there. Each pointer has to lead further to the front, so there is no circle,
+    /// but a reply of nothing but pointers would be walked through again for each of its records.
     fn read(octets: &[u8], begin: usize) -> Option<Name> {
-        let (mut name, mut at, mut front) = (Vec::new(), begin, begin);
+        let (mut name, mut at, mut front, mut pointers) = (Vec::new(), begin, begin, 0);
         loop {
             match *octets.get(at)? {
                 0 => {
@@ -185,7 +188,8 @@ impl Name {
                 high @ 0xc0.. => {
                     let low = *octets.get(at + 1)?;
                     at = usize::from(u16::from_be_bytes([high & 0x3f, low]));
-                    if at >= front {
+                    pointers += 1;
+                    if at >= front || pointers > MOST_POINTERS {
                         return None;
                     }
                     front = at;

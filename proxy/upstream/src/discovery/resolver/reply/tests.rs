@@ -163,3 +163,15 @@ proptest! {
         let _ = answer(SRV, &[record(OWNER, [A, 28, CNAME, SRV][pick], 1, &data)]);
     }
 }
+
+#[test]
+fn a_name_of_more_pointers_than_labels_makes_no_sense() {
+    let name = |pointers: u16| {
+        let mut octets = b"\x01a\0".to_vec();
+        let targets = std::iter::once(0).chain((0..).map(|number| 3 + 2 * number));
+        octets.extend(targets.take(pointers.into()).flat_map(|target: u16| (0xc000 | target).to_be_bytes()));
+        Name::read(&octets, octets.len() - 2).map(|name| name.text())
+    };
+    assert_eq!(name(128).as_deref(), Some("a"));
+    assert_eq!(name(129), None);
+}
