@@ -138,6 +138,25 @@ async fn requests_wait_for_the_targets_of_the_first_level_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_target_without_address_is_asked_for_less_often_than_the_others() {
+    let server = NameServer::start().await;
+    let (_a, _b) = half_silent(&server).await;
+    server.change(|zone| {
+        zone.silent.clear();
+        zone.addresses.remove("a-silent.test");
+    });
+    let _weir = Weir::start(&text(&server, SERVICE)).await;
+    // Both families of it after 0, 1 and 3 seconds, and of the other every second.
+    let (well, gone) = eventually("five looks", || async {
+        let (mut well, mut gone) = (0, 0);
+        server.change(|zone| (well, gone) = (zone.asked["well.test"], zone.asked["a-silent.test"]));
+        (well >= 10).then_some((well, gone))
+    })
+    .await;
+    assert!(gone * 4 <= well * 3, "{gone} questions, and {well} of the one that answers");
+}
+
+#[tokio::test]
 async fn a_target_that_falls_silent_keeps_its_addresses_over_reloads_too() {
     let server = NameServer::start().await;
     let (a, b) = half_silent(&server).await;

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use weir_config::{Discover, Endpoint};
 
 use self::resolver::{Answer, Service};
@@ -54,7 +54,9 @@ trait Look: Send {
 /// nothing to find. What is known of names is that of an earlier run, where it looked in the same place.
 pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, known: Known, shutdown: impl Future<Output = ()>) {
     if let Some(discover) = cluster.config().discover.clone() {
-        let seeker = Seeker { discover, resolver: Arc::new(resolver), known };
+        // Whoever begins asks for everything, of its own name servers.
+        known.hasten();
+        let seeker = Seeker { discover, resolver: Arc::new(resolver), known, services: None };
         tokio::select! {
             () = shutdown => {}
             () = follow(&cluster, seeker) => {}
@@ -90,15 +92,29 @@ struct Seeker {
     discover: Discover,
     resolver: Arc<Resolver>,
     known: Known,
+    /// The records of a service, and when they are to be asked for again.
+    services: Option<(Vec<Service>, Instant)>,
 }
 
 impl Look for Seeker {
     async fn look(&mut self, early: Early<'_>) -> Result<Found, String> {
-        match &self.discover {
+        let services = self.services.take();
+        let found = match &self.discover {
             Discover::Dns { name, port } => self.host(name, *port, early).await,
-            Discover::Srv(name) => self.services(name, early).await,
+            Discover::Srv(name) => match self.services(name, services, early).await {
+                Ok((found, services)) => {
+                    self.services = Some(services);
+                    Ok(found)
+                }
+                Err(why) => Err(why),
+            },
             Discover::File(path) => file(path).await,
+        };
+        if found.is_err() {
+            // With nothing to go by, the pauses between looks are all there is to wait for.
+            self.known.hasten();
         }
+        found
     }
 }
 
@@ -109,34 +125,44 @@ impl Seeker {
             addresses.map(|address| Endpoint::at(SocketAddr::new(address, port))).collect()
         };
         let names = BTreeSet::from([name.to_owned()]);
-        let mut for_now = LONGEST;
         for outcome in self.known.look(&names, &self.resolver, &|| early(endpoints())).await {
-            for_now = for_now.min(outcome?);
+            outcome?;
         }
-        Ok(Found { endpoints: endpoints(), for_now: for_now.clamp(SHORTEST, LONGEST) })
+        Ok(Found { endpoints: endpoints(), for_now: self.known.pause().clamp(SHORTEST, LONGEST) })
     }
 
-    /// The addresses of every target of a service.
-    async fn services(&self, name: &str, early: Early<'_>) -> Result<Found, String> {
-        let Answer { records: mut services, ttl } = self.resolver.services(name).await?;
+    /// The addresses of every target of a service, whose records may be known still.
+    async fn services(
+        &self,
+        name: &str,
+        known: Option<(Vec<Service>, Instant)>,
+        early: Early<'_>,
+    ) -> Result<(Found, (Vec<Service>, Instant)), String> {
+        let (services, until) = match known.filter(|(_, until)| *until > Instant::now()) {
+            Some(known) => known,
+            None => {
+                let Answer { records: mut services, ttl } = self.resolver.services(name).await?;
+                rank(&mut services);
+                (services, Instant::now() + ttl.clamp(SHORTEST, LONGEST))
+            }
+        };
         if services.is_empty() {
             return Err(format!("{name} has no SRV record"));
         }
-        rank(&mut services);
         let endpoints = || {
             let at = |service: &Service| self.known.addresses(&service.target).into_iter();
             services.iter().flat_map(|service| at(service).map(|address| endpoint(service, address))).collect()
         };
         let targets = services.iter().map(|service| service.target.clone()).collect();
-        let (mut for_now, mut fault) = (ttl, None);
-        for outcome in self.known.look(&targets, &self.resolver, &|| early(endpoints())).await {
-            for_now = for_now.min(*outcome.as_ref().unwrap_or(&FIRST_RETRY));
-            fault = fault.or(outcome.err());
-        }
+        let outcomes = self.known.look(&targets, &self.resolver, &|| early(endpoints())).await;
+        let fault = outcomes.into_iter().find_map(Result::err);
         let endpoints: Vec<Endpoint> = endpoints();
         match fault {
             Some(why) if endpoints.is_empty() => Err(why),
-            _ => Ok(Found { endpoints, for_now: for_now.clamp(SHORTEST, LONGEST) }),
+            _ => {
+                let for_now = self.known.pause().min(until - Instant::now());
+                Ok((Found { endpoints, for_now: for_now.clamp(SHORTEST, LONGEST) }, (services, until)))
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Zone {
     pub silent: BTreeSet<String>,
     /// Names of which so many questions are lost.
     pub lost: BTreeMap<String, usize>,
+    /// How often it was asked for names.
+    pub asked: BTreeMap<String, usize>,
 }
 
 /// A name server of its own, whose answers count for a second.
@@ -104,6 +106,7 @@ impl Zone {
         let mut reply = Packet::new_reply(asked.id());
         reply.questions.clone_from(&asked.questions);
         let name = asked.questions[0].qname.to_string();
+        *self.asked.entry(name.clone()).or_default() += 1;
         if self.silent.contains(&name) {
             return None;
         }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    FIRST_RETRY, LONGEST, Resolver,
+    FIRST_RETRY, LAST_RETRY, LONGEST, Resolver, SHORTEST,
     resolver::{Answer, Family},
 };
 
@@ -34,9 +34,19 @@ struct Host {
     addresses: BTreeMap<Family, Vec<IpAddr>>,
     /// Whether a question about it got no answer the last time.
     is_silent: bool,
+    /// Why its addresses are at best those known before.
+    fault: Option<String>,
+    /// When it is asked for again; at the next look without it.
+    due: Option<Instant>,
+    /// How long to leave it after another fault.
+    retry: Option<Duration>,
 }
 
 impl Host {
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| due <= now)
+    }
+
     fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.values().flatten().copied().collect()
     }
@@ -50,16 +60,30 @@ impl Known {
         self.hosts().get(name).map(Host::addresses).unwrap_or_default()
     }
 
-    /// Ask for all these names, and forget any other. Says of each how long its addresses count, or why there are
+    /// Everything is to be asked for at the next look, whatever its time.
+    pub(super) fn hasten(&self) {
+        for host in self.hosts().values_mut() {
+            host.due = None;
+        }
+    }
+
+    /// Until the first is to be asked for again.
+    pub(super) fn pause(&self) -> Duration {
+        let now = Instant::now();
+        let pauses = self.hosts().values().map(|host| host.due.map_or(Duration::ZERO, |due| due - now)).min();
+        pauses.unwrap_or(LONGEST)
+    }
+
+    /// Ask for those of these names whose time is over, and forget any other. Says of each why it has no addresses, or
     /// none but those known before. While some are waited for, `progress` hears now and then that more is known.
     pub(super) async fn look(
         &self,
         names: &BTreeSet<String>,
         resolver: &Arc<Resolver>,
         progress: &(dyn Fn() + Send + Sync),
-    ) -> Vec<Result<Duration, String>> {
-        let mut heard: BTreeMap<String, Heard> = names.iter().map(|name| (name.clone(), Heard::default())).collect();
-        let mut questions = self.questions(names).into_iter();
+    ) -> Vec<Result<(), String>> {
+        let mut heard: BTreeMap<String, Heard> = BTreeMap::new();
+        let mut questions = self.questions(names, Instant::now()).into_iter();
         let mut asking = JoinSet::new();
         let (mut news, mut due) = (false, Instant::now() + PROGRESS);
         loop {
@@ -86,14 +110,20 @@ impl Known {
                 }
             }
         }
-        heard.into_iter().map(|(name, heard)| heard.conclude(&name, self.addresses(&name).is_empty())).collect()
+        let (now, mut hosts) = (Instant::now(), self.hosts());
+        for (name, heard) in heard {
+            heard.conclude(&name, hosts.entry(name.clone()).or_default(), now);
+        }
+        let fault = |name: &String| hosts.get(name).and_then(|host| host.fault.clone());
+        names.iter().map(|name| fault(name).map_or(Ok(()), Err)).collect()
     }
 
-    /// What is to be asked, of those that were silent last: they take the longest.
-    fn questions(&self, names: &BTreeSet<String>) -> Vec<(String, Family)> {
+    /// What is to be asked now, of those that were silent last: they take the longest.
+    fn questions(&self, names: &BTreeSet<String>, now: Instant) -> Vec<(String, Family)> {
         let mut hosts = self.hosts();
         hosts.retain(|name, _| names.contains(name));
-        let mut names: Vec<&String> = names.iter().collect();
+        let is_due = |name: &&String| hosts.get(*name).is_none_or(|host| host.is_due(now));
+        let mut names: Vec<&String> = names.iter().filter(is_due).collect();
         names.sort_by_key(|name| hosts.get(*name).is_some_and(|host| host.is_silent));
         names.into_iter().flat_map(|name| [(name.clone(), Family::V4), (name.clone(), Family::V6)]).collect()
     }
@@ -147,13 +177,26 @@ impl Heard {
         }
     }
 
-    fn conclude(self, name: &str, is_empty: bool) -> Result<Duration, String> {
-        match self.fault {
-            None if is_empty => Err(format!("{name} has no address")),
-            None => Ok(self.ttl),
-            Some(why) if is_empty || self.faults == FAMILIES => Err(why),
-            Some(_) => Ok(FIRST_RETRY),
-        }
+    /// One that did not answer in full is asked for again soon, and then less and less often: it has its own time, so
+    /// that the others have theirs.
+    fn conclude(self, name: &str, host: &mut Host, now: Instant) {
+        let is_empty = host.addresses.is_empty();
+        let pause = match self.fault.is_none() && !is_empty {
+            true => {
+                host.retry = None;
+                self.ttl
+            }
+            false => {
+                let pause = host.retry.unwrap_or(FIRST_RETRY);
+                host.retry = Some((pause * 2).min(LAST_RETRY));
+                pause.min(self.ttl)
+            }
+        };
+        host.due = Some(now + pause.clamp(SHORTEST, LONGEST));
+        host.fault = match self.fault {
+            None if is_empty => Some(format!("{name} has no address")),
+            fault => fault.filter(|_| is_empty || self.faults == FAMILIES),
+        };
     }
 }
 

@@ -74,9 +74,10 @@ async fn those_that_answer_are_known_while_others_are_silent() {
     assert_eq!(early.try_recv().unwrap(), [7]);
     assert!(early.try_recv().is_err(), "without news there is no progress");
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    assert_eq!(outcomes.last().unwrap(), &Ok(Duration::from_secs(9)));
+    assert_eq!(outcomes.last().unwrap(), &Ok(()));
     assert!(outcomes[0].as_ref().unwrap_err().contains("a0.test"), "{outcomes:?}");
-    assert_eq!(known.questions(&all)[0].0, "well.test", "the silent are asked last");
+    known.hasten();
+    assert_eq!(known.questions(&all, Instant::now())[0].0, "well.test", "the silent are asked last");
 }
 
 #[tokio::test]
@@ -86,6 +87,7 @@ async fn a_silent_name_keeps_what_it_had_and_one_that_is_gone_does_not() {
     assert!(known.look(&both, &resolver, &|| {}).await.iter().all(Result::is_ok));
     zone.lock().unwrap().insert("silent.test".to_owned(), None);
     zone.lock().unwrap().insert("gone.test".to_owned(), Some(Vec::new()));
+    known.hasten();
     let during = Mutex::new(None);
     let note =
         || *during.lock().unwrap() = Some((last_octets(&known, "silent.test"), last_octets(&known, "gone.test")));
@@ -95,8 +97,9 @@ async fn a_silent_name_keeps_what_it_had_and_one_that_is_gone_does_not() {
     assert!(outcomes[1].as_ref().unwrap_err().contains("no answer"), "{outcomes:?}");
     assert_eq!((last_octets(&known, "silent.test"), last_octets(&known, "gone.test")), (vec![1, 2], vec![]));
     zone.lock().unwrap().insert("silent.test".to_owned(), Some(vec![4]));
+    known.hasten();
     let outcomes = known.look(&names(&["silent.test"]), &resolver, &|| {}).await;
-    assert_eq!(outcomes, [Ok(Duration::from_secs(9))]);
+    assert_eq!(outcomes, [Ok(())]);
     assert_eq!(last_octets(&known, "silent.test"), [4]);
 }
 
@@ -112,7 +115,42 @@ fn an_answer_of_none_counts_once_both_families_have_been_asked_for() {
     assert_eq!(host.addresses().len(), 2);
     heard.note(Family::V6, Err("no answer".to_owned()), &mut host);
     assert_eq!((host.addresses(), host.is_silent), (vec![v6], true));
-    assert_eq!(heard.conclude("a.test", false), Ok(FIRST_RETRY));
+    let now = Instant::now();
+    heard.conclude("a.test", &mut host, now);
+    assert_eq!((host.fault, host.due), (None, Some(now + FIRST_RETRY)));
+}
+
+#[test]
+fn a_name_with_a_fault_is_asked_for_less_and_less_often_until_it_answers() {
+    let (mut host, now) = (Host::default(), Instant::now());
+    let mut pause = |replies: [Reply; 2]| {
+        let mut heard = Heard::default();
+        for (family, reply) in [Family::V4, Family::V6].into_iter().zip(replies) {
+            heard.note(family, reply, &mut host);
+        }
+        heard.conclude("a.test", &mut host, now);
+        (host.due.unwrap() - now).as_secs()
+    };
+    let of = |records, ttl| Ok(Answer { records, ttl: Duration::from_secs(ttl) });
+    let silent = || Err("no answer".to_owned());
+    let some = || vec![IpAddr::from([10, 0, 0, 1])];
+    assert_eq!([(); 7].map(|()| pause([of(vec![], 60), of(vec![], 60)])), [1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(pause([of(some(), 300), of(vec![], 300)]), 300);
+    assert_eq!([(); 3].map(|()| pause([of(some(), 300), silent()])), [1, 2, 4]);
+    assert_eq!(pause([of(some(), 3), silent()]), 3, "the family that answers has its own time");
+}
+
+#[tokio::test]
+async fn a_name_without_address_does_not_have_the_others_asked_for_again() {
+    let (resolver, _) = server(&[("well.test", Some(&[1])), ("gone.test", Some(&[]))]).await;
+    let (known, both) = (Known::default(), names(&["gone.test", "well.test"]));
+    let outcomes = known.look(&both, &resolver, &|| {}).await;
+    assert_eq!(outcomes, [Err("gone.test has no address".to_owned()), Ok(())]);
+    let now = Instant::now();
+    assert!(known.pause() <= FIRST_RETRY);
+    let asked = |now| known.questions(&both, now).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(asked(now + FIRST_RETRY), ["gone.test", "gone.test"]);
+    assert_eq!(asked(now + Duration::from_secs(9)).len(), 4);
 }
 
 #[tokio::test]
