@@ -1,6 +1,9 @@
 //! What becomes of sessions when the configuration changes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use http::{Method, StatusCode};
 use tokio::{net::UdpSocket, task::JoinHandle};
@@ -203,4 +206,26 @@ async fn who_is_denied_hears_nothing_more() {
     weir.reload(&text(at, "cluster = \"c\"\ndeny = [\"127.0.0.1\"]", talker.address, "")).await.unwrap();
     silence(&socket).await;
     assert_eq!(weir.metric("weir_connections{listener=\"udp\"}").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_session_that_has_moved_stays_beyond_the_drain_of_its_former_cluster() {
+    let (at, a, b) = (free().await, Echo::start("a").await, Echo::start("b").await);
+    let drain = "drain = \"1s\"";
+    let mut weir = Weir::start(&text(at, "cluster = \"c\"", a.address, drain)).await;
+    let socket = client(&weir).await;
+    assert_eq!(ask(&socket, "").await, "a");
+    let next = text(at, "cluster = \"c\"", b.address, drain).replace("\"c\"", "\"d\"").replace(".c]", ".d]");
+    weir.reload(&next).await.unwrap();
+    let over = Instant::now() + Duration::from_millis(1500);
+    socket.send(b"").await.unwrap();
+    assert_eq!(receive(&socket).await, b"a");
+    let gone = a.address;
+    drop(a);
+    eventually("the socket to close", || async { UdpSocket::bind(gone).await.ok().map(drop) }).await;
+    eventually("the other endpoint", || async { (ask(&socket, "").await == "b").then_some(()) }).await;
+    while Instant::now() < over {
+        assert_eq!(ask(&socket, "").await, "b");
+    }
+    assert_eq!(b.sessions(), 1, "it is the same session all the time");
 }

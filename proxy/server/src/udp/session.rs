@@ -192,6 +192,8 @@ impl Session {
         drop(self.leg.take());
         let led = self.lead(hub);
         self.book.borrow_mut().settle(led.as_ref().map(drop));
+        // However long it might stay with a former endpoint: this is one it would be led to.
+        self.until.set(None);
         *self.leg.borrow_mut() = led.ok();
         self.leg.borrow().is_some()
     }
