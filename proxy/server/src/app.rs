@@ -22,7 +22,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{
-        Arc, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -49,7 +49,7 @@ use crate::{
     capacity::Capacity,
     cli::Found,
     inherited::Inherited,
-    listening::{Bound, Listening},
+    listening::Listening,
     memory,
     metrics::{self, Metrics, Present},
     notify,
@@ -111,7 +111,7 @@ struct Running {
     discoveries: Discoveries,
     pushed: Pushed,
     /// Sockets of former listeners for datagrams, as long as they are in use.
-    ending: Vec<Weak<Bound>>,
+    ending: Vec<listeners::Ending>,
 }
 
 impl App {
@@ -326,7 +326,7 @@ impl App {
 
     async fn reload_into(self: &Arc<Self>, running: &mut Running) -> Result<u64, Vec<String>> {
         let (app, plugins, pushed) = (Arc::clone(self), running.plugins.clone(), running.pushed.clone());
-        running.ending.retain(|bound| bound.strong_count() > 0);
+        running.ending.retain(|ending| ending.bound.strong_count() > 0);
         let open = Open { present: self.listeners.load().to_vec(), ending: running.ending.clone() };
         let prepared = self.workshop.run(move || app.prepare(&plugins, pushed, &open)).await;
         let prepared = prepared.map_err(|error| vec![error.to_string()])??;
@@ -335,7 +335,7 @@ impl App {
             changed.map_err(|error| vec![format!("access log: {error}")])?;
         }
         warn_of_restart(&running.config, &prepared.config);
-        running.ending.extend(self.take_up_listeners(prepared.listeners, prepared.config.process.shutdown_grace));
+        self.take_up_listeners(prepared.listeners, prepared.config.process.shutdown_grace, &mut running.ending);
         running.pushed.keep(&certificates::served(&self.listeners.load()));
         self.managed.store(Arc::new(prepared.managed));
         self.order();
@@ -417,8 +417,16 @@ impl App {
         });
     }
 
-    /// What is given are the sockets by which sessions of listeners that are gone still end, within the grace.
-    fn take_up_listeners(&self, changes: Vec<listeners::Change>, grace: Duration) -> Vec<Weak<Bound>> {
+    /// Sessions of listeners that are gone still end, within the grace.
+    fn take_up_listeners(&self, changes: Vec<listeners::Change>, grace: Duration, ending: &mut Vec<listeners::Ending>) {
+        // Before anybody listens: what comes from then on is not for those that are gone.
+        let is_heard = |gone: &Listening| {
+            let mut present = changes.iter().map(|change| &change.listening);
+            present.any(|new| new.address() == gone.address() && new.is_of_datagrams() == gone.is_of_datagrams())
+        };
+        let present = self.listeners.load();
+        let gone = ending.iter().filter_map(|ending| ending.listening.upgrade()).chain(present.iter().cloned());
+        gone.for_each(|gone| gone.leave_to_others(is_heard(&gone)));
         let mut next = Vec::with_capacity(changes.len());
         for change in changes {
             match change.settings {
@@ -430,13 +438,11 @@ impl App {
             }
             next.push(change.listening);
         }
-        let mut ending = Vec::new();
-        for gone in self.listeners.load().iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(old, new))) {
+        for gone in present.iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(old, new))) {
             tracing::info!(listener = gone.name(), address = %gone.address(), "no longer listening");
-            ending.push(gone.close(grace));
+            ending.push(listeners::Ending { bound: gone.close(grace), listening: Arc::downgrade(gone) });
         }
         self.listeners.store(Arc::new(next));
-        ending
     }
 
     /// Forget sessions that have ended, and keys of limits that are at rest, for as long as the process lives.
@@ -498,6 +504,7 @@ impl App {
             tracing::info!(grace = ?grace, "draining");
         }
         for listening in self.listeners.load().iter() {
+            listening.leave_to_others(true);
             listening.close(grace);
         }
         self.tell(|| Command::Drain);

@@ -4,7 +4,10 @@ use std::{
     fmt,
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -42,6 +45,8 @@ pub struct Listening {
     closing: CancellationToken,
     /// When what is left of it is to end, once it is closed.
     end: OnceLock<Instant>,
+    /// Its sockets have somebody else who listens, or will have.
+    left_to_others: AtomicBool,
 }
 
 /// What of the system belongs to a listener.
@@ -191,6 +196,7 @@ impl Listening {
             metrics,
             closing: CancellationToken::new(),
             end: OnceLock::new(),
+            left_to_others: AtomicBool::new(false),
         }))
     }
 
@@ -250,6 +256,17 @@ impl Listening {
         self.closing.cancel();
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         socket.as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// Whether what comes in once it is closed is for somebody else: another listener at the same sockets, or the process
+    /// that comes after this one. Nobody else takes it where it is not.
+    pub fn leave_to_others(&self, left: bool) {
+        self.left_to_others.store(left, Relaxed);
+    }
+
+    /// Whether what comes in once it is closed is for somebody else.
+    pub fn is_left_to_others(&self) -> bool {
+        self.left_to_others.load(Relaxed)
     }
 
     /// Whether it is closed, and so long ago that nothing of it is to be left.

@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// Silence that ends a session of a listener that is closed.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// Batches of datagrams for nobody that are taken from a socket at a time.
+const DISCARDED: usize = 100;
+
 /// Serve datagrams until the listener is closed and its sessions are over, in the background.
 ///
 /// # Errors
@@ -46,7 +49,7 @@ pub fn serve(worker: Rc<Worker>, listening: Arc<Listening>) -> io::Result<()> {
         datagrams::take_runs(&socket);
         let (worker, listening) = (Rc::clone(&worker), Arc::clone(&listening));
         let (sessions, refusals, spare) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let hub = Rc::new(Hub { worker, listening, socket, sessions, refusals, spare, _bound: bound });
+        let hub = Rc::new(Hub { worker, listening, socket, sessions, refusals, spare, bound });
         spawn_local(async move {
             hub.run().await;
             hub.finish().await;
@@ -64,7 +67,7 @@ struct Hub {
     refusals: RefCell<Refusals>,
     spare: RefCell<Spare>,
     /// What whoever listens at the address next goes on with.
-    _bound: Arc<Bound>,
+    bound: Arc<Bound>,
 }
 
 impl Hub {
@@ -89,8 +92,25 @@ impl Hub {
         let mut tick = tokio::time::interval(TICK);
         while !self.sessions.borrow().is_empty() {
             tick.tick().await;
+            if !self.listening.is_left_to_others() {
+                self.discard();
+            }
             let over = self.listening.is_over(Instant::now());
             self.look(if over { Duration::ZERO } else { idle });
+        }
+    }
+
+    /// Drop what comes to a listener that is closed, at all its sockets: hubs that have no sessions are gone. Whoever
+    /// listens at them next would take it for new.
+    fn discard(&self) {
+        let Bound::Datagrams(sockets) = &*self.bound else { return };
+        let dropped = |datagrams: &[Datagram<'_>]| {
+            let (runs, count) = runs(datagrams);
+            self.dropped(runs.get(..count).unwrap_or_default());
+        };
+        for socket in sockets {
+            let full = (0..DISCARDED).map(|_| datagrams::receive(socket, dropped));
+            full.take_while(|full| matches!(full, Ok(true))).for_each(drop);
         }
     }
 

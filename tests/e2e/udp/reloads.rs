@@ -229,3 +229,42 @@ async fn a_session_that_has_moved_stays_beyond_the_drain_of_its_former_cluster()
     }
     assert_eq!(b.sessions(), 1, "it is the same session all the time");
 }
+
+/// Octets that wait in the sockets of a port.
+fn waiting(at: SocketAddr) -> Option<u64> {
+    let port = format!(":{:04X}", at.port());
+    let sockets = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let queues = fields.filter(|fields| fields[1].ends_with(&port)).map(|fields| {
+        let (_, received) = fields[4].split_once(':').unwrap();
+        u64::from_str_radix(received, 16).unwrap()
+    });
+    queues.reduce(|one, other| one + other)
+}
+
+#[tokio::test]
+async fn what_comes_while_a_listener_is_gone_is_not_for_the_one_that_comes_back() {
+    let (at, talker) = (free().await, Talker::start().await);
+    let of_long = |text: String| text.replace("shutdown-grace = \"2s\"", "shutdown-grace = \"1h\"");
+    let with = of_long(text(at, "cluster = \"c\"", talker.address, ""));
+    let without = of_long(without_listener(talker.address));
+    let mut weir = Weir::start(&with).await;
+    let socket = client(&weir).await;
+    assert_eq!(ask(&socket, "x").await, "tick");
+    for _ in 0..2 {
+        weir.reload(&without).await.unwrap();
+        // Workers hear of it a moment later.
+        let unheard = eventually("a client that is not heard", || async {
+            let late = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            late.connect(at).await.unwrap();
+            late.send(b"x").await.unwrap();
+            let heard = tokio::time::timeout(Duration::from_millis(300), late.recv(&mut [0; 9])).await;
+            heard.err().map(|_| late)
+        });
+        let unheard = unheard.await;
+        until("what nobody hears to be dropped", || waiting(at) == Some(0)).await;
+        weir.reload(&with).await.unwrap();
+        assert_eq!(ask(&client(&weir).await, "x").await, "tick");
+        assert!(unheard.try_recv(&mut [0; 9]).is_err());
+    }
+}

@@ -42,8 +42,15 @@ pub(super) fn settings(
 pub(super) struct Open {
     /// Listeners of the present configuration.
     pub(super) present: Vec<Arc<Listening>>,
-    /// Sockets of closed ones, by which sessions of datagrams still end.
-    pub(super) ending: Vec<Weak<Bound>>,
+    /// Closed ones.
+    pub(super) ending: Vec<Ending>,
+}
+
+/// A closed listener by whose sockets sessions of datagrams still end.
+#[derive(Clone)]
+pub(super) struct Ending {
+    pub(super) bound: Weak<Bound>,
+    pub(super) listening: Weak<Listening>,
 }
 
 impl Open {
@@ -58,7 +65,7 @@ impl Open {
             open.address() == config.address && open.is_of_datagrams() == (kind == Kind::Datagrams)
         };
         let renamed = self.present.iter().filter(same).find_map(|open| open.bound().ok().flatten());
-        let mut ending = self.ending.iter().filter_map(Weak::upgrade);
+        let mut ending = self.ending.iter().filter_map(|ending| ending.bound.upgrade());
         renamed.or_else(|| {
             let fits = |bound: &Arc<Bound>| {
                 bound.kind() == kind && bound.address().is_ok_and(|address| address == config.address)
