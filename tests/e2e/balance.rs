@@ -8,10 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use http::Method;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
     attempts::waiting,
@@ -207,6 +208,9 @@ async fn least_time_does_not_blame_an_endpoint_for_a_slow_client() {
     assert!(endpoints[asked].requests() > 1, "it has answered at once");
 }
 
+/// What an endpoint takes for an answer: more than for a failure, and less than what it must not be blamed for.
+const TAKEN: Duration = Duration::from_millis(10);
+
 /// Answers what has no body, and closes where it has all of another.
 async fn breaking_off(asked: &Arc<AtomicUsize>) -> RawEndpoint {
     let asked = Arc::clone(asked);
@@ -220,6 +224,7 @@ async fn breaking_off(asked: &Arc<AtomicUsize>) -> RawEndpoint {
                     raw.until("slowly").await;
                     return;
                 }
+                sleep(TAKEN).await;
                 raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
             }
         }
@@ -237,18 +242,18 @@ async fn least_time_does_not_blame_an_endpoint_that_fails_for_a_slow_client() {
     upload.send("POST / HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 6\r\n\r\nslow").await;
     until("the upload", || asked.iter().any(|asked| asked.load(SeqCst) == 1)).await;
     let one = asked.iter().find(|asked| asked.load(SeqCst) == 1).unwrap();
-    for _ in 0..300 {
+    for _ in 0..30 {
         assert_eq!(ask(&weir, "/", None).await.status, 200);
     }
     upload.send("ly").await;
     assert!(upload.head().await.starts_with("HTTP/1.1 502 "));
-    for _ in 0..300 {
+    for _ in 0..30 {
         assert_eq!(ask(&weir, "/", None).await.status, 200);
     }
     assert!(one.load(SeqCst) > 1, "it has failed at once");
 }
 
-/// Answers at once, but all of `/held` only when it is let go, and what is posted not at all.
+/// Answers, but all of `/held` only when it is let go, and what is posted not at all.
 async fn holding(posts: &Arc<AtomicUsize>, asked: &Arc<AtomicUsize>, go: &Arc<Semaphore>) -> RawEndpoint {
     let (posts, asked, go) = (Arc::clone(posts), Arc::clone(asked), Arc::clone(go));
     RawEndpoint::start(move |mut raw, _| {
@@ -261,6 +266,7 @@ async fn holding(posts: &Arc<AtomicUsize>, asked: &Arc<AtomicUsize>, go: &Arc<Se
                     posts.fetch_add(1, SeqCst);
                     return;
                 }
+                sleep(TAKEN).await;
                 raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
                 if head.starts_with("GET /held") {
                     go.acquire().await.unwrap().forget();
@@ -311,7 +317,7 @@ async fn least_time_does_not_blame_an_endpoint_that_fails_for_the_queue() {
     }
     go.add_permits(1);
     assert!(queued.head().await.starts_with("HTTP/1.1 502 "));
-    for _ in 0..300 {
+    for _ in 0..30 {
         assert_eq!(ask(&weir, "/", None).await.status, 200);
     }
     let one = posts.iter().position(|posts| posts.load(SeqCst) == 1).unwrap();
