@@ -5,7 +5,6 @@
 
 mod answer;
 mod desk;
-mod patient;
 mod places;
 mod routes;
 mod upload;
@@ -33,11 +32,11 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use weir_upstream::{Order, rollout::Steer};
 
 use self::{
     desk::Desk,
-    patient::Patient,
     places::{Place, Places},
 };
 
@@ -168,11 +167,13 @@ async fn connection(
             Ok::<_, Infallible>(answer)
         }
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), service)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
     );
     let served = tokio::select! {
         served = &mut serving => served,

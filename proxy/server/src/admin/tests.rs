@@ -18,6 +18,8 @@ struct Fake {
     drained: Mutex<Option<String>>,
     commands: Mutex<Vec<String>>,
     go_on: Notify,
+    /// What the metrics end with.
+    last_metrics: Mutex<String>,
 }
 
 impl Fake {
@@ -38,6 +40,7 @@ impl Control for Fake {
     }
     fn metrics(&self, out: &mut String) {
         out.push_str("weir_workers 2\n");
+        out.push_str(&self.last_metrics.lock().unwrap());
     }
     fn plugin_list(&self) -> Value {
         json!({ "plugins": [] })
@@ -437,4 +440,17 @@ async fn commands_have_a_bound_and_health_checks_get_through_beside_them() {
     let again = format!("DELETE {path} HTTP/1.1\r\nHost: admin\r\n\r\n");
     let allowed = async { while !told(&mut raw(&admin, &again).await, "}\n").await.starts_with("HTTP/1.1 200") {} };
     timeout(Duration::from_secs(10), allowed).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_of_an_answer_is_not_waited_for_for_ever() {
+    const LARGE: usize = 32 << 20;
+    let served = Served::start().await;
+    *served.control.last_metrics.lock().unwrap() = "#".repeat(LARGE);
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: weir.test\r\n\r\n").await.unwrap();
+    sleep(WRITE_TIMEOUT * 2).await;
+    let mut taken = Vec::new();
+    let _ = stream.read_to_end(&mut taken).await;
+    assert!(!taken.is_empty() && taken.len() < LARGE, "{}", taken.len());
 }
