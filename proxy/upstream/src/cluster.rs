@@ -341,10 +341,11 @@ impl Cluster {
         self.follow(&roster, now);
     }
 
-    /// Part of discovery's answer, while the rest is waited for: newcomers begin, and nobody leaves.
-    pub fn found_some(&self, endpoints: Vec<weir_config::Endpoint>) {
+    /// Part of discovery's answer, while the rest is waited for: newcomers begin, and nobody leaves. It may suffice
+    /// for requests to be taken.
+    pub fn found_some(&self, endpoints: Vec<weir_config::Endpoint>, suffices: bool) {
         let mut roster = self.roster();
-        roster.find_some(endpoints);
+        roster.find_some(endpoints, suffices);
         self.follow(&roster, Moment::now());
     }
 

@@ -41,8 +41,8 @@ struct Found {
     for_now: Duration,
 }
 
-/// Told of the endpoints that are known while the rest is waited for.
-type Early<'a> = &'a (dyn Fn(Vec<Endpoint>) + Send + Sync);
+/// Told of the endpoints that are known while the rest is waited for, and whether they suffice to begin with.
+type Early<'a> = &'a (dyn Fn(Vec<Endpoint>, bool) + Send + Sync);
 
 /// Looks for endpoints.
 trait Look: Send {
@@ -68,7 +68,7 @@ pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, known: Known, shutdo
 async fn follow(cluster: &Cluster, mut seeker: impl Look) {
     let mut rng = Rng::seeded();
     let mut retry = FIRST_RETRY;
-    let early = |endpoints: Vec<Endpoint>| cluster.found_some(endpoints);
+    let early = |endpoints: Vec<Endpoint>, suffices: bool| cluster.found_some(endpoints, suffices);
     loop {
         let pause = match seeker.look(&early).await {
             Ok(found) => {
@@ -125,7 +125,7 @@ impl Seeker {
             addresses.map(|address| Endpoint::at(SocketAddr::new(address, port))).collect()
         };
         let names = BTreeSet::from([name.to_owned()]);
-        for outcome in self.known.look(&names, &self.resolver, &|| early(endpoints())).await {
+        for outcome in self.known.look(&names, &self.resolver, &|| early(endpoints(), true)).await {
             outcome?;
         }
         Ok(Found { endpoints: endpoints(), for_now: self.known.pause().clamp(SHORTEST, LONGEST) })
@@ -154,7 +154,8 @@ impl Seeker {
             services.iter().flat_map(|service| at(service).map(|address| endpoint(service, address))).collect()
         };
         let targets = services.iter().map(|service| service.target.clone()).collect();
-        let outcomes = self.known.look(&targets, &self.resolver, &|| early(endpoints())).await;
+        let suffices = || suffice(&services, |target| !self.known.addresses(target).is_empty());
+        let outcomes = self.known.look(&targets, &self.resolver, &|| early(endpoints(), suffices())).await;
         let fault = outcomes.into_iter().find_map(Result::err);
         let endpoints: Vec<Endpoint> = endpoints();
         match fault {
@@ -170,6 +171,15 @@ impl Seeker {
 /// The order of answers is chance. Of an address that two of them have, the first says what it is.
 fn rank(services: &mut [Service]) {
     services.sort_by(|a, b| (a.priority, b.weight, a.port, &a.target).cmp(&(b.priority, a.weight, b.port, &b.target)));
+}
+
+/// Whether enough of these targets, in their order, are known to begin with: half of the first level. Fewer might be
+/// backups alone, or few who would have to serve all.
+fn suffice(services: &[Service], is_known: impl Fn(&str) -> bool) -> bool {
+    let first = services.iter().map(|service| service.priority).min();
+    let level = services.iter().filter(|service| Some(service.priority) == first);
+    let (known, unknown): (Vec<_>, Vec<_>) = level.partition(|service| is_known(&service.target));
+    known.len() >= unknown.len()
 }
 
 /// A weight of 0 means very little beside others (RFC 2782): as little as there is.

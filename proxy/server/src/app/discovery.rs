@@ -55,13 +55,12 @@ impl Discoveries {
         self.running = next;
     }
 
-    /// Wait until the first look of every cluster is over, or for as long as that. Part of an answer is not enough
-    /// before that: it may be of the backups alone.
+    /// Wait until every cluster knows enough of its endpoints to begin, or why it does not, or for as long as that.
     pub(super) async fn first_answers(&self, patience: Duration) {
         let end = Instant::now() + patience;
         let heard = |task: &Task| {
             let discovery = task.cluster.discovery();
-            discovery.answered.is_some() || discovery.fault.is_some()
+            discovery.suffices || discovery.fault.is_some()
         };
         while !self.running.values().all(heard) && Instant::now() < end {
             sleep(GLANCE).await;

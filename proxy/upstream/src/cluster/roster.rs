@@ -41,6 +41,8 @@ pub struct Discovery {
     pub answered: Option<SystemTime>,
     /// Why the present endpoints are those of an earlier answer.
     pub fault: Option<String>,
+    /// Enough is known to begin with, be it part of an answer.
+    pub suffices: bool,
 }
 
 /// The operator's word on an address.
@@ -131,12 +133,13 @@ impl Roster {
         found.sort_by_key(|endpoint| endpoint.address);
         self.found = found;
         self.staying.clear();
-        self.discovery = Discovery { answered: Some(at), fault: None };
+        self.discovery = Discovery { answered: Some(at), fault: None, suffices: true };
     }
 
     /// Part of an answer of discovery, while the rest is waited for: it adds to what is there, and changes
-    /// none of it. Who is missing in it may be in the rest.
-    pub(super) fn find_some(&mut self, some: Vec<Endpoint>) {
+    /// none of it. Who is missing in it may be in the rest. It may suffice to begin with.
+    pub(super) fn find_some(&mut self, some: Vec<Endpoint>, suffices: bool) {
+        self.discovery.suffices |= suffices;
         for endpoint in some {
             if !self.found.iter().chain(&self.staying).any(|one| one.address == endpoint.address) {
                 self.found.push(endpoint);

@@ -337,7 +337,7 @@ fn those_of_before_stay_until_discovery_answers() {
     config.discover = Some(weir_config::Discover::Srv("api".to_owned()));
     let second = Cluster::build(&config, Some(&first));
     let at = |port: u16| weir_config::Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)));
-    second.found_some(vec![weir_config::Endpoint { priority: 10, ..at(9_002) }]);
+    second.found_some(vec![weir_config::Endpoint { priority: 10, ..at(9_002) }], true);
     second.put(at(9_003));
     assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9003"], "of the first level");
     second.delete(at(9_001).address);

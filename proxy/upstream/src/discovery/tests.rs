@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use tokio::time::Instant;
 
 use super::*;
-use crate::fixture;
+use crate::{Discovery, fixture};
 
 fn endpoint_at(port: u16) -> Endpoint {
     Endpoint::at(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -86,7 +86,7 @@ struct Slow(u16, u16);
 
 impl Look for Slow {
     async fn look(&mut self, early: Early<'_>) -> Result<Found, String> {
-        early(vec![endpoint_at(self.0)]);
+        early(vec![endpoint_at(self.0)], self.0 == 3);
         sleep(Duration::from_secs(1)).await;
         found(&[self.0, self.1], 20)
     }
@@ -97,13 +97,35 @@ async fn what_is_found_early_adds_to_what_is_there_and_is_no_answer_yet() {
     let cluster = empty();
     let during = Duration::from_millis(500);
     tokio::select! { () = follow(&cluster, Slow(1, 2)) => {}, () = sleep(during) => {} }
-    assert_eq!((names(&cluster), cluster.discovery().answered), (vec![1], None));
+    assert_eq!((names(&cluster), cluster.discovery()), (vec![1], Discovery::default()));
     tokio::select! { () = follow(&cluster, Slow(1, 2)) => {}, () = sleep(during * 3) => {} }
     assert_eq!((names(&cluster), cluster.discovery().answered.is_some()), (vec![1, 2], true));
     tokio::select! { () = follow(&cluster, Slow(3, 4)) => {}, () = sleep(during) => {} }
     assert_eq!(names(&cluster), [1, 2, 3], "nobody leaves before the look is over");
     tokio::select! { () = follow(&cluster, Slow(3, 4)) => {}, () = sleep(during * 3) => {} }
     assert_eq!(names(&cluster), [3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn part_of_an_answer_may_suffice_to_begin_with() {
+    let cluster = empty();
+    tokio::select! { () = follow(&cluster, Slow(3, 4)) => {}, () = sleep(Duration::from_millis(500)) => {} }
+    assert_eq!(cluster.discovery(), Discovery { suffices: true, ..Discovery::default() });
+}
+
+#[test]
+fn half_of_the_first_level_suffices_and_backups_do_not() {
+    let service = |priority, target: &str| Service { priority, weight: 1, port: 80, target: target.to_owned() };
+    let services = [service(1, "a"), service(1, "b"), service(1, "c"), service(2, "backup"), service(2, "another")];
+    for (known, is_enough) in [
+        (&["a", "b"][..], true),
+        (&["b", "c", "backup"], true),
+        (&["a", "backup", "another"], false),
+        (&["backup", "another"], false),
+        (&[], false),
+    ] {
+        assert_eq!(suffice(&services, |target| known.contains(&target)), is_enough, "{known:?}");
+    }
 }
 
 #[test]
