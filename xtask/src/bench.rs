@@ -85,7 +85,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// Take a weir through every scenario once, alone, with a tenth of the requests.
 pub fn exercise(weir: &Path) -> Result<()> {
-    prepare()?;
     let scratch = Scratch::build(&paths::target(), "exercise")?;
     let yard = Yard::open(scratch.path(), Some(weir))?;
     let proxy = yard.start(Kind::Weir)?;
@@ -100,7 +99,7 @@ pub fn exercise(weir: &Path) -> Result<()> {
 }
 
 /// What every run needs: cores, programs, plugins, open files.
-fn prepare() -> Result<()> {
+pub fn prepare() -> Result<()> {
     machine::check()?;
     peers::install(&TOOLS)?;
     let built = |name: &str| paths::guests().join(name).is_file();

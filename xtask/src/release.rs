@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    paths, peers,
+    bench, paths, peers,
     process::{cargo, find, installed, output, run as execute},
 };
 
@@ -29,6 +29,7 @@ pub fn run() -> Result<ExitCode> {
 
 /// The binary, built where something has changed since the last time.
 pub fn build() -> Result<PathBuf> {
+    bench::prepare()?;
     let compiler = Compiler::ask()?;
     let profdata = compiler.profdata()?;
     let folder = paths::target().join("profiled");
@@ -38,9 +39,9 @@ pub fn build() -> Result<PathBuf> {
     if changed(&profile).is_none_or(|made| changed(&instrumented).is_none_or(|built| built > made)) {
         remove(&raw)?;
         training::run(&instrumented)?;
-        merge(&profdata, &raw, &profile)?;
         // Cargo does not see that the profile is another one.
         remove(&folder.join("optimised"))?;
+        merge(&profdata, &raw, &profile)?;
     }
     let optimised = compiler.weir(&folder.join("optimised"), "profile-use", &profile)?;
     let binary = folder.join("weir");

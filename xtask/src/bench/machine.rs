@@ -4,7 +4,10 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 
-use crate::process::{find, output};
+use crate::{
+    paths,
+    process::{find, output},
+};
 
 /// An error unless there are two cores to part proxies from clients.
 pub fn check() -> Result<()> {
@@ -23,7 +26,8 @@ pub fn describe(weir: Option<&Path>) -> Result<Vec<(&'static str, String)>> {
         ("clients", format!("{}; {}", version("h2load", "--version")?, version("ab", "-V")?)),
     ];
     if let Some(weir) = weir {
-        facts.push(("weir", first_line(&output(Command::new(weir).arg("--version"))?)));
+        let version = first_line(&output(Command::new(weir).arg("--version"))?);
+        facts.push(("weir", format!("{version}, {}", weir.strip_prefix(paths::root()).unwrap_or(weir).display())));
     }
     Ok(facts)
 }

@@ -18,14 +18,13 @@ use crate::{
 
 const REQUESTS: u64 = 20_000;
 
-/// A listener of the configuration.
-#[derive(Clone, Copy)]
-enum At {
-    Plain,
-    Secure,
-    Tls,
-    Announcing,
-}
+/// How to ask, and at which listener of the configuration.
+type At = (&'static str, &'static str);
+
+const PLAIN: At = ("http", "plain");
+const SECURE: At = ("https", "secure");
+const TLS: At = ("https", "tls");
+const ANNOUNCING: At = ("http", "announcing");
 
 /// Requests of one kind.
 struct Load {
@@ -54,30 +53,30 @@ const fn post(load: Load, body: usize) -> Load {
 const ANNA: &str = "x-user: anna";
 
 const LOADS: [Load; 24] = [
-    get(At::Plain, Traffic::Http1, "/ping", ANNA),
-    get(At::Plain, Traffic::TlsHttp2, "/ping", ANNA),
-    get(At::Plain, Traffic::Http1, "/limited/tiny", ANNA),
-    get(At::Plain, Traffic::Http1, "/repeated/tiny", ANNA),
-    get(At::Plain, Traffic::Http1, "/mirrored/tiny", ANNA),
-    get(At::Plain, Traffic::Http1, "/plugins/tiny", ANNA),
-    get(At::Plain, Traffic::Http1, "/plugins/tiny", "x-user: berta"),
-    get(At::Plain, Traffic::Http1, "/sticky/tiny", "x-user: carla"),
-    get(At::Plain, Traffic::Http1, "/tiny", "x-forwarded-for: 192.0.2.7, 127.0.0.9"),
-    get(At::Plain, Traffic::Http1, "/http2/tiny", ANNA),
-    get(At::Plain, Traffic::TlsHttp2, "/http2/tiny", ANNA),
-    get(At::Plain, Traffic::Http1, "/tls/tiny", ANNA),
-    get(At::Secure, Traffic::TlsHttp2, "/both/tiny", ANNA),
-    get(At::Secure, Traffic::TlsHttp1, "/repeated/tiny", ANNA),
-    get(At::Tls, Traffic::TlsHttp1, "/tiny", ANNA),
-    get(At::Announcing, Traffic::Http1, "/tiny", ANNA),
-    few(get(At::Plain, Traffic::Http1, "/packed/64k", "accept-encoding: gzip, br;q=0.1")),
-    few(get(At::Plain, Traffic::Http1, "/packed/64k", "accept-encoding: br")),
-    few(get(At::Secure, Traffic::TlsHttp2, "/packed/64k", "accept-encoding: zstd, br, gzip")),
-    few(get(At::Plain, Traffic::Http1, "/both/64k", ANNA)),
-    post(get(At::Plain, Traffic::Http1, "/repeated/tiny", ANNA), 2_000),
-    post(few(get(At::Plain, Traffic::Http1, "/tiny", ANNA)), 200_000),
-    post(few(get(At::Secure, Traffic::TlsHttp2, "/both/tiny", ANNA)), 200_000),
-    post(get(At::Secure, Traffic::TlsHttp2, "/tiny", ANNA), 2_000),
+    get(PLAIN, Traffic::Http1, "/ping", ANNA),
+    get(PLAIN, Traffic::TlsHttp2, "/ping", ANNA),
+    get(PLAIN, Traffic::Http1, "/limited/tiny", ANNA),
+    get(PLAIN, Traffic::Http1, "/repeated/tiny", ANNA),
+    get(PLAIN, Traffic::Http1, "/mirrored/tiny", ANNA),
+    get(PLAIN, Traffic::Http1, "/plugins/tiny", ANNA),
+    get(PLAIN, Traffic::Http1, "/plugins/tiny", "x-user: berta"),
+    get(PLAIN, Traffic::Http1, "/sticky/tiny", "x-user: carla"),
+    get(PLAIN, Traffic::Http1, "/tiny", "x-forwarded-for: 192.0.2.7, 127.0.0.9"),
+    get(PLAIN, Traffic::Http1, "/http2/tiny", ANNA),
+    get(PLAIN, Traffic::TlsHttp2, "/http2/tiny", ANNA),
+    get(PLAIN, Traffic::Http1, "/tls/tiny", ANNA),
+    get(SECURE, Traffic::TlsHttp2, "/both/tiny", ANNA),
+    get(SECURE, Traffic::TlsHttp1, "/repeated/tiny", ANNA),
+    get(TLS, Traffic::TlsHttp1, "/tiny", ANNA),
+    get(ANNOUNCING, Traffic::Http1, "/tiny", ANNA),
+    few(get(PLAIN, Traffic::Http1, "/packed/64k", "accept-encoding: gzip, br;q=0.1")),
+    few(get(PLAIN, Traffic::Http1, "/packed/64k", "accept-encoding: br")),
+    few(get(SECURE, Traffic::TlsHttp2, "/packed/64k", "accept-encoding: zstd, br, gzip")),
+    few(get(PLAIN, Traffic::Http1, "/both/64k", ANNA)),
+    post(get(PLAIN, Traffic::Http1, "/repeated/tiny", ANNA), 2_000),
+    post(few(get(PLAIN, Traffic::Http1, "/tiny", ANNA)), 200_000),
+    post(few(get(SECURE, Traffic::TlsHttp2, "/both/tiny", ANNA)), 200_000),
+    post(get(SECURE, Traffic::TlsHttp2, "/tiny", ANNA), 2_000),
 ];
 
 /// Serve what the bench measures, then what else works on every request.
@@ -187,12 +186,7 @@ impl<'a> Places<'a> {
     }
 
     fn ask(&self, load: &Load, cookie: &str) -> Result<()> {
-        let (scheme, name) = match load.at {
-            At::Plain => ("http", "plain"),
-            At::Secure => ("https", "secure"),
-            At::Tls => ("https", "tls"),
-            At::Announcing => ("http", "announcing"),
-        };
+        let (scheme, name) = load.at;
         let url = format!("{scheme}://{}{}", self.address(name)?, load.path);
         let body = self.folder.join("body");
         let text = body.display().to_string();
