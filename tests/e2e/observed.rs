@@ -1,10 +1,10 @@
 //! What is seen from outside: the access log, metrics, the status page.
 
 use http::Method;
-use nix::sys::signal::Signal::SIGHUP;
+use nix::sys::signal::Signal::{SIGHUP, SIGTERM};
 use serde_json::Value;
 
-use super::harness::{Client, Endpoint, Weir, eventually, full, get, request, until};
+use super::harness::{Client, Endpoint, Setup, Weir, eventually, full, get, request, soon, until};
 
 fn text(endpoint: &Endpoint, log: &str) -> String {
     format!(
@@ -92,6 +92,45 @@ async fn the_log_can_be_off() {
     get(weir.web(), "/loud").await;
     weir.logged("/loud").await;
     assert!(!weir.stdout().iter().any(|line| line.contains("/quiet")));
+}
+
+#[tokio::test]
+async fn a_stalled_reader_of_standard_error_stops_nothing_but_the_log() {
+    let endpoint = Endpoint::start("a").await;
+    let mut weir = Setup::new(&text(&endpoint, "")).env("WEIR_LOG", "trace").start().await;
+    let stalled = weir.stall_stderr();
+    let mut client = Client::http2(weir.web()).await;
+    soon("lines to be dropped", async {
+        while weir.metric("weir_log_dropped_total").await == 0.0 {
+            for _ in 0..20 {
+                assert_eq!(client.get("/").await.text(), "a");
+            }
+        }
+    })
+    .await;
+    assert_eq!(weir.command(Method::GET, "/healthz", "").await.status, 200);
+    drop(stalled);
+    let told = weir.said("standard error was not read: lines of the process log were dropped").await;
+    assert!(told["lines"].as_u64() > Some(0), "{told}");
+
+    let pid = weir.pid();
+    let stalled = weir.stall_stderr();
+    soon("lines to be dropped again", async {
+        while weir.metric("weir_log_dropped_total").await <= told["lines"].as_f64().unwrap() {
+            client.get("/").await;
+        }
+    })
+    .await;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), SIGTERM).unwrap();
+    until("the process to end", || !std::path::Path::new(&format!("/proc/{pid}/stat")).exists() || is_zombie(pid)).await;
+    drop(stalled);
+    assert_eq!(weir.ended().await.code(), Some(0));
+}
+
+/// It has ended, and its end was not asked for.
+fn is_zombie(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
 }
 
 #[tokio::test]

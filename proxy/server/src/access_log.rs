@@ -32,6 +32,7 @@ use self::{
     clock::Clock,
     writer::{Message, Sink},
 };
+pub(crate) use self::writer::write_lines;
 pub use self::{clock::rfc3339, writer::Writer};
 
 /// A buffer is handed over when it holds this many bytes.

@@ -20,6 +20,9 @@ use weir_upstream::descriptors;
 #[global_allocator]
 static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
+/// Longest wait at the end for standard error to take what was logged.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     match cli::parse() {
         Command::Run(run) => serve(run.configured.config, run.take_over),
@@ -34,29 +37,43 @@ fn main() -> ExitCode {
 }
 
 fn serve(path: PathBuf, take_over: bool) -> ExitCode {
-    logging::start();
+    let log = match logging::start() {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: no process log: {error}");
+            return ExitCode::from(cli::FAILED);
+        }
+    };
+    let (code, why) = lifetime(path, take_over);
+    if let Some(why) = why {
+        log.say(&why);
+    }
+    log.flush(LAST_WORDS);
+    code
+}
+
+/// From the start to the end of the process, and why it failed, for people.
+fn lifetime(path: PathBuf, take_over: bool) -> (ExitCode, Option<String>) {
     descriptors::raise_limit();
     let met = if take_over { Predecessor::meet().map(|(before, given)| (Some(before), given)) } else { passed() };
     let (mut predecessor, inherited) = match met {
         Ok(met) => met,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::from(cli::FAULT);
+            return (ExitCode::from(cli::FAULT), Some(format!("error: {error:#}")));
         }
     };
     let kept = predecessor.as_mut().map(Predecessor::belongings).unwrap_or_default();
     let (why, code) = match begin(path, inherited, kept) {
         Ok(begun) => match run(begun, &mut predecessor) {
-            Ok(()) => return ExitCode::SUCCESS,
+            Ok(()) => return (ExitCode::SUCCESS, None),
             Err(error) => (format!("error: {error:#}"), cli::FAILED),
         },
         Err(faults) => (faults, cli::FAULT),
     };
-    eprintln!("{why}");
     if let Some(predecessor) = predecessor {
         predecessor.give_up(&why);
     }
-    ExitCode::from(code)
+    (ExitCode::from(code), Some(why))
 }
 
 /// What the service manager passes.

@@ -78,6 +78,8 @@ pub trait Source {
     fn limits(&self, _each: &mut dyn FnMut(LimitSample<'_>)) {}
     /// Access log lines lost.
     fn access_log_dropped(&self) -> u64;
+    /// Process log lines lost.
+    fn log_dropped(&self) -> u64;
     /// Calls `each` for every certificate of every listener.
     fn certificates(&self, _each: &mut dyn FnMut(CertificateSample<'_>)) {}
     /// Calls `each` for every listener with a list of revoked certificates, with the seconds until that wants to be
@@ -294,6 +296,12 @@ impl Metrics {
             "Access log lines lost because the disk was slow, full or gone.",
         );
         text.sample("weir_access_log_dropped_total", &[], source.access_log_dropped());
+        text.family(
+            "weir_log_dropped_total",
+            "counter",
+            "Process log lines lost because standard error did not take them.",
+        );
+        text.sample("weir_log_dropped_total", &[], source.log_dropped());
         text.family("weir_short_of", "gauge", "1 while the process runs short of this.");
         for of in Scarce::ALL {
             text.sample("weir_short_of", &[("resource", of.as_str())], u8::from(source.is_short(of)));

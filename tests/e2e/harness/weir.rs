@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
@@ -318,6 +318,11 @@ impl Weir {
         status
     }
 
+    /// Reads nothing more of its standard error until what this gives is dropped. Do not ask for the process log meanwhile.
+    pub fn stall_stderr(&self) -> impl Drop + '_ {
+        Stalled(self.stderr.0.lock().unwrap())
+    }
+
     /// Waits for a line of the process log with this message.
     pub async fn said(&self, message: &str) -> Value {
         self.said_where(message, |_| true).await
@@ -382,6 +387,13 @@ impl Drop for Weir {
             eprintln!("--- process log\n{}\n--- standard output\n{}", self.stderr(), self.stdout().join("\n"));
         }
     }
+}
+
+/// Holds the reader of a stream up.
+struct Stalled<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, Vec<String>>);
+
+impl Drop for Stalled<'_> {
+    fn drop(&mut self) {}
 }
 
 /// The lines of a stream, as they come.

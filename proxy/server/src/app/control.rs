@@ -18,6 +18,7 @@ use weir_upstream::{
 use super::{App, advice, authorities, certificates, endpoints};
 use crate::{
     access_log::rfc3339,
+    logging,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
     metrics::{
         AcmeSample, CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample,
@@ -223,6 +224,10 @@ impl Source for Admin {
 
     fn access_log_dropped(&self) -> u64 {
         self.0.shared.log.dropped()
+    }
+
+    fn log_dropped(&self) -> u64 {
+        logging::dropped()
     }
 
     fn certificates(&self, each: &mut dyn FnMut(CertificateSample<'_>)) {

@@ -45,6 +45,9 @@ impl Source for Endpoints {
     fn access_log_dropped(&self) -> u64 {
         5
     }
+    fn log_dropped(&self) -> u64 {
+        6
+    }
     fn is_short(&self, of: Scarce) -> bool {
         of == Scarce::Memory
     }
@@ -211,6 +214,7 @@ fn endpoints_reloads_and_the_log_are_read_from_their_owners() {
     assert_eq!(find(&page, "weir_endpoint_state", &[cluster, name, ("state", "healthy")]), Some(1.0));
     assert_eq!(find(&page, "weir_reloads_total", &[("result", "refused")]), Some(2.0));
     assert_eq!(find(&page, "weir_access_log_dropped_total", &[]), Some(5.0));
+    assert_eq!(find(&page, "weir_log_dropped_total", &[]), Some(6.0));
     assert_eq!(find(&page, "weir_short_of", &[("resource", "memory")]), Some(1.0));
     assert_eq!(find(&page, "weir_short_of", &[("resource", "descriptors")]), Some(0.0));
     assert_eq!(find(&page, "weir_build_info", &[]), Some(1.0));
