@@ -122,7 +122,8 @@ async fn a_stalled_reader_of_standard_error_stops_nothing_but_the_log() {
     })
     .await;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), SIGTERM).unwrap();
-    until("the process to end", || !std::path::Path::new(&format!("/proc/{pid}/stat")).exists() || is_zombie(pid)).await;
+    until("the process to end", || !std::path::Path::new(&format!("/proc/{pid}/stat")).exists() || is_zombie(pid))
+        .await;
     drop(stalled);
     assert_eq!(weir.ended().await.code(), Some(0));
 }

@@ -1,5 +1,6 @@
 //! Another process takes the place of the running one: nobody notices, or everything stays as it is.
 
+mod alone;
 mod kept;
 mod load;
 mod pushed;

@@ -28,11 +28,11 @@ use std::{
 use weir_config::LogFormat;
 use weir_plugin::ClientCertificate;
 
+pub(crate) use self::writer::write_lines;
 use self::{
     clock::Clock,
     writer::{Message, Sink},
 };
-pub(crate) use self::writer::write_lines;
 pub use self::{clock::rfc3339, writer::Writer};
 
 /// A buffer is handed over when it holds this many bytes.

@@ -86,6 +86,8 @@ pub struct App {
     /// Told of each reload that was taken up.
     reloads: Notify,
     draining: AtomicBool,
+    /// Another process serves in the place of this one.
+    handed_over: AtomicBool,
     /// Held during an upgrade.
     upgrading: Mutex<()>,
     /// Cancelled when the process is told to end.
@@ -176,6 +178,7 @@ impl App {
             doors: OnceLock::new(),
             reloads: Notify::new(),
             draining: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
             upgrading: Mutex::default(),
             ending: CancellationToken::new(),
             relieved: CancellationToken::new(),
@@ -493,6 +496,7 @@ impl App {
     /// nothing had to be cut. At a shutdown clients are served as ever for the delay, while readiness fails.
     pub async fn drain(&self, leaving: Leaving) -> bool {
         let Ending { delay, grace } = **self.ending_as.load();
+        let leaving = if self.handed_over.load(Relaxed) { Leaving::Relieved } else { leaving };
         self.draining.store(true, Relaxed);
         self.authorities.lock().unwrap_or_else(PoisonError::into_inner).stop();
         if leaving == Leaving::Shutdown {
@@ -519,7 +523,7 @@ impl App {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         if let Some(requests) = self.doors.get().and_then(|doors| doors.requests.as_ref())
-            && leaving == Leaving::Shutdown
+            && !self.handed_over.load(Relaxed)
         {
             requests.remove();
         }

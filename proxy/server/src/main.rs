@@ -106,7 +106,7 @@ fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()
     let Begun { app, writer, mut inherited } = begun;
     control.context("control runtime")?.block_on(async {
         let watching = watch::start(&app).await;
-        let signals = Signals::new().context("signals")?;
+        let mut signals = Signals::new().context("signals")?;
         let doors = doors(&app, &mut inherited, predecessor.as_mut()).await?;
         for (name, address) in inherited.left() {
             tracing::warn!(name, %address, "a socket that was passed is not used");
@@ -114,7 +114,10 @@ fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()
         drop(inherited);
         app.start().await.context("workers")?;
         let left = match predecessor.as_mut() {
-            Some(predecessor) => predecessor.relieve().await?,
+            Some(predecessor) => tokio::select! {
+                left = predecessor.relieve() => left?,
+                () = signals.end() => anyhow::bail!("it was told to end before it served"),
+            },
             None => Estate::default(),
         };
         app.open(doors, left).await;
@@ -164,6 +167,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// The process is told to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

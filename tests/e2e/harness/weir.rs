@@ -82,9 +82,14 @@ impl Setup {
     }
 
     /// Starts it by a command of the test's own, in the folder of its files.
-    pub fn launch(self, mut command: Command) -> Weir {
+    pub fn launch(self, command: Command) -> Weir {
+        self.launch_with(command, Stdio::null())
+    }
+
+    /// [`Setup::launch`] with this as its standard input.
+    pub fn launch_with(self, mut command: Command, stdin: impl Into<Stdio>) -> Weir {
         command.current_dir(self.folder.path()).envs(self.environment);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Weir { child, ended: None, folder: self.folder, stdout, stderr, admin: nowhere, listeners: BTreeMap::new() }

@@ -88,6 +88,10 @@ async fn one_upgrade_at_a_time_and_none_of_a_process_that_ends() {
     assert!(said(&asked).contains("told to end"), "{}", said(&asked));
     assert_eq!(weir.ended().await.code(), Some(0));
     super::gone(pid as u32).await;
+    let line = weir.said("no upgrade: this process ends").await;
+    assert!(line["why"].as_str().unwrap().contains("told to end"), "{line}");
+    let goes_on = weir.stderr().lines().filter(|line| line.contains("this process goes on")).count();
+    assert_eq!(goes_on, 1, "that of the second request");
 }
 
 #[tokio::test]

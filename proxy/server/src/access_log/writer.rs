@@ -181,7 +181,13 @@ fn give_back(home: &SyncSender<Vec<u8>>, mut bytes: Vec<u8>) {
 }
 
 /// Writes all, in pieces of whole lines, ending a torn line first; `written` says how far it came.
-pub(crate) fn write_lines(file: &mut impl Write, bytes: &[u8], most: usize, torn: bool, written: &mut usize) -> io::Result<()> {
+pub(crate) fn write_lines(
+    file: &mut impl Write,
+    bytes: &[u8],
+    most: usize,
+    torn: bool,
+    written: &mut usize,
+) -> io::Result<()> {
     if torn {
         file.write_all(b"\n")?;
     }

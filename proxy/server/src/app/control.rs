@@ -18,8 +18,8 @@ use weir_upstream::{
 use super::{App, advice, authorities, certificates, endpoints};
 use crate::{
     access_log::rfc3339,
-    logging,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
+    logging,
     metrics::{
         AcmeSample, CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample,
         SessionsSample, Source,

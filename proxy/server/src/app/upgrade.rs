@@ -31,11 +31,14 @@ impl App {
     /// Why this process goes on as ever, for people.
     pub async fn upgrade(&self, to: Option<&Path>) -> Result<u32, String> {
         let upgraded = tokio::select! {
+            // One that serves already is not killed.
+            biased;
             upgraded = self.try_upgrade(to) => upgraded,
             () = self.ending.cancelled() => Err("this process was told to end".to_owned()),
         };
         match &upgraded {
             Ok(pid) => tracing::info!(pid, "upgraded"),
+            Err(why) if self.draining.load(Relaxed) => tracing::info!(why, "no upgrade: this process ends"),
             Err(why) => {
                 self.shared.metrics.failed_upgrade();
                 tracing::error!(why, "upgrade failed, this process goes on");
@@ -57,6 +60,7 @@ impl App {
         let started = started.unwrap_or_else(|_| Err(format!("it is not ready within {limit:?}")));
         match &started {
             Ok(pid) => {
+                self.handed_over.store(true, Relaxed);
                 self.draining.store(true, Relaxed);
                 notify::succeeded_by(*pid);
             }

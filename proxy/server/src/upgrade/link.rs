@@ -91,20 +91,29 @@ pub fn send(link: &impl AsRawFd, batch: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Receive so many descriptors.
-pub fn receive(link: &impl AsRawFd, number: usize) -> io::Result<Vec<OwnedFd>> {
-    let mut descriptors = Vec::with_capacity(number);
+/// Receive so many descriptors. Those that came before an error are kept.
+pub fn receive(link: &impl AsRawFd, number: usize, descriptors: &mut Vec<OwnedFd>) -> io::Result<()> {
     while descriptors.len() < number {
         let before = descriptors.len();
-        receive_batch(link, &mut descriptors)?;
-        if descriptors.len() == before {
+        let octets = receive_batch(link, descriptors)?;
+        if octets == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        if descriptors.len() == before {
+            return Err(io::Error::other("this process may not open more descriptors (ulimit -n)"));
+        }
     }
-    Ok(descriptors)
+    Ok(())
 }
 
-fn receive_batch(link: &impl AsRawFd, descriptors: &mut Vec<OwnedFd>) -> io::Result<()> {
+/// Whether the process at the other end has ended, as an error of reading or writing tells.
+pub fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+/// Gives the number of octets that came with them.
+fn receive_batch(link: &impl AsRawFd, descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
     let (mut octet, mut room) = ([0], nix::cmsg_space!([RawFd; AT_ONCE]));
     let mut octets = [IoSliceMut::new(&mut octet)];
     let message = recvmsg::<()>(link.as_raw_fd(), &mut octets, Some(&mut room), CLOSED_ON_EXEC)?;
@@ -115,7 +124,7 @@ fn receive_batch(link: &impl AsRawFd, descriptors: &mut Vec<OwnedFd>) -> io::Res
             descriptors.extend(raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
         }
     }
-    Ok(())
+    Ok(message.bytes)
 }
 
 #[cfg(target_os = "linux")]
@@ -143,7 +152,8 @@ mod tests {
         batches(&descriptors).for_each(|batch| send(&ours, batch).unwrap());
         ours.write_all(&frame(&Said::Go(Estate::default())).unwrap()).unwrap();
         assert!(matches!(read(&mut theirs).unwrap(), Said::Failed(why) if why == "no \"plugin\""));
-        let received = receive(&theirs, descriptors.len()).unwrap();
+        let mut received = Vec::new();
+        receive(&theirs, descriptors.len(), &mut received).unwrap();
         let address = |listener: &TcpListener| listener.local_addr().unwrap();
         let received: Vec<_> = received.into_iter().map(|one| address(&TcpListener::from(one))).collect();
         assert_eq!(received, listeners.iter().map(address).collect::<Vec<_>>());
@@ -153,9 +163,13 @@ mod tests {
     #[test]
     fn an_end_too_early_and_a_frame_too_long_are_faults() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         ours.write_all(&u32::MAX.to_be_bytes()).unwrap();
+        send(&ours, &[listener.as_fd()]).unwrap();
         drop(ours);
         assert_eq!(read::<Said>(&mut theirs).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(receive(&theirs, 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut received = Vec::new();
+        assert!(is_gone(&receive(&theirs, 2, &mut received).unwrap_err()));
+        assert_eq!(received.len(), 1, "what came before is kept");
     }
 }

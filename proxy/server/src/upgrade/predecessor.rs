@@ -33,19 +33,35 @@ pub struct Predecessor {
 }
 
 impl Predecessor {
-    /// Take over what it has, from standard input.
+    /// Take over what it has, from standard input. Where it ends meanwhile, this process serves all the same, with
+    /// what it got until then.
     ///
     /// # Errors
-    /// Nobody hands anything over there.
+    /// No process hands anything over there.
     pub fn meet() -> anyhow::Result<(Self, Inherited)> {
         let mut link = UnixStream::from(take_stdin().context("standard input")?);
         link.set_read_timeout(Some(PATIENCE)).context("a process is started so by another one only")?;
-        let handover: Handover = link::read(&mut link).context("nothing is handed over")?;
+        let handover: Handover = match link::read(&mut link) {
+            Err(error) if link::is_gone(&error) => {
+                tracing::warn!("the process before has ended and has handed over nothing: everything begins anew");
+                return Ok((Self { link, requests: None, kept: Belongings::default() }, Inherited::default()));
+            }
+            read => read.context("nothing is handed over")?,
+        };
         let number = handover.sockets.len() + usize::from(handover.requests.is_some());
-        let mut sockets = link::receive(&link, number).context("sockets are missing")?;
-        let requests = handover.requests.and_then(|path| Some((path, sockets.pop()?.into())));
+        let sockets = &mut Vec::with_capacity(number);
+        match link::receive(&link, number, sockets) {
+            Err(error) if link::is_gone(&error) => {
+                let missing = number - sockets.len();
+                tracing::warn!(missing, "the process before has ended: sockets it did not hand over are bound again");
+            }
+            received => received.context("sockets are missing")?,
+        }
+        // It comes last.
+        let requests = handover.requests.filter(|_| sockets.len() == number);
+        let requests = requests.and_then(|path| Some((path, sockets.pop()?.into())));
         let mut inherited = Inherited::default();
-        for (label, socket) in handover.sockets.into_iter().zip(sockets) {
+        for (label, socket) in handover.sockets.into_iter().zip(sockets.drain(..)) {
             inherited.add(label, socket).map_err(anyhow::Error::msg)?;
         }
         if !inherit_secret(handover.secret) {
@@ -71,23 +87,34 @@ impl Predecessor {
         }
     }
 
-    /// Tell it that this process is ready, and wait for leave to serve. Gives what it has learnt and was told.
+    /// Tell it that this process is ready, and wait for leave to serve. Gives what it has learnt and was told; nothing
+    /// where it has ended by itself, as clients have no other process then. One that wants this process no more kills
+    /// it before it closes its end.
     ///
     /// # Errors
-    /// It has ended, or wants this process no more.
+    /// It is not understood.
     pub async fn relieve(&mut self) -> anyhow::Result<Estate> {
-        self.link.write_all(&link::frame(&Said::Ready)?).context(GONE)?;
+        match self.answer_to_ready().await {
+            Ok(Said::Go(estate)) => Ok(estate),
+            Ok(other) => bail!("the process before answers {other:?}"),
+            Err(error) if link::is_gone(&error) => {
+                tracing::warn!("the process before has ended: this one serves without what that has learnt");
+                Ok(Estate::default())
+            }
+            Err(error) => Err(error).context("the process before is not understood"),
+        }
+    }
+
+    async fn answer_to_ready(&mut self) -> io::Result<Said> {
+        self.link.write_all(&link::frame(&Said::Ready)?)?;
         let link = self.link.try_clone()?;
         link.set_nonblocking(true)?;
         let mut link = tokio::net::UnixStream::from_std(link)?;
         let mut head = [0; 4];
-        link.read_exact(&mut head).await.context(GONE)?;
+        link.read_exact(&mut head).await?;
         let mut octets = vec![0; link::length(head)?];
-        link.read_exact(&mut octets).await.context(GONE)?;
-        match link::unframed(&octets)? {
-            Said::Go(estate) => Ok(estate),
-            other => bail!("the process before answers {other:?}"),
-        }
+        link.read_exact(&mut octets).await?;
+        link::unframed(&octets)
     }
 
     /// Tell it that this process serves.
@@ -98,8 +125,6 @@ impl Predecessor {
         }
     }
 }
-
-const GONE: &str = "the process before wants no successor any more";
 
 /// Standard input reads nothing from then on.
 fn take_stdin() -> io::Result<OwnedFd> {
