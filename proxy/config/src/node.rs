@@ -1,5 +1,6 @@
 //! The parsed tree with its places: readers walk it, and whatever they cannot use becomes a fault.
 
+mod known;
 mod scalar;
 mod table;
 
@@ -10,6 +11,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+pub(crate) use known::Known;
 pub(crate) use table::Table;
 
 use crate::{fault::Severity, report::Report};

@@ -31,7 +31,7 @@ use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, 
 
 use crate::{
     model::{ByteSize, Certificate, Cluster, Config, Plugin, RateLimit, Route},
-    node::{Node, Table},
+    node::{Known, Node, Table},
     syntax::{self, Wrong},
     warn,
 };
@@ -41,14 +41,14 @@ const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from
 
 /// Names that the file declares, and those it uses.
 struct Names<'a> {
-    listeners: Vec<&'a str>,
-    plugins: Vec<&'a str>,
-    clusters: Vec<&'a str>,
-    tenants: Vec<&'a str>,
+    listeners: Known<'a>,
+    plugins: Known<'a>,
+    clusters: Known<'a>,
+    tenants: Known<'a>,
     /// Certificates that were read.
     certificates: RefCell<Vec<Certificate>>,
-    rate_limits: Vec<&'a str>,
-    acme: Vec<&'a str>,
+    rate_limits: Known<'a>,
+    acme: Known<'a>,
     used_acme: RefCell<BTreeSet<&'a str>>,
     used_plugins: RefCell<BTreeSet<&'a str>>,
     used_clusters: RefCell<BTreeSet<&'a str>>,
@@ -83,13 +83,13 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let limits = section(root, "rate-limits", "[rate-limits.NAME]");
     let acme = section(root, "acme", "[acme.NAME]");
     let names = Names {
-        listeners: listeners.iter().map(Node::name).collect(),
-        plugins: plugins.iter().map(Node::name).collect(),
-        clusters: clusters.iter().map(Node::name).collect(),
-        tenants: tenants.iter().map(Node::name).collect(),
+        listeners: Known::of(&listeners),
+        plugins: Known::of(&plugins),
+        clusters: Known::of(&clusters),
+        tenants: Known::of(&tenants),
         certificates: RefCell::default(),
-        rate_limits: limits.iter().map(Node::name).collect(),
-        acme: acme.iter().map(Node::name).collect(),
+        rate_limits: Known::of(&limits),
+        acme: Known::of(&acme),
         used_acme: RefCell::default(),
         used_plugins: RefCell::default(),
         used_clusters: RefCell::default(),

@@ -18,7 +18,9 @@ use crate::{
 pub struct Router {
     routes: Vec<Arc<Route>>,
     rules: Vec<Rule>,
+    /// Routes of one host, in file order.
     by_host: HashMap<String, Vec<usize>>,
+    /// Routes of every host or of those below a name, in file order.
     elsewhere: Vec<usize>,
     connections: Vec<usize>,
 }
@@ -103,19 +105,13 @@ struct Rule {
 impl Router {
     /// For routes in file order.
     pub fn new(routes: Vec<Arc<Route>>) -> Self {
-        let hosts: Vec<Option<&HostMatch>> = routes.iter().map(|route| route.config.matcher.host.as_ref()).collect();
-        let filed = |takes: &dyn Fn(Option<&HostMatch>) -> bool| -> Vec<usize> {
-            hosts.iter().enumerate().filter(|(_, host)| takes(**host)).map(|(index, _)| index).collect()
-        };
-        let by_host = hosts
-            .iter()
-            .filter_map(|host| match host {
-                Some(HostMatch::Exact(name)) => Some(name),
-                _ => None,
-            })
-            .map(|name| (name.clone(), filed(&|host| may_match(host, name))))
-            .collect();
-        let elsewhere = filed(&|host| !matches!(host, Some(HostMatch::Exact(_))));
+        let (mut by_host, mut elsewhere) = (HashMap::<String, Vec<usize>>::new(), Vec::new());
+        for (index, route) in routes.iter().enumerate() {
+            match &route.config.matcher.host {
+                Some(HostMatch::Exact(name)) => by_host.entry(name.clone()).or_default().push(index),
+                _ => elsewhere.push(index),
+            }
+        }
         let rules = routes.iter().map(|route| Rule::of(&route.config.matcher, route.config.connect)).collect();
         let takes = |(index, route): (usize, &Arc<Route>)| route.config.takes_connections().then_some(index);
         let connections = routes.iter().enumerate().filter_map(takes).collect();
@@ -132,13 +128,17 @@ impl Router {
     /// The route of a request.
     pub fn find(&self, request: &Request, arrival: &impl Arrival) -> Option<&Arc<Route>> {
         let host = host_of(request.authority());
-        let filed = match self.by_host.is_empty() {
-            true => &self.elsewhere,
-            false => self.by_host.get(&*lower_case(host)).unwrap_or(&self.elsewhere),
+        let own = match self.by_host.is_empty() {
+            true => None,
+            false => self.by_host.get(&*lower_case(host)),
         };
-        let index =
-            filed.iter().find(|index| self.rules.get(**index).is_some_and(|rule| rule.fits(request, host, arrival)))?;
-        self.routes.get(*index)
+        let first = |filed: &[usize], before: usize| {
+            let fits = |index: &usize| self.rules.get(*index).is_some_and(|rule| rule.fits(request, host, arrival));
+            filed.iter().copied().take_while(|index| *index < before).find(fits)
+        };
+        let own = own.and_then(|filed| first(filed, usize::MAX));
+        let index = first(&self.elsewhere, own.unwrap_or(usize::MAX)).or(own)?;
+        self.routes.get(index)
     }
 
     /// In file order.

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use toml::de::{DeFloat, DeInteger, DeValue};
 
-use super::Node;
+use super::{Known, Node};
 use crate::{
     model::{ByteSize, Network},
     suggest, units,
@@ -109,12 +109,12 @@ impl<'a> Node<'a> {
     }
 
     /// A name of `known`.
-    pub(crate) fn reference(&self, what: &str, known: &[&str]) -> Option<&'a str> {
+    pub(crate) fn reference(&self, what: &str, known: &Known<'_>) -> Option<&'a str> {
         let name = self.string("a name in quotes")?;
-        if known.contains(&name) {
+        if known.contains(name) {
             return Some(name);
         }
-        let remedy = suggest::remedy(name, known, &format!("{what}s in this file"));
+        let remedy = suggest::remedy(name, known.as_slice(), &format!("{what}s in this file"));
         self.fault(format!("there is no {what} `{name}`"), remedy)
     }
 

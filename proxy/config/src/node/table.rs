@@ -1,8 +1,11 @@
 //! Tables: known keys are asked for by name, and what nobody asked for is unknown.
 
-use std::{cell::RefCell, ops::Range};
+use std::{borrow::Cow, cell::RefCell, ops::Range};
 
-use toml::de::DeTable;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::Node;
 use crate::{fault::Severity, places::Places, report::Report, source::join, suggest};
@@ -29,7 +32,8 @@ impl<'a> Table<'a> {
         if !asked.contains(&key) {
             asked.push(key);
         }
-        self.entries().into_iter().find(|entry| entry.name() == key)
+        let (name, value) = self.table.get_key_value(key)?;
+        Some(self.entry(name, value))
     }
 
     /// The value of a key that must be there.
@@ -48,17 +52,14 @@ impl<'a> Table<'a> {
 
     /// Every key with its value, in file order.
     pub(crate) fn entries(&self) -> Vec<Node<'a>> {
-        let mut entries: Vec<Node<'a>> = self
-            .table
-            .iter()
-            .map(|(key, value)| {
-                let name = key.get_ref().as_ref();
-                let path = join(&self.path, name);
-                Node::child(self.report, value, Some((name, key.span())), path)
-            })
-            .collect();
+        let mut entries: Vec<Node<'a>> = self.table.iter().map(|(name, value)| self.entry(name, value)).collect();
         entries.sort_by_key(|entry| entry.head().start);
         entries
+    }
+
+    fn entry(&self, name: &'a Spanned<Cow<'a, str>>, value: &'a Spanned<DeValue<'a>>) -> Node<'a> {
+        let (name, span) = (name.get_ref().as_ref(), name.span());
+        Node::child(self.report, value, Some((name, span)), join(&self.path, name))
     }
 
     /// Notes a fault of the table as a whole.

@@ -62,7 +62,7 @@ fn split<'a>(node: &Node<'a>, key: Option<&Node<'a>>, names: &Names<'a>) -> Opti
     let entries = node.table(example)?.entries();
     let share = |entry: &Node<'a>| {
         let name = entry.name();
-        if !names.clusters.contains(&name) {
+        if !names.clusters.contains(name) {
             entry.key_fault(format!("there is no cluster `{name}`"), "name clusters of this file, each with its share");
             return None;
         }

@@ -31,7 +31,7 @@ pub(super) fn balance<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance>
     let Some(word) = node.as_string() else {
         return table(node, names);
     };
-    if names.plugins.contains(&word) {
+    if names.plugins.contains(word) {
         let remedy = format!("write `{{ plugin = \"{word}\" }}`");
         return node.fault(format!("`{word}` is a plugin"), remedy);
     }

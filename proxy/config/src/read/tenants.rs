@@ -70,7 +70,7 @@ fn limits(node: &Node<'_>) -> Option<TenantLimits> {
 /// Names of clusters, with those of the clusters in their place.
 fn clusters<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<BTreeMap<Arc<str>, Arc<str>>> {
     let entries = node.table("`{ api = \"api-acme\" }`")?.entries();
-    let known = |node: &Node<'a>| match names.clusters.contains(&node.name()) {
+    let known = |node: &Node<'a>| match names.clusters.contains(node.name()) {
         true => true,
         false => {
             let problem = format!("there is no cluster `{}`", node.name());

@@ -40,8 +40,8 @@ pub fn explain(config: &Config) -> String {
         "Routes: the first that matches wins",
         routes.iter().map(|(name, lines)| (&**name, lines.clone())),
     );
-    let clusters = config.clusters.iter();
-    let clusters = clusters.map(|cluster| (&*cluster.name, of_cluster(cluster, &spoken::of_cluster(config, cluster))));
+    let (uses, clusters) = (spoken::Uses::of(config), config.clusters.iter());
+    let clusters = clusters.map(|cluster| (&*cluster.name, of_cluster(cluster, &uses.spoken(cluster))));
     section(&mut page, "Clusters", clusters);
     section(&mut page, "Plugins", config.plugins.iter().map(|plugin| (&*plugin.name, of_plugin(plugin))));
     let admin = config

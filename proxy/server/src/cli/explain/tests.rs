@@ -311,7 +311,7 @@ fn what_endpoints_are_spoken_to_in_follows_from_what_leads_to_them() {
         (vec![tcp, web()], vec![asking], "http/1.1", "http/1.1 over TLS"),
     ] {
         let config = Config { listeners, routes, ..config() };
-        let told = |tls| spoken::of_cluster(&config, &Cluster { tls, ..Cluster::of("db", vec![endpoint(1)]) });
+        let told = |tls| spoken::Uses::of(&config).spoken(&Cluster { tls, ..Cluster::of("db", vec![endpoint(1)]) });
         let unverified = format!("{over_tls}, certificates not verified");
         assert_eq!([told(None), told(tls(true)), told(tls(false))], [spoken, over_tls, &*unverified]);
     }
