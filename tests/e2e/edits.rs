@@ -123,7 +123,7 @@ async fn hostile_paths_stay_below_the_prefix() {
 async fn a_plugin_has_the_last_word_on_the_path_and_the_route_on_headers() {
     let endpoint = Endpoint::start("one").await;
     let weir = Weir::start(&format!(
-        "[plugins.told]\npath = \"{}\"\ndeadline = \"1s\"\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+        "[plugins.told]\npath = \"{}\"\ndeadline = \"100ms\"\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
          [[routes]]\nname = \"r\"\nplugins = [{{ plugin = \"told\", settings = {{ do = \"forward\" }} }}]\n\
          cluster = \"web\"\nrewrite = {{ path = \"/rewritten\" }}\nrequest-headers = {{ set = {{ x-set = \"route\" }} }}\n\
          [clusters.web]\nendpoints = [\"127.0.0.1:1\"]\n\

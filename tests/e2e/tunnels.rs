@@ -86,7 +86,7 @@ async fn timeouts_of_exchanges_are_none_of_tunnels() {
 #[tokio::test]
 async fn a_tunnel_holds_no_version_of_a_plugin() {
     let endpoint = echo().await;
-    let plugin = "[plugins.p]\npath = \"p.wasm\"\ndeadline = \"1s\"\n";
+    let plugin = "[plugins.p]\npath = \"p.wasm\"\ndeadline = \"100ms\"\n";
     let route = "plugins = [{ plugin = \"p\", settings = { do = \"none\" } }]";
     let config = text(&endpoint, "", route, "") + plugin;
     let component = std::fs::read(guest("misbehave")).unwrap();

@@ -125,6 +125,10 @@ pub struct Plugin {
     pub settings: serde_json::Value,
     /// Longest time of one call. Default 5 ms; a health check has its own timeout.
     pub deadline: Duration,
+    /// Percent of a worker's time that all calls may take together. Default 50; 100 is no bound.
+    pub worker_share: u32,
+    /// Most CPU time of one health check, its waiting apart. Default 100 ms.
+    pub check_cpu: Duration,
     /// Most linear memory of one instance. Default 16 MiB.
     pub memory: ByteSize,
     /// What happens to an exchange whose decision failed. Default native.
@@ -199,6 +203,9 @@ pub struct Route {
     pub hedge: Option<Hedge>,
     /// How long a tunnel may be silent; none is what the cluster says.
     pub tunnel_idle_timeout: Option<Duration>,
+    /// Longest time that all plugin calls of a request take together; none is four times the deadline of the
+    /// plugin that is asked.
+    pub plugin_budget: Option<Duration>,
     /// Body of a request; more get 413. None is what the listener says.
     pub max_body: Option<ByteSize>,
 }
@@ -223,6 +230,7 @@ impl Route {
             retries: None,
             hedge: None,
             tunnel_idle_timeout: None,
+            plugin_budget: None,
             max_body: None,
         }
     }

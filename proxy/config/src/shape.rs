@@ -256,6 +256,12 @@ struct Plugin {
     /// Longest time of one call.
     #[schemars(extend("default" = "5ms"))]
     deadline: Option<Duration>,
+    /// Percent of a worker's time that its calls may take together; 100 is no bound.
+    #[schemars(range(min = 1, max = 100), extend("default" = 50))]
+    worker_share: Option<u32>,
+    /// Most CPU time of one health check.
+    #[schemars(extend("default" = "100ms"))]
+    check_cpu: Option<Duration>,
     /// Most memory of one instance.
     #[schemars(extend("default" = "16MiB"))]
     memory: Option<Size>,
@@ -366,6 +372,8 @@ struct Route {
     hedge: Option<Hedge>,
     /// How long a tunnel may be silent; without it what the cluster says.
     tunnel_idle_timeout: Option<Duration>,
+    /// Longest time that all plugin calls of a request take together; without it, four times the deadline of the plugin that is asked.
+    plugin_budget: Option<Duration>,
     /// Body of a request; without it what the listener says.
     max_body: Option<Size>,
 }

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fs, hint::black_box, net::IpAddr, path::Path, time::Durat
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 use weir_config::{ByteSize, OnFailure, Plugin};
-use weir_plugin::{CandidatesView, Figures, Guests, Host, HostOptions, RequestView, Role, TlsFacts};
+use weir_plugin::{Budget, CandidatesView, Figures, Guests, Host, HostOptions, RequestView, Role, TlsFacts};
 
 struct Request;
 
@@ -85,7 +85,7 @@ fn calls(criterion: &mut Criterion) {
         let bound = bind(&component, what);
         match bound {
             Ok((guests, bound)) => drop(criterion.bench_function(name, |bencher| {
-                bencher.iter(|| guests.pick(black_box(&bound), &Request, &Ten));
+                bencher.iter(|| guests.pick(black_box(&bound), &Budget::default(), &Request, &Ten));
             })),
             Err(problem) => println!("{name}: {problem}"),
         }
@@ -103,6 +103,8 @@ fn bind(component: &[u8], what: &str) -> Result<(Guests, weir_plugin::Bound), Bo
         path: "".into(),
         settings: json!({}),
         deadline: Duration::from_millis(5),
+        worker_share: 50,
+        check_cpu: Duration::from_millis(100),
         memory: ByteSize(16 << 20),
         on_failure: OnFailure::Native,
         grants: Vec::new(),

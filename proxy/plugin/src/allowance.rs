@@ -36,6 +36,17 @@ impl Allowance {
     }
 }
 
+impl Allowance {
+    /// What the call that has ended now after so long by the wall has cost. One that was never asked about has computed
+    /// for half of its time at most, however long its thread had to wait.
+    pub(crate) fn spent(&self, took: Duration, tick: Duration) -> Duration {
+        match self.since {
+            None => took.min(self.computed + tick),
+            Some(since) => took.min(self.computed + thread_time().saturating_sub(since)),
+        }
+    }
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

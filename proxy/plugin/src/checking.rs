@@ -1,7 +1,7 @@
 //! Health checks: guests that may wait for their target, on the control runtime.
 //!
 //! A guest serves one check at a time and is kept for the next; checks that run at once have one
-//! each. It yields with every tick, so a loop in it delays nobody and ends with the check's timeout.
+//! each. It yields with every tick, so that a loop in it delays nothing, and ends once it has had its CPU time.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use wasmtime::Store;
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
     Bound, CandidatesView, Failure, HealthVerdict, Program, RequestView, Target,
@@ -20,6 +20,7 @@ use crate::{
     fault::Fault,
     ledger::{Alive, Ledger},
     limits::Limits,
+    meter::Meter,
     program::Binding,
 };
 
@@ -32,6 +33,7 @@ const RESERVE: Duration = Duration::from_millis(100);
 pub(crate) struct Checking {
     limits: Limits,
     ledger: Arc<Ledger>,
+    meter: Arc<Meter>,
     /// The endpoint of the check under way.
     pub held: Option<Held>,
 }
@@ -68,6 +70,9 @@ pub(crate) struct Idle {
     lifecycle: waiting::lifecycle::Guest,
     health: waiting::health::Guest,
     configured: HashSet<u32>,
+    meter: Arc<Meter>,
+    /// CPU time of a check, and of starting or configuring.
+    most: (Duration, Duration),
     _alive: Alive,
 }
 
@@ -97,16 +102,21 @@ fn kept(program: &Program) -> MutexGuard<'_, Vec<Idle>> {
 impl Idle {
     async fn start(program: &Program) -> Result<Self, Fault> {
         let limits = Limits::new(program.memory);
-        let data = Checking { limits, ledger: program.ledger.clone(), held: None };
+        let meter = Arc::<Meter>::default();
+        let data = Checking { limits, ledger: program.ledger.clone(), meter: Arc::clone(&meter), held: None };
         let mut store = Store::new(&program.machine.engine, data);
         store.limiter(|data| &mut data.limits);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|store| {
+            let is_over = store.data().meter.is_over();
+            Ok(if is_over { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+        });
         store.set_hostcall_fuel(program.memory);
-        match Self::link(program, &mut store).await {
+        let most = (program.check_cpu, program.start_deadline());
+        match meter.run(most.1, Self::link(program, &mut store)).await {
             Ok((lifecycle, health)) => {
                 let _alive = Alive::new(&program.ledger);
-                Ok(Self { store, lifecycle, health, configured: HashSet::new(), _alive })
+                Ok(Self { store, lifecycle, health, configured: HashSet::new(), meter, most, _alive })
             }
             Err(cause) => Err(Fault::of_start(cause, &store.data().limits)),
         }
@@ -129,15 +139,16 @@ impl Idle {
             self.configure(binding).await?;
         }
         self.store.data_mut().held = Some(held);
-        let verdict = self.health.call_check(&mut self.store, binding.number).await;
+        let check = self.health.call_check(&mut self.store, binding.number);
+        let verdict = self.meter.run(self.most.0, check).await;
         self.store.data_mut().held = None;
         verdict.map_err(|cause| self.fault(cause))
     }
 
     async fn configure(&mut self, binding: &Binding) -> Result<(), Fault> {
-        let Self { store, lifecycle, .. } = self;
+        let Self { store, lifecycle, meter, most, .. } = self;
         let answer = lifecycle.call_configure(store, binding.number, binding.role.into(), &binding.settings);
-        match answer.await {
+        match meter.run(most.1, answer).await {
             Ok(Ok(())) => {
                 self.configured.insert(binding.number);
                 Ok(())

@@ -20,10 +20,40 @@ pub enum Failure {
     /// There was no instance to ask.
     #[error("the plugin could not be started: {0}")]
     Start(String),
+    /// It was not asked.
+    #[error("the plugin was not asked: {0}")]
+    Skipped(Skip),
+}
+
+/// Why a plugin is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Skip {
+    /// The binding has failed too often in a row.
+    #[error("it failed too often in a row")]
+    Breaker,
+    /// The request has spent its time for plugins, or is over.
+    #[error("the request has spent its time for plugins")]
+    Budget,
+    /// The plugin has had its share of the worker's time.
+    #[error("it has had its share of the worker's time")]
+    Share,
+}
+
+impl Skip {
+    pub(crate) const ALL: [Self; 3] = [Self::Breaker, Self::Budget, Self::Share];
+
+    /// As logs and metrics name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            Self::Budget => "budget",
+            Self::Share => "share",
+        }
+    }
 }
 
 impl Failure {
-    /// All kinds, in the order of [`Failure::index`].
+    /// The kinds that are counted as failures, in the order of [`Failure::index`].
     pub(crate) const KINDS: [&'static str; 5] = ["trap", "deadline", "memory", "bad-answer", "start"];
 
     /// Its kind as logs and metrics name it.
@@ -34,16 +64,19 @@ impl Failure {
             Self::Memory => "memory",
             Self::BadAnswer(_) => "bad-answer",
             Self::Start(_) => "start",
+            Self::Skipped(skip) => skip.name(),
         }
     }
 
-    pub(crate) fn index(&self) -> usize {
+    /// None for what is no failure of a call.
+    pub(crate) fn index(&self) -> Option<usize> {
         match self {
-            Self::Trap => 0,
-            Self::Deadline => 1,
-            Self::Memory => 2,
-            Self::BadAnswer(_) => 3,
-            Self::Start(_) => 4,
+            Self::Trap => Some(0),
+            Self::Deadline => Some(1),
+            Self::Memory => Some(2),
+            Self::BadAnswer(_) => Some(3),
+            Self::Start(_) => Some(4),
+            Self::Skipped(_) => None,
         }
     }
 }

@@ -6,48 +6,26 @@
 use std::{
     cell::{Cell, RefCell},
     marker::PhantomData,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    Bound, CandidatesView, Failure, Mark, Program, RequestView, Role, RouteDecision, Session,
+    Bound, Budget, CandidatesView, Failure, Mark, Program, RequestView, Role, RouteDecision, Session,
     fault::Fault,
-    instance::{Ask, Configured, Instance},
-    ledger::Ledger,
-    tally::Tally,
+    instance::{Ask, Instance},
+    slot::Slot,
 };
-
-/// How long a guest that would not start, or a binding it would not take, is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// All guests of one worker. Not for sharing: each thread has its own.
 #[derive(Default)]
 pub struct Guests {
     /// Ordered by program.
     slots: RefCell<Vec<Slot>>,
+    worker: usize,
     took: Cell<Duration>,
+    spent: Cell<Duration>,
     _own_thread: PhantomData<*const ()>,
-}
-
-/// A program's place on this worker.
-struct Slot {
-    id: u64,
-    program: Weak<Program>,
-    ledger: Arc<Ledger>,
-    tally: Arc<Tally>,
-    /// Of one call.
-    deadline: Duration,
-    instance: Option<Instance>,
-    paused: Vec<Pause>,
-}
-
-/// What need not be tried again for a while.
-struct Pause {
-    /// The binding; none is the whole program.
-    binding: Option<u32>,
-    until: Instant,
-    failure: Failure,
 }
 
 impl Guests {
@@ -56,12 +34,17 @@ impl Guests {
         Self::default()
     }
 
+    /// Those of the worker of this number.
+    pub fn of_worker(worker: usize) -> Self {
+        Self { worker, ..Self::default() }
+    }
+
     /// Where the request goes.
     ///
     /// # Errors
     /// No decision came about; the caller does what [`Program::on_failure`] says.
-    pub fn route(&self, bound: &Bound, request: &dyn RequestView) -> Result<RouteDecision, Failure> {
-        self.ask(bound, Role::Router, request, |instance, ask| Ok(instance.route(ask)?.try_into()?))
+    pub fn route(&self, bound: &Bound, budget: &Budget, request: &dyn RequestView) -> Result<RouteDecision, Failure> {
+        self.ask(bound, Role::Router, budget, request, |instance, ask| Ok(instance.route(ask)?.try_into()?))
     }
 
     /// Index of the endpoint to take, which is below the number of candidates; none leaves the
@@ -72,10 +55,11 @@ impl Guests {
     pub fn pick(
         &self,
         bound: &Bound,
+        budget: &Budget,
         request: &dyn RequestView,
         candidates: &dyn CandidatesView,
     ) -> Result<Option<u32>, Failure> {
-        self.ask(bound, Role::Balancer, request, |instance, ask| match instance.pick(ask, candidates)? {
+        self.ask(bound, Role::Balancer, budget, request, |instance, ask| match instance.pick(ask, candidates)? {
             Some(index) if index >= candidates.len() => Err(bad_index(index, candidates.len())),
             choice => Ok(choice),
         })
@@ -85,8 +69,13 @@ impl Guests {
     ///
     /// # Errors
     /// As [`Guests::route`].
-    pub fn session(&self, bound: &Bound, request: &dyn RequestView) -> Result<Option<Session>, Failure> {
-        self.ask(bound, Role::Affinity, request, |instance, ask| {
+    pub fn session(
+        &self,
+        bound: &Bound,
+        budget: &Budget,
+        request: &dyn RequestView,
+    ) -> Result<Option<Session>, Failure> {
+        self.ask(bound, Role::Affinity, budget, request, |instance, ask| {
             let session = instance.lookup(ask)?.map(Session::from);
             Ok(session.map(Session::checked).transpose()?)
         })
@@ -99,11 +88,14 @@ impl Guests {
     pub fn bound(
         &self,
         bound: &Bound,
+        budget: &Budget,
         request: &dyn RequestView,
         key: Option<&str>,
         endpoint: &str,
     ) -> Result<Mark, Failure> {
-        self.ask(bound, Role::Affinity, request, |instance, ask| Ok(instance.bound(ask, key, endpoint)?.try_into()?))
+        self.ask(bound, Role::Affinity, budget, request, |instance, ask| {
+            Ok(instance.bound(ask, key, endpoint)?.try_into()?)
+        })
     }
 
     /// How long the last decision took.
@@ -111,16 +103,19 @@ impl Guests {
         self.took.get()
     }
 
+    /// What the last decision takes of its request's budget: a busy machine and the start of an instance do not count.
+    pub fn spent(&self) -> Duration {
+        self.spent.get()
+    }
+
     /// The last decision turned out to be impossible, such as an unknown cluster: count it as a
     /// failure and replace the guest.
     pub fn reject(&self, bound: &Bound, why: impl Into<String>) -> Failure {
         let failure = Failure::BadAnswer(why.into());
         if let Ok(mut slots) = self.slots.try_borrow_mut()
-            && let Some(slot) = slot_of(&mut slots, &bound.program)
+            && let Some(slot) = slot_of(&mut slots, &bound.program, self.worker)
         {
-            slot.instance = None;
-            slot.tally.fail(bound.role(), &failure);
-            slot.ledger.log_failure(Some(bound.role()), &failure, None);
+            slot.reject(bound, &failure);
         }
         failure
     }
@@ -130,7 +125,7 @@ impl Guests {
     pub fn prune(&self) {
         if let Ok(mut slots) = self.slots.try_borrow_mut() {
             slots.retain(|slot| slot.program.strong_count() > 0);
-            slots.iter_mut().for_each(Slot::release);
+            slots.iter_mut().for_each(Slot::prune);
         }
     }
 
@@ -144,142 +139,38 @@ impl Guests {
         &self,
         bound: &Bound,
         role: Role,
+        budget: &Budget,
         request: &dyn RequestView,
         call: impl FnOnce(&mut Instance, &Ask<'_>) -> Result<R, Fault>,
     ) -> Result<R, Failure> {
         self.took.set(Duration::ZERO);
+        self.spent.set(Duration::ZERO);
         if bound.role() != role {
             return Err(Failure::Start(format!("it is bound as {}", bound.role())));
         }
         let Ok(mut slots) = self.slots.try_borrow_mut() else {
             return Err(Failure::Start("asked in the middle of a decision".into()));
         };
-        let Some(slot) = slot_of(&mut slots, &bound.program) else {
+        let Some(slot) = slot_of(&mut slots, &bound.program, self.worker) else {
             return Err(Failure::Start("no place for it".into()));
         };
         let begun = Instant::now();
-        let outcome = slot.ask(bound, request, call);
-        self.took.set(begun.elapsed());
-        slot.settle(role, self.took.get(), outcome)
-    }
-}
-
-impl Slot {
-    fn new(program: &Arc<Program>) -> Self {
-        Self {
-            id: program.id,
-            program: Arc::downgrade(program),
-            ledger: Arc::clone(&program.ledger),
-            tally: program.ledger.tally(),
-            deadline: program.deadline,
-            instance: None,
-            paused: Vec::new(),
-        }
-    }
-
-    fn ask<R>(
-        &mut self,
-        bound: &Bound,
-        request: &dyn RequestView,
-        call: impl FnOnce(&mut Instance, &Ask<'_>) -> Result<R, Fault>,
-    ) -> Result<R, Fault> {
-        let ask = Ask { number: bound.binding.number, deadline: self.deadline, request };
-        let outcome = match self.ready(bound)? {
-            Some(instance) => call(instance, &ask),
-            None => self.prepare(bound).and_then(|instance| call(instance, &ask)),
-        };
-        if outcome.is_err() {
-            self.instance = None;
-        }
-        outcome
-    }
-
-    /// The instance, if it has taken up the binding. One that is paused is left in peace.
-    fn ready(&mut self, bound: &Bound) -> Result<Option<&mut Instance>, Failure> {
-        if self.instance.as_ref().is_some_and(|guest| guest.is_configured(&bound.binding)) {
-            return Ok(self.instance.as_mut());
-        }
-        self.check_pause(bound.binding.number)?;
-        Ok(None)
-    }
-
-    /// Start an instance if there is none and have it take up the binding.
-    fn prepare(&mut self, bound: &Bound) -> Result<&mut Instance, Fault> {
-        if self.instance.is_none() {
-            let started = Instance::start(&bound.program);
-            self.instance = Some(started.inspect_err(|fault| self.pause(None, &fault.failure))?);
-        }
-        let number = bound.binding.number;
-        let configured = self.configure(bound);
-        configured.inspect_err(|fault| self.pause(Some(number), &fault.failure))?;
-        self.instance.as_mut().ok_or_else(|| Failure::Start("it is gone".into()).into())
-    }
-
-    fn configure(&mut self, bound: &Bound) -> Result<(), Fault> {
-        let Some(instance) = &mut self.instance else { return Ok(()) };
-        match instance.configure(&bound.program, &bound.binding)? {
-            Configured::Done => Ok(()),
-            Configured::Refused(why) => Err(Failure::Start(format!("it refuses its settings: {why}")).into()),
-        }
-    }
-
-    fn pause(&mut self, binding: Option<u32>, failure: &Failure) {
-        let until = Instant::now() + PAUSE;
-        self.paused.push(Pause { binding, until, failure: failure.clone() });
-    }
-
-    fn check_pause(&mut self, number: u32) -> Result<(), Failure> {
-        if self.paused.is_empty() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        self.paused.retain(|pause| pause.until > now);
-        let concerns = |pause: &&Pause| pause.binding.is_none_or(|binding| binding == number);
-        self.paused.iter().find(concerns).map_or(Ok(()), |pause| Err(pause.failure.clone()))
-    }
-
-    fn release(&mut self) {
-        if self.instance.as_ref().is_some_and(|guest| !guest.is_bound()) {
-            self.instance = None;
-        }
-        let released = self.instance.as_mut().map(|instance| instance.release(self.deadline));
-        if let Some(Err(fault)) = released {
-            self.instance = None;
-            self.ledger.log_failure(None, &fault.failure, fault.cause.as_ref());
-        }
-    }
-
-    /// Count the call and tell of its failure.
-    fn settle<R>(&mut self, role: Role, took: Duration, outcome: Result<R, Fault>) -> Result<R, Failure> {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        match outcome {
-            Ok(answer) => {
-                self.tally.count(role, nanos, None);
-                Ok(answer)
-            }
-            Err(Fault { failure, cause }) => {
-                self.tally.count(role, nanos, Some(&failure));
-                self.ledger.log_failure(Some(role), &failure, cause.as_ref());
-                Err(failure)
-            }
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.ledger.retire(&self.tally);
+        let deadline = slot.admit(bound, budget, begun)?;
+        let called = slot.ask(bound, &Ask { number: bound.number(), deadline, request }, begun, call);
+        self.took.set(called.ended.saturating_duration_since(begun));
+        self.spent.set(called.spent);
+        slot.settle(bound, self.took.get(), called)
     }
 }
 
 /// The program's slot, made at its first decision on this worker.
-fn slot_of<'a>(slots: &'a mut Vec<Slot>, program: &Arc<Program>) -> Option<&'a mut Slot> {
+fn slot_of<'a>(slots: &'a mut Vec<Slot>, program: &Arc<Program>, worker: usize) -> Option<&'a mut Slot> {
     let place = match slots.binary_search_by_key(&program.id, |slot| slot.id) {
         Ok(place) => place,
         Err(_) => {
             slots.retain(|slot| slot.program.strong_count() > 0);
             let place = slots.partition_point(|slot| slot.id < program.id);
-            slots.insert(place, Slot::new(program));
+            slots.insert(place, Slot::new(program, worker));
             place
         }
     };

@@ -13,7 +13,7 @@ use std::{
 use weir_config::{ByteSize, Plugin};
 
 use crate::{
-    Bound, Failure, HealthVerdict, HostError, Program, Refused, Role, Target,
+    Bound, Failure, HealthVerdict, HostError, OpenBreaker, Program, Refused, Role, Skip, Target,
     cache::{Cache, sha256},
     checking, component,
     contract::Exports,
@@ -22,6 +22,7 @@ use crate::{
     imports,
     ledger::Ledger,
     page,
+    troubles::Troubles,
 };
 
 /// What a host is made with.
@@ -70,17 +71,21 @@ impl Host {
         }
         let ticking = self.machine.clock.start(plugin.deadline);
         ticking.map_err(|error| Refused::Host(format!("no thread for deadlines: {error}")))?;
+        let (id, ledger) = (next_id(), self.ledger(&plugin.name));
         Ok(Arc::new(Program {
-            id: next_id(),
+            id,
             sha256,
             size: bytes.len(),
             loaded: SystemTime::now(),
             on_failure: plugin.on_failure,
             deadline: plugin.deadline,
+            worker_share: plugin.worker_share,
+            check_cpu: plugin.check_cpu,
+            checking: Mutex::new(Troubles::new(id, None, Arc::clone(&ledger))),
             memory,
             roles,
             machine: Arc::clone(&self.machine),
-            ledger: self.ledger(&plugin.name),
+            ledger,
             exports,
             decisions,
             checks,
@@ -90,7 +95,8 @@ impl Host {
     }
 
     /// One health check of the endpoint behind `target`. The timeout holds for everything, the
-    /// guest's start and its waiting included. Runs on any tokio runtime with time enabled.
+    /// guest's start and its waiting included; the guest's CPU time has a bound of its own. A binding that has failed
+    /// too often in a row is not asked. Runs on any tokio runtime with time enabled.
     ///
     /// # Errors
     /// No verdict came about, which says nothing of the endpoint.
@@ -104,11 +110,26 @@ impl Host {
             return Err(Failure::Start(format!("it is bound as {}", bound.role())));
         }
         let begun = Instant::now();
+        if !checks_of(&bound.program).allow(bound.number(), begun) {
+            bound.program.ledger.skipped_check(Skip::Breaker);
+            return Err(Failure::Skipped(Skip::Breaker));
+        }
         bound.program.machine.clock.need(timeout);
         let check = checking::check(bound, target, timeout);
         let outcome = tokio::time::timeout(timeout, check).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::Deadline.into()));
-        settle(&bound.program.ledger, begun.elapsed(), outcome)
+        let outcome = settle(&bound.program.ledger, begun.elapsed(), outcome);
+        match &outcome {
+            Ok(_) => checks_of(&bound.program).recover(bound.number()),
+            Err(failure) => checks_of(&bound.program).fail(bound, failure, false, Instant::now()),
+        }
+        outcome
+    }
+
+    /// Bindings of a plugin that are not asked, because they failed too often in a row.
+    pub fn open_breakers(&self, plugin: &str) -> Vec<OpenBreaker> {
+        let ledger = self.ledgers().get(plugin).cloned();
+        ledger.map(|ledger| ledger.breakers.all()).unwrap_or_default()
     }
 
     /// Append the metrics of all plugins in Prometheus text format.
@@ -135,6 +156,11 @@ fn settle(ledger: &Ledger, took: Duration, outcome: Result<HealthVerdict, Fault>
         ledger.log_failure(Some(Role::Health), &failure, cause.as_ref());
         failure
     })
+}
+
+/// How its health checks go.
+fn checks_of(program: &Program) -> MutexGuard<'_, Troubles> {
+    program.checking.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn memory(configured: ByteSize) -> Result<usize, Refused> {

@@ -140,6 +140,12 @@ impl Instance {
         Ok(())
     }
 
+    /// What the last call has cost its thread, which took so long by the wall.
+    pub(crate) fn spent(&self, took: Duration) -> Duration {
+        let data = self.store.data();
+        data.allowance.spent(took, data.machine.clock.tick())
+    }
+
     fn fault(&self, cause: wasmtime::Error) -> Fault {
         Fault::of_call(cause, &self.store.data().limits)
     }

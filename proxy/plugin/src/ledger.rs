@@ -11,11 +11,12 @@ use std::{
 };
 
 use crate::{
-    Failure, Role,
+    Failure, Role, Skip,
     custom::Custom,
     kv::Kv,
     rate::Rate,
     tally::{Tally, Totals},
+    troubles::Breakers,
 };
 
 /// Lines a second that guests of a plugin may log.
@@ -34,6 +35,8 @@ pub(crate) struct Ledger {
     pub lines: Rate,
     /// Instances alive.
     pub instances: AtomicI64,
+    /// Bindings that are not asked.
+    pub breakers: Breakers,
     /// Where `clock.monotonic` starts.
     pub born: Instant,
     failures_logged: Rate,
@@ -57,6 +60,7 @@ impl Ledger {
             kv: Mutex::default(),
             lines: Rate::new(GUEST_LINES),
             instances: AtomicI64::new(0),
+            breakers: Breakers::default(),
             born: Instant::now(),
             failures_logged: Rate::new(1),
             failures_silent: AtomicU64::new(0),
@@ -81,6 +85,11 @@ impl Ledger {
     /// Count a health check.
     pub(crate) fn checked(&self, nanos: u64, failure: Option<&Failure>) {
         self.tallies().checks.count(Role::Health, nanos, failure);
+    }
+
+    /// Count a health check that the plugin was not asked for.
+    pub(crate) fn skipped_check(&self, skip: Skip) {
+        self.tallies().checks.skip(Role::Health, skip);
     }
 
     /// Tell the operator of a failure, at most once a second. Outside a decision there is no role.
@@ -114,6 +123,13 @@ impl Ledger {
     pub(crate) fn write_instances(&self, out: &mut String) {
         let (name, alive) = (&self.label, self.instances.load(Relaxed));
         _ = writeln!(out, "weir_plugin_instances{{plugin=\"{name}\"}} {alive}");
+    }
+
+    pub(crate) fn write_breakers(&self, out: &mut String) {
+        for role in Role::ALL {
+            let (name, open) = (&self.label, self.breakers.count(role));
+            _ = writeln!(out, "weir_plugin_breakers_open{{plugin=\"{name}\",role=\"{role}\"}} {open}");
+        }
     }
 
     fn tallies(&self) -> MutexGuard<'_, Tallies> {

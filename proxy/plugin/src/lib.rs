@@ -21,12 +21,17 @@ mod clock;
 mod custom;
 
 mod allowance;
+mod breaker;
+mod bucket;
+mod budget;
 mod engine;
 mod fault;
 mod kv;
 mod limits;
+mod meter;
 mod rate;
 mod tally;
+mod troubles;
 // What a plugin's instances share.
 mod ledger;
 mod page;
@@ -40,14 +45,17 @@ mod checking;
 mod guests;
 mod instance;
 mod program;
+mod slot;
 // The host.
 mod host;
 
 pub use answer::{Forward, HealthState, HealthVerdict, Mark, Response, RouteDecision, SESSION_KEY_LIMIT, Session};
-pub use failure::{Failure, HostError, Refused};
+pub use budget::Budget;
+pub use failure::{Failure, HostError, Refused, Skip};
 pub use guests::Guests;
 pub use host::{Host, HostOptions};
 pub use program::{Bound, Program};
 pub use role::Role;
 pub use target::{BoxFuture, Target, TargetRequest, TargetResponse};
+pub use troubles::OpenBreaker;
 pub use view::{CandidatesView, ClientCertificate, Figures, RequestView, TlsFacts};

@@ -13,6 +13,10 @@ pub(crate) fn write(ledgers: &[Arc<Ledger>], out: &mut String) {
     each(out, Totals::write_calls);
     family(out, "weir_plugin_failures_total", "counter", "Decisions a plugin failed at.");
     each(out, Totals::write_failures);
+    family(out, "weir_plugin_skipped_total", "counter", "Decisions that a plugin was not asked for.");
+    each(out, Totals::write_skipped);
+    family(out, "weir_plugin_breakers_open", "gauge", "Bindings whose circuit breaker is open, over all workers.");
+    ledgers.iter().for_each(|ledger| ledger.write_breakers(out));
     family(out, "weir_plugin_seconds", "histogram", "Time of a plugin's decisions.");
     each(out, Totals::write_seconds);
     family(out, "weir_plugin_instances", "gauge", "Instances of a plugin, over all workers.");

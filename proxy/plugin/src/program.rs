@@ -18,6 +18,7 @@ use crate::{
     engine::Machine,
     instance::{Configured, Instance},
     ledger::Ledger,
+    troubles::Troubles,
 };
 
 /// Least time for starting an instance and for one `configure`.
@@ -31,6 +32,12 @@ pub struct Program {
     pub(crate) loaded: SystemTime,
     pub(crate) on_failure: OnFailure,
     pub(crate) deadline: Duration,
+    /// Percent of a worker's time.
+    pub(crate) worker_share: u32,
+    /// CPU time of a health check.
+    pub(crate) check_cpu: Duration,
+    /// Whether its health checks go well, by binding.
+    pub(crate) checking: Mutex<Troubles>,
     /// Bytes an instance may take.
     pub(crate) memory: usize,
     pub(crate) roles: Vec<Role>,
@@ -149,6 +156,11 @@ impl Bound {
     /// What it is bound for.
     pub fn role(&self) -> Role {
         self.binding.role
+    }
+
+    /// Its number within its program.
+    pub fn number(&self) -> u32 {
+        self.binding.number
     }
 
     /// Let go of the guests that wait for the program's next health check; one that comes after all

@@ -5,10 +5,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use crate::{Failure, Role};
+use crate::{Failure, Role, Skip};
 
 const ROLES: usize = Role::ALL.len();
 const KINDS: usize = Failure::KINDS.len();
+const SKIPS: usize = Skip::ALL.len();
 /// Upper bounds of the buckets in nanoseconds, and as seconds.
 const BOUNDS: [(u64, &str); 12] = [
     (1_000, "0.000001"),
@@ -33,6 +34,7 @@ struct Line {
     /// Calls by time; the last is for those above all bounds.
     buckets: [AtomicU64; BUCKETS],
     failures: [AtomicU64; KINDS],
+    skipped: [AtomicU64; SKIPS],
 }
 
 /// Counters with a single writer.
@@ -47,14 +49,19 @@ impl Tally {
         let bucket = BOUNDS.iter().position(|(bound, _)| nanos <= *bound).unwrap_or(BOUNDS.len());
         bump(line.buckets.get(bucket), 1);
         if let Some(failure) = failure {
-            bump(line.failures.get(failure.index()), 1);
+            bump(failure.index().and_then(|kind| line.failures.get(kind)), 1);
         }
+    }
+
+    /// Count a call that was not made.
+    pub(crate) fn skip(&self, role: Role, skip: Skip) {
+        bump(self.0.get(role as usize).and_then(|line| line.skipped.get(skip as usize)), 1);
     }
 
     /// Count a failure of a call that was counted before.
     pub(crate) fn fail(&self, role: Role, failure: &Failure) {
         let line = self.0.get(role as usize);
-        bump(line.and_then(|line| line.failures.get(failure.index())), 1);
+        bump(line.zip(failure.index()).and_then(|(line, kind)| line.failures.get(kind)), 1);
     }
 }
 
@@ -69,6 +76,7 @@ struct Sum {
     nanos: u64,
     buckets: [u64; BUCKETS],
     failures: [u64; KINDS],
+    skipped: [u64; SKIPS],
 }
 
 impl Sum {
@@ -76,6 +84,7 @@ impl Sum {
         self.nanos += line.nanos.load(Relaxed);
         add_all(&mut self.buckets, &line.buckets);
         add_all(&mut self.failures, &line.failures);
+        add_all(&mut self.skipped, &line.skipped);
     }
 
     fn calls(&self) -> u64 {
@@ -98,7 +107,22 @@ impl Totals {
 
     /// Roles that were called, with their sums.
     fn called(&self) -> impl Iterator<Item = (Role, &Sum)> {
-        Role::ALL.into_iter().zip(&self.0).filter(|(_, sum)| sum.calls() > 0)
+        Role::ALL
+            .into_iter()
+            .zip(&self.0)
+            .filter(|(_, sum)| sum.calls() > 0 || sum.skipped.iter().any(|count| *count > 0))
+    }
+
+    pub(crate) fn write_skipped(&self, plugin: &str, out: &mut String) {
+        for (role, sum) in self.called() {
+            for (skip, count) in Skip::ALL.iter().zip(sum.skipped) {
+                let reason = skip.name();
+                _ = writeln!(
+                    out,
+                    "weir_plugin_skipped_total{{plugin=\"{plugin}\",role=\"{role}\",reason=\"{reason}\"}} {count}"
+                );
+            }
+        }
     }
 
     pub(crate) fn write_calls(&self, plugin: &str, out: &mut String) {

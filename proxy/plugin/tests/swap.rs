@@ -10,7 +10,7 @@ use std::fs;
 
 use harness::{Asked, guest, host, plugin, three};
 use serde_json::json;
-use weir_plugin::{Guests, Role};
+use weir_plugin::{Budget, Guests, Role};
 
 #[test]
 fn a_thousand_versions_leave_memory_flat() {
@@ -21,7 +21,7 @@ fn a_thousand_versions_leave_memory_flat() {
         let program = host.load(&plugin("misbehave", &[]), &component).unwrap();
         let bound = program.bind(Role::Balancer, &json!({ "do": "least" })).unwrap();
         for guests in &guests {
-            assert_eq!(guests.pick(&bound, &Asked::default(), &three()), Ok(Some(1)));
+            assert_eq!(guests.pick(&bound, &Budget::default(), &Asked::default(), &three()), Ok(Some(1)));
             guests.prune();
         }
     };

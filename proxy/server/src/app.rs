@@ -12,6 +12,7 @@ mod endpoints;
 mod estate;
 mod health;
 mod listeners;
+mod plugins;
 mod requests;
 mod upgrade;
 mod workshop;

@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, Uri, header::HOST};
 use weir_config::{Balance, HashKey, OnFailure};
-use weir_plugin::{Bound, Failure, Forward, Role, RouteDecision};
+use weir_plugin::{Bound, Budget, Failure, Forward, Role, RouteDecision};
 use weir_upstream::{Candidates, Endpoint, KeyHash, connection::Pools};
 
 use crate::{
@@ -54,9 +54,19 @@ impl Decision<'_> {
     /// When the exchange has to be over: as the route says, or else the cluster; for a call of gRPC when its
     /// client says so, if that is sooner.
     pub fn until(&self, upstream: &Upstream, trace: &Trace) -> Option<Instant> {
-        let ours = self.route.config.timeout.or(upstream.cluster.config().timeout);
+        self.until_of(Some(upstream), trace)
+    }
+
+    fn until_of(&self, upstream: Option<&Upstream>, trace: &Trace) -> Option<Instant> {
+        let ours = self.route.config.timeout.or_else(|| upstream?.cluster.config().timeout);
         let timeout = ours.into_iter().chain(trace.grpc.and_then(|call| call.timeout)).min();
         timeout.and_then(|timeout| trace.started.checked_add(timeout))
+    }
+
+    /// What plugins may take of the exchange from here on.
+    pub fn budget(&self, upstream: Option<&Upstream>, trace: &Trace) -> Budget {
+        let (spent, most) = (trace.plugin_spent, self.route.config.plugin_budget);
+        Budget { spent, most, until: self.until_of(upstream, trace) }
     }
 
     /// How long a tunnel may be silent: as the route says, or else the cluster.
@@ -86,8 +96,9 @@ impl Decision<'_> {
     pub fn destination(&self, request: &mut Request, trace: &mut Trace) -> Result<Option<Destination>, ProxyError> {
         let mut chosen = None;
         for bound in &self.route.plugins {
-            let answer = trace
-                .ask(&self.worker.guests, bound, Role::Router, || self.worker.guests.route(bound, &self.view(request)));
+            let budget = self.budget(None, trace);
+            let ask = || self.worker.guests.route(bound, &budget, &self.view(request));
+            let answer = trace.ask(&self.worker.guests, bound, Role::Router, ask);
             match native_after(bound, answer)? {
                 None | Some(RouteDecision::Pass) => {}
                 Some(RouteDecision::Respond(response)) => match prepared(response) {
@@ -191,7 +202,8 @@ impl Decision<'_> {
             None => None,
             Some(bound) => {
                 let eligible = Eligible { candidates, hash_key: request.hash_key.as_deref() };
-                let ask = || self.worker.guests.pick(bound, &self.view(request), &eligible);
+                let budget = self.budget(Some(upstream), trace);
+                let ask = || self.worker.guests.pick(bound, &budget, &self.view(request), &eligible);
                 native_after(bound, trace.ask(&self.worker.guests, bound, Role::Balancer, ask))?.flatten()
             }
         };

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -15,13 +15,16 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Mutex,
 };
-use weir_plugin::{Bound, BoxFuture, HealthState, Host, Target, TargetRequest, TargetResponse};
+use weir_config::{OnCheckFailure, TcpCheck};
+use weir_plugin::{Bound, BoxFuture, Failure, HealthState, Host, Target, TargetRequest, TargetResponse};
 use weir_upstream::{
     Endpoint, State,
     dial::{Dial, Transport, Wanted},
-    health::{Checking, Probe, Verdict},
+    health::{Checking, Probe, TcpProbe, Verdict},
 };
 
+/// So that each of two checks, by the plugin and in its place, ends by its own timeout.
+const MARGIN: Duration = Duration::from_millis(500);
 /// Largest response body a guest is given.
 const MAX_BODY: usize = 1 << 20;
 /// Raw connections one check may have open.
@@ -33,6 +36,10 @@ pub struct PluginProbe {
     bound: Bound,
     dial: Dial,
     timeout: Duration,
+    /// What is asked in place of a plugin that fails; none where that counts as a failed check.
+    instead: Option<TcpProbe>,
+    /// How the plugin failed when it was asked last.
+    failed: std::sync::Mutex<String>,
 }
 
 impl PluginProbe {
@@ -42,7 +49,35 @@ impl PluginProbe {
     /// Its TLS settings cannot be used.
     pub fn try_new(host: Arc<Host>, bound: Bound, cluster: &weir_config::Cluster) -> Result<Self, String> {
         let timeout = cluster.health.as_ref().map_or(Duration::from_secs(1), |health| health.timeout);
-        Ok(Self { host, bound, dial: Dial::try_new(cluster).map_err(|unusable| unusable.why)?, timeout })
+        let fails = cluster.health.as_ref().is_some_and(|health| health.on_failure == OnCheckFailure::Fail);
+        let instead = (!fails).then(|| TcpProbe::try_new(cluster, &TcpCheck::default())).transpose();
+        let dial = Dial::try_new(cluster).map_err(|unusable| unusable.why)?;
+        let instead = instead.map_err(|unusable| unusable.why)?;
+        Ok(Self { host, bound, dial, timeout, instead, failed: std::sync::Mutex::default() })
+    }
+
+    /// A failure for people: of a plugin that is not asked any more, with the one that this comes from.
+    fn told(&self, failure: &Failure) -> String {
+        let mut last = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Failure::Skipped(_) if !last.is_empty() => format!("{failure} ({last})"),
+            Failure::Skipped(_) => failure.to_string(),
+            _ => {
+                *last = failure.to_string();
+                last.clone()
+            }
+        }
+    }
+
+    /// The verdict on an endpoint that the plugin has failed at.
+    async fn without_plugin(&self, endpoint: &Arc<Endpoint>, failure: &Failure) -> Verdict {
+        let failure = self.told(failure);
+        let Some(probe) = &self.instead else { return Verdict::unhealthy(failure) };
+        let checked = tokio::time::timeout(self.timeout, probe.check(endpoint)).await;
+        let checked =
+            checked.unwrap_or_else(|_| Ok(Verdict::unhealthy(format!("no answer within {:?}", self.timeout))));
+        let verdict = checked.unwrap_or_else(Verdict::unhealthy);
+        Verdict { why: format!("{failure}; TCP check instead: {}", verdict.why), ..verdict }
     }
 }
 
@@ -54,6 +89,10 @@ impl Drop for PluginProbe {
 }
 
 impl Probe for PluginProbe {
+    fn limit(&self, timeout: Duration) -> Duration {
+        timeout * 2 + MARGIN
+    }
+
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a> {
         Box::pin(async move {
             let target = Arc::new(Checked {
@@ -63,8 +102,11 @@ impl Probe for PluginProbe {
                 opened: AtomicU32::new(0),
             });
             let said = self.host.check(&self.bound, target, self.timeout).await;
-            // What the plugin cannot say is no reason to take an endpoint out: it stays as it is.
-            let verdict = said.map_err(|failure| failure.to_string())?;
+            let verdict = match said {
+                Ok(verdict) => verdict,
+                // What the plugin cannot say is no reason to take an endpoint out, nor to believe an old word for ever.
+                Err(failure) => return Ok(self.without_plugin(endpoint, &failure).await),
+            };
             Ok(Verdict {
                 state: match verdict.state {
                     HealthState::Healthy => State::Healthy,

@@ -45,6 +45,7 @@ struct Keeper<'a> {
     config: &'a weir_config::Affinity,
     plugin: Option<&'a Bound>,
     scope: &'a str,
+    upstream: &'a Upstream,
 }
 
 impl<'a> Keeper<'a> {
@@ -52,7 +53,7 @@ impl<'a> Keeper<'a> {
     fn of(upstream: &'a Upstream, tenant: Option<&'a Tenant>) -> Option<Self> {
         if let Some(own) = tenant.and_then(|tenant| tenant.affinity.as_ref()) {
             let (kind, plugin) = (&*own.affinity, own.plugin.as_ref());
-            return Some(Self { kind, config: &own.config, plugin, scope: upstream.cluster.name() });
+            return Some(Self { kind, config: &own.config, plugin, scope: upstream.cluster.name(), upstream });
         }
         let kind = upstream.cluster.affinity()?;
         let config = upstream.cluster.config().affinity.as_ref()?;
@@ -61,6 +62,7 @@ impl<'a> Keeper<'a> {
             config,
             plugin: upstream.affinity.as_ref(),
             scope: tenant.map_or("", |tenant| tenant.name()),
+            upstream,
         })
     }
 
@@ -102,7 +104,8 @@ impl Decision<'_> {
                 (Keeping::Key(key), id.map(|id| cluster.find(id)))
             }
             (Kind::Table(table), _, Some(bound)) => {
-                let ask = || self.worker.guests.session(bound, &self.view(request));
+                let budget = self.budget(Some(upstream), trace);
+                let ask = || self.worker.guests.session(bound, &budget, &self.view(request));
                 let answer = trace.ask(&self.worker.guests, bound, Role::Affinity, ask);
                 let Some(session) = native_after(bound, answer)? else { return Ok((Keeping::Nothing, None)) };
                 let key = session.as_ref().map(|session| table.key(keeper.scope, session.key.as_bytes()));
@@ -230,7 +233,8 @@ impl Decision<'_> {
     ) -> Result<HeaderMap, ProxyError> {
         let Some(bound) = keeper.plugin else { return Ok(HeaderMap::new()) };
         let key = session.map(|session| session.key.as_str());
-        let ask = || self.worker.guests.bound(bound, &self.view(request), key, endpoint.name());
+        let budget = self.budget(Some(keeper.upstream), trace);
+        let ask = || self.worker.guests.bound(bound, &budget, &self.view(request), key, endpoint.name());
         let mark = native_after(bound, trace.ask(&self.worker.guests, bound, Role::Affinity, ask))?.unwrap_or_default();
         if let Some(session) = session.or(mark.session.as_ref()) {
             keeper.put(table, table.key(keeper.scope, session.key.as_bytes()), endpoint, Some(session));

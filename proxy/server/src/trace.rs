@@ -69,6 +69,8 @@ pub struct Trace {
     pub unlogged: bool,
     /// What the client is to be told of limits.
     pub announcement: Option<Box<Announcement>>,
+    /// Of its budget for plugins.
+    pub plugin_spent: Duration,
     plugins: Vec<Asked>,
     settled: Option<Box<Settled>>,
 }
@@ -170,6 +172,7 @@ impl Trace {
             error: None,
             announcement: None,
             unlogged: false,
+            plugin_spent: Duration::ZERO,
             plugins: Vec::new(),
             settled: None,
         }
@@ -192,6 +195,7 @@ impl Trace {
     ) -> Result<T, Failure> {
         let answer = ask();
         self.split.plugin += guests.took();
+        self.plugin_spent += guests.spent();
         let failed = answer.as_ref().err().map(Failure::kind);
         self.note(bound, role, failed);
         answer

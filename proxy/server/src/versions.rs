@@ -291,6 +291,8 @@ fn terms(plugin: &Plugin) -> BTreeMap<String, String> {
     let terms = [
         ("path", plugin.path.display().to_string()),
         ("deadline", format!("{} ns", plugin.deadline.as_nanos())),
+        ("worker-share", plugin.worker_share.to_string()),
+        ("check-cpu", format!("{} ns", plugin.check_cpu.as_nanos())),
         ("memory", plugin.memory.0.to_string()),
         ("on-failure", format!("{:?}", plugin.on_failure)),
         ("grants", format!("{:?}", plugin.grants)),

@@ -129,7 +129,7 @@ impl Worker {
             open: Cell::new(0),
             pools: Pools::recalled_by(Arc::clone(&shared.recall)),
             pipes: Pipes::default(),
-            guests: Guests::new(),
+            guests: Guests::of_worker(index),
             log: shared.log.worker(),
             metrics: shared.metrics.worker(index),
             figures: Figures::default(),

@@ -12,6 +12,7 @@ use std::{
     future::{Future, ready},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::SemaphorePermit;
@@ -19,8 +20,8 @@ use weir_config::{Cluster, HealthKind, Unusable};
 
 use crate::{dial::Dial, endpoint::Endpoint};
 
-use self::{exec::ExecProbe, grpc::GrpcProbe, http::HttpProbe, tcp::TcpProbe};
-pub use self::{state::HealthState, watch::run};
+use self::{exec::ExecProbe, grpc::GrpcProbe, http::HttpProbe};
+pub use self::{state::HealthState, tcp::TcpProbe, watch::run};
 pub use crate::standing::Verdict;
 
 /// A verdict to come. An error is a fault of the check itself, which says nothing on the endpoint.
@@ -36,7 +37,12 @@ pub trait Probe: Send + Sync {
         Box::pin(ready(None))
     }
 
-    /// One check. May be dropped before it ends: the cluster's time limit is kept by the caller.
+    /// How long a check may take where the cluster says this much: more where it asks twice.
+    fn limit(&self, timeout: Duration) -> Duration {
+        timeout
+    }
+
+    /// One check. May be dropped before it ends: the time limit is kept by the caller.
     fn check<'a>(&'a self, endpoint: &'a Arc<Endpoint>) -> Checking<'a>;
 }
 

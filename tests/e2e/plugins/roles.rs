@@ -41,7 +41,7 @@ async fn told(what: &str, endpoints: &str) -> Weir {
     let route = format!("plugins = [{{ plugin = \"told\", settings = {{ do = \"{what}\" }} }}]");
     start(&format!(
         "{}{}[clusters.other]\nendpoints = [{endpoints}]",
-        plugin("told", "misbehave", "deadline = \"1s\""),
+        plugin("told", "misbehave", "deadline = \"100ms\""),
         all(&route, &["127.0.0.1:1"], "")
     ))
     .await

@@ -10,7 +10,7 @@ use crate::e2e::harness::{Client, Endpoint, Setup, Weir, eventually, eventually_
 async fn an_exchange_keeps_the_version_it_began_with() {
     let endpoint = Endpoint::start("here").await;
     let cluster = all("", &[endpoint.address], "affinity = { plugin = \"p\" }");
-    let weir = start(&(plugin("p", "misbehave", "deadline = \"1s\"") + &cluster)).await;
+    let weir = start(&(plugin("p", "misbehave", "deadline = \"100ms\"") + &cluster)).await;
     let web = weir.web();
     // It looks the session up before the endpoint is asked, and binds it when that has answered.
     let slow = tokio::spawn(async move { Client::http1(web).await.get("/late").await });
@@ -37,7 +37,7 @@ async fn decided(weir: &Weir, path: &str) -> Vec<String> {
 async fn two_hundred_swaps_under_load_lose_nothing() {
     let endpoint = Endpoint::start("here").await;
     let route = "plugins = [{ plugin = \"p\", settings = { do = \"none\" } }]";
-    let config = plugin("p", "misbehave", "deadline = \"1s\"") + &all(route, &[endpoint.address], "");
+    let config = plugin("p", "misbehave", "deadline = \"100ms\"") + &all(route, &[endpoint.address], "");
     let weir = Setup::new(&complete(&(config + "[access-log]\nformat = \"off\"\n"))).start().await;
     let versions = [1, 2].map(|number| variant(&component("misbehave"), number));
     let load = Load::start(weir.web(), "/", 3);
@@ -83,7 +83,7 @@ async fn a_thousand_bindings_share_one_instance() {
         })
         .collect();
     let cluster = "[clusters.c]\nendpoints = [\"127.0.0.1:1\"]\n";
-    let weir = start(&[&plugin("p", "misbehave", "deadline = \"1s\""), &routes, cluster].concat()).await;
+    let weir = start(&[&plugin("p", "misbehave", "deadline = \"100ms\""), &routes, cluster].concat()).await;
     let mut client = Client::http1(weir.web()).await;
     for number in 0..1_000 {
         // Each answers with the number of bindings its instance has taken up.
@@ -95,7 +95,7 @@ async fn a_thousand_bindings_share_one_instance() {
 #[tokio::test]
 async fn each_worker_has_an_instance_and_no_more() {
     let route = "plugins = [{ plugin = \"p\", settings = { do = \"bindings\" } }]";
-    let config = plugin("p", "misbehave", "deadline = \"1s\"") + &all(route, &["127.0.0.1:1"], "");
+    let config = plugin("p", "misbehave", "deadline = \"100ms\"") + &all(route, &["127.0.0.1:1"], "");
     let weir = Weir::start(&complete(&config).replace("workers = 1", "workers = 3")).await;
     let patience = std::time::Duration::from_secs(30);
     eventually_within(patience, "three instances", || async {
@@ -114,7 +114,7 @@ async fn a_restart_does_not_compile_again() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let route = "plugins = [{ plugin = \"p\", settings = { do = \"bindings\" } }]";
-    let config = plugin("p", "misbehave", "deadline = \"1s\"") + &all(route, &["127.0.0.1:1"], "");
+    let config = plugin("p", "misbehave", "deadline = \"100ms\"") + &all(route, &["127.0.0.1:1"], "");
     let config = complete(&config).replace("workers = 1", &format!("workers = 1\nplugin-cache = {cache:?}"));
     let restart = async || assert_eq!(ask(&Weir::start(&config).await, "/", &[]).await.text(), "1");
     restart().await;

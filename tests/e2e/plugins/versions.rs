@@ -7,7 +7,7 @@ use crate::e2e::harness::{Setup, Weir, eventually, guest};
 
 /// `misbehave` in a file of its own, which answers one word and may become `keeper`, which answers four.
 async fn answering() -> Weir {
-    let keys = "[plugins.p]\npath = \"p.wasm\"\ndeadline = \"1s\"\nsettings = { do = \"bindings\" }\n\
+    let keys = "[plugins.p]\npath = \"p.wasm\"\ndeadline = \"100ms\"\nsettings = { do = \"bindings\" }\n\
                 grants = [\"log\", \"metrics\", \"clock\", \"random\", \"kv\"]\n";
     let config = complete(&(keys.to_owned() + &all("plugins = [\"p\"]", &["127.0.0.1:1"], "")));
     Setup::new(&config).file("p.wasm", component("misbehave")).start().await

@@ -33,7 +33,7 @@ fn answering(plugin: &str, cluster: &str) -> String {
     )
 }
 
-const PLAIN: &str = "deadline = \"1s\"";
+const PLAIN: &str = "deadline = \"100ms\"";
 
 async fn start() -> Weir {
     Setup::new(&answering(PLAIN, "")).file("p.wasm", component("misbehave")).start().await
@@ -97,7 +97,7 @@ async fn a_plugin_whose_file_has_changed_meanwhile_goes_by_the_file() {
 async fn a_plugin_under_other_limits_goes_by_the_file() {
     let weir = start().await;
     push(&weir, "p", &component("keeper")).await.unwrap();
-    weir.configure(&answering("deadline = \"2s\"", ""));
+    weir.configure(&answering("deadline = \"90ms\"", ""));
     replaced(&weir).await;
     assert_eq!(words(&weir).await, 1);
     weir.said("limits, grants or path have changed, the file decides").await;

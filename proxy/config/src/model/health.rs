@@ -27,6 +27,17 @@ pub struct Health {
     pub tls: Option<UpstreamTls>,
     /// What an endpoint is before the first verdict. Default healthy.
     pub initial: Initial,
+    /// What a check counts as that its plugin failed at. Default a TCP check in its place.
+    pub on_failure: OnCheckFailure,
+}
+
+/// What stands in for a plugin that fails at a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCheckFailure {
+    /// A TCP connection to the endpoint, as if `tcp` were configured.
+    Tcp,
+    /// Nothing: the check has failed.
+    Fail,
 }
 
 impl Health {
@@ -44,6 +55,7 @@ impl Health {
             port: None,
             tls: None,
             initial: Initial::Healthy,
+            on_failure: OnCheckFailure::Tcp,
         }
     }
 }

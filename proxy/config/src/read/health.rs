@@ -8,7 +8,7 @@ use super::{
     tls,
 };
 use crate::{
-    model::{Health, HealthKind, Initial, TcpCheck, UpstreamTls},
+    model::{Health, HealthKind, Initial, OnCheckFailure, TcpCheck, UpstreamTls},
     node::{Node, Table},
     read::bindings::{beside, one_of},
 };
@@ -34,7 +34,8 @@ pub(super) fn health<'a>(node: &Node<'a>, names: &Names<'a>, protocol: Protocol<
         port: table.read("port", port),
         tls: table.read("tls", tls).unwrap_or_else(|| protocol.tls.cloned()),
         initial: table.read("initial", initial).unwrap_or(default.initial),
-        ..default
+        on_failure: table.read("on-failure", |node| on_failure(node, &table)).unwrap_or(default.on_failure),
+        kind: default.kind,
     };
     table.done();
     kind.map(|_| health)
@@ -84,6 +85,14 @@ fn tls(node: &Node<'_>) -> Option<Option<UpstreamTls>> {
         false => Some(None),
         true => node.fault("`true` says nothing on whom to trust", "write `{}` for TLS with the defaults"),
     }
+}
+
+/// For checks by plugins: others cannot fail but at their endpoint.
+fn on_failure(node: &Node<'_>, health: &Table<'_>) -> Option<OnCheckFailure> {
+    if health.get("plugin").is_none() {
+        node.key_warn("`on-failure` is for checks by a plugin", "leave it out");
+    }
+    node.choice(&[("tcp", OnCheckFailure::Tcp), ("fail", OnCheckFailure::Fail)])
 }
 
 fn initial(node: &Node<'_>) -> Option<Initial> {

@@ -1,6 +1,6 @@
 //! `[[routes]]`
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{Names, WAIT, body, text};
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     },
     syntax,
 };
+
+/// Of all plugin calls of a request.
+const BUDGET: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(1);
 
 /// Every route with the node of its name.
 pub(super) fn routes<'a>(
@@ -61,6 +64,7 @@ fn route<'a>(
     let hedge = table.read("hedge", hedge);
     let tunnel_idle_timeout = table.read("tunnel-idle-timeout", |node| node.duration(WAIT));
     let max_body = table.read("max-body", body);
+    let plugin_budget = table.read("plugin-budget", |node| node.duration(BUDGET));
     table.done();
     if let Some(protocol) = passed_on(&matcher, listeners) {
         refuse_for_connections(&table, protocol);
@@ -97,6 +101,7 @@ fn route<'a>(
         retries,
         hedge,
         tunnel_idle_timeout,
+        plugin_budget,
         max_body,
     };
     Some((route, name))

@@ -54,6 +54,18 @@ pub(super) struct Health {
     /// What an endpoint is before its first check has ended.
     #[schemars(extend("default" = "healthy"))]
     initial: Option<Initial>,
+    /// What stands in for a plugin that fails at a check.
+    #[schemars(extend("default" = "tcp"))]
+    on_failure: Option<OnCheckFailure>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum OnCheckFailure {
+    /// A TCP connection to the endpoint.
+    Tcp,
+    /// Nothing: the check has failed.
+    Fail,
 }
 
 #[derive(JsonSchema)]

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{EXAMPLE, Folder};
 use crate::{
     Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, Hedge, HedgeDelay, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode, OnFailure,
-    OnLost, OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn, SuccessRate, TcpCheck,
-    UpstreamLimits, load,
+    Health, HealthKind, Hedge, HedgeDelay, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode,
+    OnCheckFailure, OnFailure, OnLost, OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn,
+    SuccessRate, TcpCheck, UpstreamLimits, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -244,6 +244,21 @@ fn health(keys: &str, cluster: &str) -> Health {
     );
     let loaded = folder.parse(&text).unwrap_or_else(|faults| panic!("{faults}"));
     loaded.config.clusters[1].health.clone().unwrap()
+}
+
+#[test]
+fn what_plugins_may_take() {
+    let (_folder, config) = example();
+    let canary = &config.plugins[0];
+    assert_eq!((canary.worker_share, canary.check_cpu), (50, Duration::from_millis(100)));
+    let budgets: Vec<_> = config.routes.iter().map(|route| route.plugin_budget).collect();
+    assert_eq!(budgets, [None, None, Some(Duration::from_millis(20))]);
+    let text = EXAMPLE.replace("deadline = \"5ms\"", "deadline = \"100ms\"\nworker-share = 100\ncheck-cpu = \"2s\"");
+    let said = Folder::new().parse(&text).unwrap_or_else(|faults| panic!("{faults}")).config.plugins[0].clone();
+    let ms = Duration::from_millis;
+    assert_eq!((said.deadline, said.worker_share, said.check_cpu), (ms(100), 100, ms(2_000)));
+    assert_eq!(health("plugin = \"json-health\"", "").on_failure, OnCheckFailure::Tcp);
+    assert_eq!(health("plugin = \"json-health\", on-failure = \"fail\"", "").on_failure, OnCheckFailure::Fail);
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn types() {
         ("\"30s\"", "30", "process.shutdown-grace", "found a whole number", "`\"30s\"`"),
         ("\"30s\"", "\"30 seconds\"", "process.shutdown-grace", "not a duration", "`\"1h30m\"`"),
         ("\"5ms\"", "\"5h\"", "plugins.canary.deadline", "out of range", "1ms to 10s"),
+        ("\"5ms\"", "\"200ms\"", "plugins.canary.deadline", "holds up every connection", "1ms to 100ms"),
         ("\"16MiB\"", "\"16 miles\"", "plugins.canary.memory", "not a size", "`\"16MiB\"`"),
         ("\"16MiB\"", "\"1k\"", "plugins.canary.memory", "1KiB is out of range", "64KiB to 4GiB"),
         ("\"native\"", "\"nativ\"", "plugins.canary.on-failure", "not possible", "did you mean `native`?"),

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_plugin::{Guests, Host, HostOptions, Role};
+use weir_plugin::{Budget, Guests, Host, HostOptions, Role};
 
 use crate::harness::{Asked, guest, plugin, three};
 
@@ -19,7 +19,7 @@ fn works(cache: &Path) {
     let host = host(cache);
     let program = host.load(&plugin("p", &[]), &guest("misbehave")).unwrap();
     let bound = program.bind(Role::Balancer, &serde_json::json!({ "do": "least" })).unwrap();
-    assert_eq!(Guests::new().pick(&bound, &Asked::default(), &three()), Ok(Some(1)));
+    assert_eq!(Guests::new().pick(&bound, &Budget::default(), &Asked::default(), &three()), Ok(Some(1)));
 }
 
 fn compiled(cache: &Path) -> PathBuf {

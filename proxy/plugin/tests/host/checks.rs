@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_plugin::{BoxFuture, Failure, HealthState, HealthVerdict, Role, Target, TargetRequest, TargetResponse};
+use weir_config::Plugin;
+use weir_plugin::{BoxFuture, Failure, HealthState, HealthVerdict, Role, Skip, Target, TargetRequest, TargetResponse};
 
-use crate::harness::Stage;
+use crate::harness::{Stage, plugin};
 
 /// An endpoint that answers by number, or never.
 struct Endpoint {
@@ -123,4 +124,27 @@ async fn many_checks_run_at_once() {
         assert_eq!(check.await.unwrap().state, HealthState::Unhealthy);
     }
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_loop_ends_once_it_has_had_its_cpu_time() {
+    let stage = Stage::with(Plugin { check_cpu: Duration::from_millis(20), ..plugin("misbehave", &[]) });
+    let target = Arc::new(Endpoint { status: None, said: Mutex::default() });
+    // A timeout that the test would not survive.
+    let (bound, far) = (stage.bind(Role::Health, "loop"), Duration::from_secs(3_600));
+    assert_eq!(stage.host.check(&bound, target, far).await, Err(Failure::Deadline));
+}
+
+#[tokio::test]
+async fn checks_that_fail_in_a_row_are_not_made_for_a_while() {
+    let stage = Stage::new();
+    let (_held, mut failures) = (stage.bind(Role::Health, "trap"), Vec::new());
+    for _ in 0..7 {
+        failures.push(check(&stage, "trap", None).await.unwrap_err());
+    }
+    let skipped = Failure::Skipped(Skip::Breaker);
+    assert_eq!(failures[3..], [Failure::Trap, Failure::Trap, skipped.clone(), skipped]);
+    assert_eq!(check(&stage, "http", Some(200)).await.unwrap().state, HealthState::Healthy, "another binding");
+    let open = stage.host.open_breakers("misbehave");
+    assert_eq!((open.len(), open[0].worker, open[0].role), (1, None, Role::Health));
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use weir_config::Grant;
-use weir_plugin::{Guests, Role, RouteDecision};
+use weir_plugin::{Budget, Guests, Role, RouteDecision};
 
 use crate::harness::{Asked, guest, host, plugin};
 
@@ -16,7 +16,7 @@ fn what_is_granted_works() {
     let workers = [Guests::new(), Guests::new()];
     let visit = |worker: &Guests, tenant| {
         let request = Asked { tenant, ..Asked::default() };
-        match worker.route(&bound, &request).unwrap() {
+        match worker.route(&bound, &Budget::default(), &request).unwrap() {
             RouteDecision::Respond(response) => String::from_utf8(response.body).unwrap(),
             other => panic!("{other:?}"),
         }

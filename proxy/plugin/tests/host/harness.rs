@@ -35,6 +35,8 @@ pub fn plugin(name: &str, grants: &[Grant]) -> Plugin {
         path: PathBuf::new(),
         settings: json!({}),
         deadline: Duration::from_millis(50),
+        worker_share: 50,
+        check_cpu: Duration::from_millis(100),
         memory: ByteSize(16 << 20),
         on_failure: OnFailure::Native,
         grants: grants.to_vec(),
@@ -50,8 +52,12 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
+        Self::with(plugin("misbehave", &[]))
+    }
+
+    pub fn with(plugin: Plugin) -> Self {
         let host = host();
-        let program = host.load(&plugin("misbehave", &[]), &guest("misbehave")).unwrap();
+        let program = host.load(&plugin, &guest("misbehave")).unwrap();
         Self { guests: Guests::new(), host, program }
     }
 

@@ -3,7 +3,7 @@
 use std::thread;
 
 use serde_json::json;
-use weir_plugin::{Bound, Guests, Role, RouteDecision};
+use weir_plugin::{Bound, Budget, Guests, Role, RouteDecision};
 
 use crate::harness::{Asked, Stage, three};
 
@@ -16,7 +16,7 @@ fn a_thousand_bindings_share_one_instance() {
     };
     let bound: Vec<_> = (0..1_000).map(bind).collect();
     let counts = bound.iter().map(|bound| {
-        let decision = stage.guests.route(bound, &Asked::default()).unwrap();
+        let decision = stage.guests.route(bound, &Budget::default(), &Asked::default()).unwrap();
         let RouteDecision::Respond(response) = decision else { panic!("{decision:?}") };
         String::from_utf8(response.body).unwrap()
     });
@@ -38,7 +38,7 @@ fn the_same_settings_are_one_binding() {
 fn guests_of_a_version_that_nobody_holds_are_pruned() {
     let stage = Stage::new();
     let bound = stage.bind(Role::Router, "nothing");
-    stage.guests.route(&bound, &Asked::default()).unwrap();
+    stage.guests.route(&bound, &Budget::default(), &Asked::default()).unwrap();
     stage.guests.prune();
     assert_eq!(stage.guests.instances(), 1);
     let Stage { host: _host, guests, program } = stage;
@@ -51,12 +51,12 @@ fn guests_of_a_version_that_nobody_holds_are_pruned() {
 fn guests_of_a_version_that_is_only_kept_for_later_are_pruned() {
     let stage = Stage::new();
     let bound = stage.bind(Role::Router, "nothing");
-    stage.guests.route(&bound, &Asked::default()).unwrap();
+    stage.guests.route(&bound, &Budget::default(), &Asked::default()).unwrap();
     drop(bound);
     stage.guests.prune();
     assert_eq!(stage.guests.instances(), 0);
     let again = stage.bind(Role::Router, "nothing");
-    stage.guests.route(&again, &Asked::default()).unwrap();
+    stage.guests.route(&again, &Budget::default(), &Asked::default()).unwrap();
     assert_eq!(stage.guests.instances(), 1);
 }
 
@@ -64,7 +64,7 @@ fn guests_of_a_version_that_is_only_kept_for_later_are_pruned() {
 fn bindings_that_nobody_holds_are_released() {
     let stage = Stage::new();
     let bind = |number: u32| stage.program.bind(Role::Router, &json!({ "do": "bindings", "number": number })).unwrap();
-    let count = |bound: &Bound| match stage.guests.route(bound, &Asked::default()).unwrap() {
+    let count = |bound: &Bound| match stage.guests.route(bound, &Budget::default(), &Asked::default()).unwrap() {
         RouteDecision::Respond(response) => String::from_utf8(response.body).unwrap(),
         other => panic!("{other:?}"),
     };
@@ -86,7 +86,7 @@ fn workers_decide_at_once() {
         for number in 0..1_000 {
             let trap = number % 100 == 99;
             let request = if trap { Asked::with(&[("x-trap", "1")]) } else { Asked::default() };
-            assert_eq!(guests.pick(&bound, &request, &three()).is_err(), trap);
+            assert_eq!(guests.pick(&bound, &Budget::default(), &request, &three()).is_err(), trap);
         }
     };
     thread::scope(|scope| {

@@ -15,7 +15,7 @@ use weir_upstream::{
     Affinity, AffinityTable, Cluster, Discovery, Endpoint, Hedging, LastCheck, Origin, rollout::Steer,
 };
 
-use super::{App, advice, authorities, certificates, endpoints};
+use super::{App, advice, authorities, certificates, endpoints, plugins};
 use crate::{
     access_log::rfc3339,
     admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
@@ -68,7 +68,7 @@ impl Control for Admin {
             "rate_limits": snapshot.limits.values().map(|one| limit(one)).collect::<Vec<_>>(),
             "tenants": snapshot.tenants.all().iter().map(|one| tenant(one)).collect::<Vec<_>>(),
             "clusters": clusters,
-            "plugins": self.0.plugins.load().list().get("plugins"),
+            "plugins": plugins::status(&self.0.plugins.load(), &snapshot, &self.0.shared.host),
         })
     }
 
@@ -78,7 +78,8 @@ impl Control for Admin {
     }
 
     fn plugin_list(&self) -> Value {
-        self.0.plugins.load().list()
+        let (plugins, snapshot) = (self.0.plugins.load(), self.0.shared.snapshot.load());
+        json!({ "plugins": plugins::status(&plugins, &snapshot, &self.0.shared.host) })
     }
 
     fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer> {

@@ -67,7 +67,27 @@ fn versions(answer: &Value) -> String {
     if rows.len() == 1 {
         return "no plugins\n".to_owned();
     }
-    table(&rows) + "* decides now\n"
+    let mut text = table(&rows) + "* decides now\n";
+    for plugin in list(answer, "plugins") {
+        list(plugin, "open_breakers").iter().for_each(|open| text += &breaker(plugin, open));
+    }
+    text
+}
+
+/// A binding that is not asked for now.
+fn breaker(plugin: &Value, open: &Value) -> String {
+    let places: Vec<&str> = list(open, "used_by").iter().filter_map(Value::as_str).collect();
+    let number = |key| open.get(key).and_then(Value::as_u64);
+    let worker = number("worker").map_or("health checks".to_owned(), |worker| format!("worker {worker}"));
+    format!(
+        "{} is not asked by {worker} for {} since {}: {} failures in a row, the last one: {}; next trial in {} ms\n",
+        text(plugin, "name"),
+        if places.is_empty() { "requests under way".to_owned() } else { places.join(", ") },
+        text(open, "since"),
+        number("failures").unwrap_or_default(),
+        text(open, "failure"),
+        number("next_trial_ms").unwrap_or_default(),
+    )
 }
 
 fn row(plugin: &Value, version: &Value) -> [String; 5] {

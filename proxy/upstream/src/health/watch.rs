@@ -89,7 +89,7 @@ impl Watch {
     }
 
     async fn check(&self) -> Result<Verdict, String> {
-        let limit = self.health.timeout;
+        let limit = self.probe.limit(self.health.timeout);
         match timeout(limit, self.probe.check(&self.endpoint)).await {
             Ok(checked) => checked,
             Err(_) => Ok(Verdict::unhealthy(format!("no answer within {limit:?}"))),

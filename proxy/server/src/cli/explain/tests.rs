@@ -59,6 +59,8 @@ fn plugin() -> Plugin {
         path: PathBuf::from("/etc/weir/canary.wasm"),
         settings: json!({}),
         deadline: Duration::from_millis(5),
+        worker_share: 50,
+        check_cpu: Duration::from_millis(100),
         memory: ByteSize(16 << 20),
         on_failure: OnFailure::Native,
         grants: Vec::new(),
