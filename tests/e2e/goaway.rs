@@ -8,11 +8,13 @@ use super::harness::{Body, Client, Raw, RawEndpoint, Weir, full, request, until}
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const REFUSED_STREAM: u32 = 7;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
@@ -124,4 +126,39 @@ async fn what_it_may_have_acted_upon_is_not_repeated() {
     let weir = before(&endpoint).await;
     let [(status, _)] = &ask(&weir, 1).await[..] else { panic!("one reply") };
     assert_eq!((*status, endpoint.connections()), (502, 1));
+}
+
+/// Refuses so many streams unprocessed, and answers all others.
+async fn refusing(streams: usize) -> RawEndpoint {
+    RawEndpoint::start(move |mut raw, _| async move {
+        greeted(&mut raw).await;
+        for number in 0.. {
+            let stream = requested(&mut raw).await;
+            raw.send(match number < streams {
+                true => frame(RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes()),
+                false => answer(stream, "taken"),
+            })
+            .await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_the_only_endpoint_refuses_is_asked_of_it_once_more() {
+    let endpoint = refusing(1).await;
+    let weir = before(&endpoint).await;
+    assert_eq!(ask(&weir, 1).await, [(200, "taken".to_owned())]);
+    let line = weir.logged_where("a retry", |line| line["attempts"] == 2).await;
+    assert_eq!((&line["retries"], &line["bytes_in"]), (&"connect".into(), &4.into()));
+    assert_eq!(weir.metric("weir_retries_total{cluster=\"web\",reason=\"connect\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn what_is_refused_again_is_502() {
+    let endpoint = refusing(usize::MAX).await;
+    let weir = before(&endpoint).await;
+    let [(status, _)] = &ask(&weir, 1).await[..] else { panic!("one reply") };
+    assert_eq!(*status, 502);
+    assert_eq!(weir.logged_where("an exchange", |line| line["status"] == 502).await["attempts"], 2);
 }

@@ -101,24 +101,111 @@ async fn a_post_without_a_body_is_not_sent_again_either() {
 }
 
 #[tokio::test]
-async fn a_put_whose_body_was_taken_is_not_sent_again() {
-    let endpoint = forgetful(Arc::default()).await;
-    let weir = Weir::start(&config(&[endpoint.address])).await;
-    let mut client = Client::http1(weir.web()).await;
-    client.get("/first").await;
-    assert_eq!(client.ask(request(Method::PUT, "/thing").body(full("one")).unwrap()).await.status, 502);
-    assert_eq!(endpoint.connections(), 1);
-}
-
-#[tokio::test]
-async fn a_fresh_connection_that_closes_without_an_answer_is_502() {
-    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+async fn a_put_that_meets_a_closed_connection_is_sent_again_whole() {
+    let endpoint = RawEndpoint::start(|mut raw, number| async move {
         raw.head().await;
+        if number > 0 {
+            raw.until("all of it").await;
+        }
+        raw.send(OK).await;
+        // The connection ends as the next request is on its way.
+        if number == 0 {
+            raw.head().await;
+        } else {
+            raw.closed().await;
+        }
     })
     .await;
     let weir = Weir::start(&config(&[endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    client.get("/first").await;
+    assert_eq!(client.ask(request(Method::PUT, "/thing").body(full("all of it")).unwrap()).await.text(), "ok");
+    let line = weir.logged("/thing").await;
+    assert_eq!((&line["attempts"], &line["retries"], &line["bytes_in"]), (&2.into(), &"stale".into(), &9.into()));
+    assert_eq!(endpoint.connections(), 2);
+}
+
+/// Closes every connection when it has the head of a request.
+async fn resetting() -> RawEndpoint {
+    RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_get_that_meets_a_reset_goes_to_another_endpoint() {
+    let (resets, endpoint) = (resetting().await, Endpoint::start("a").await);
+    let weir = Weir::start(&config(&[resets.address, endpoint.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    for number in 0..4 {
+        assert_eq!(client.get(&format!("/{number}")).await.text(), "a");
+    }
+    let line = weir.logged_where("a second attempt", |line| line["attempts"] == 2).await;
+    assert_eq!((&line["status"], &line["retries"]), (&200.into(), &"reset".into()));
+    assert!(weir.metric("weir_retries_total{cluster=\"web\",reason=\"reset\"}").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_get_that_meets_a_reset_of_the_only_endpoint_is_repeated_there_once() {
+    let endpoint = resetting().await;
+    let weir = Weir::start(&config(&[endpoint.address])).await;
     assert_eq!(get(weir.web(), "/").await.status, 502);
-    assert_eq!(endpoint.connections(), 1);
+    assert_eq!(endpoint.connections(), 2);
+    let line = weir.logged("/").await;
+    assert_eq!((&line["attempts"], &line["retries"]), (&2.into(), &"reset".into()));
+}
+
+#[tokio::test]
+async fn a_reset_is_not_repeated_where_that_is_off() {
+    for off in ["retries = { attempts = 1 }", "retry-budget = { percent = 0, min-per-second = 0 }"] {
+        let endpoint = resetting().await;
+        let weir = Weir::before_with(&[endpoint.address], off).await;
+        assert_eq!(get(weir.web(), "/").await.status, 502, "{off}");
+        assert_eq!(endpoint.connections(), 1, "{off}");
+        assert!(weir.logged("/").await["retries"].is_null(), "{off}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_meets_a_reset_is_not_sent_again() {
+    let (first, second) = (resetting().await, resetting().await);
+    let weir = Weir::start(&config(&[first.address, second.address])).await;
+    let mut client = Client::http1(weir.web()).await;
+    assert_eq!(client.post("/order", "one").await.status, 502);
+    assert_eq!(first.connections() + second.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_meets_a_reset_stays_where_it_is() {
+    let endpoint = RawEndpoint::start(|mut raw, number| async move {
+        raw.head().await;
+        // The second request of the session is lost with its connection.
+        if number != 1 {
+            raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let other = Endpoint::start("other").await;
+    let more = "balance = \"first\"\naffinity = { header = \"x-user\" }\n[process]\nworkers = 1";
+    let weir = Weir::start(&plain(&[endpoint.address, other.address], more)).await;
+    let mut client = Client::http1(weir.web()).await;
+    for path in ["/begin", "/again"] {
+        let ask = request(Method::GET, path).header("x-user", "ann").body(empty()).unwrap();
+        assert_eq!(client.ask(ask).await.text(), "ok", "{path}");
+    }
+    let line = weir.logged("/again").await;
+    assert_eq!((&line["attempts"], &line["affinity"]), (&2.into(), &"hit".into()));
+}
+
+#[tokio::test]
+async fn a_retry_that_finds_no_endpoint_is_not_told_of() {
+    let refusing = Reserved::new();
+    let weir = Weir::start(&config(&[refusing.address])).await;
+    assert_eq!(get(weir.web(), "/").await.status, 502);
+    let line = weir.logged("/").await;
+    assert!(line["attempts"] == 1 && line["retries"].is_null(), "{line}");
+    assert_eq!(weir.metric("weir_retries_total{cluster=\"web\",reason=\"connect\"}").await, 0.0);
 }
 
 #[tokio::test]

@@ -373,7 +373,7 @@ pub struct Cluster {
     pub timeout: Option<Duration>,
     /// Longest time of one attempt, from its connection to the response's head; none is unlimited.
     pub attempt_timeout: Option<Duration>,
-    /// When a request is sent again; none is once, after a connection that could not be made.
+    /// When a request is sent again; none is once, after `connect` or `reset`.
     pub retries: Option<Retries>,
     /// When another attempt is made beside one; none is never.
     pub hedge: Option<Hedge>,

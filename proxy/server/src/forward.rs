@@ -116,7 +116,7 @@ pub async fn run(
         // A request that goes on at once began with its exchange; the time in line is not its endpoint's.
         let at_once = trace.attempts == 0 && trace.split.queue.is_zero();
         let began = if at_once { trace.started } else { Instant::now() };
-        trace.attempts += 1;
+        retry.begin(trace);
         trace.asked_at = None;
         let ended = match retry.hedge_after(request, trace) {
             None => {
@@ -143,10 +143,12 @@ pub async fn run(
             Err(Failed::Again(why, error)) => (why, error),
         };
         tracing::debug!(cluster = &**upstream.cluster.name(), why = why.as_str(), "attempt failed, once more");
-        let wait = retry.follow(&endpoint, why, trace);
+        let wait = retry.follow(&endpoint, why);
         if why == Retried::Stale {
             // A connection of HTTP/2 that has ended is found by nobody, and its requests can share the next.
             (kept, fresh) = (Some(Arc::clone(&endpoint)), !upstream.connector.is_http2());
+        } else if retry.stays(trace) {
+            kept = Some(Arc::clone(&endpoint));
         } else {
             trace.affinity = trace.affinity.map(Affinity::moved);
         }

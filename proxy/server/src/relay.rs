@@ -208,6 +208,9 @@ impl<'a, 'c> Relay<'a, 'c> {
     /// The client left.
     pub fn start(&mut self, status: StatusCode, headers: HeaderMap, length: Option<u64>) -> Result<(), ProxyError> {
         self.patience.answer = None;
+        if let Some(replay) = self.replay.take() {
+            replay.clear();
+        }
         self.down.start(status, headers, length)
     }
 

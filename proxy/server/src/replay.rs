@@ -26,12 +26,15 @@ impl Replay {
             Frame::Data(data) if self.whole && self.kept.len() + data.len() <= self.room => {
                 self.kept.extend_from_slice(data);
             }
-            Frame::Data(_) => {
-                self.whole = false;
-                self.kept = Vec::new();
-            }
+            Frame::Data(_) => self.clear(),
             Frame::Trailers(trailers) => self.trailers = Some(trailers.clone()),
         }
+    }
+
+    /// Let go of everything: the request is not sent again.
+    pub fn clear(&mut self) {
+        self.whole = false;
+        self.kept = Vec::new();
     }
 
     /// Whether everything that was taken is here.

@@ -243,7 +243,7 @@ async fn connect<'u>(
         };
         kept = None;
         let Some(endpoint) = endpoint else { return Err(last.unwrap_or(ProxyError::NoEndpoint)) };
-        trace.attempts += 1;
+        retry.begin(trace);
         let error = match unless_broken(client, attempt(decision, upstream, &endpoint, trace)).await? {
             Ok((connected, slot)) => {
                 // What a cookie would carry has nowhere to go.
@@ -257,7 +257,7 @@ async fn connect<'u>(
             Failed::Finally(error) => return Err(decision.judge(upstream, &endpoint, error, trace)),
         };
         trace.affinity = trace.affinity.map(Affinity::moved);
-        let wait = retry.follow(&endpoint, why, trace);
+        let wait = retry.follow(&endpoint, why);
         drop(endpoint);
         if !wait.is_zero() {
             unless_broken(client, tokio::time::sleep(wait)).await?;

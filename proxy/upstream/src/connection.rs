@@ -70,11 +70,18 @@ impl ConnectionError {
             | Self::ConnectTimeout
             | Self::NoPlace(Full::Endpoint)
             | Self::NoMeans(_) => true,
-            Self::Http2(error) => error.reason() == Some(h2::Reason::REFUSED_STREAM) || self.is_left_out(),
+            Self::Http2(_) => self.is_refused(),
             Self::NoPlace(Full::Cluster) | Self::NoDescriptor | Self::Unsayable | Self::Http1(_) | Self::NoResponse => {
                 false
             }
         }
+    }
+
+    /// Whether the endpoint said that it has not processed the request (RFC 9113 section 8.7): it may take it at
+    /// another try.
+    pub fn is_refused(&self) -> bool {
+        let refused = |error: &h2::Error| error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        matches!(self, Self::Http2(error) if refused(error)) || self.is_left_out()
     }
 
     /// The same for others who waited for the connection; none where it says nothing of what they would meet.

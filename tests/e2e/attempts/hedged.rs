@@ -240,7 +240,9 @@ async fn both_that_fail_are_held_to_account_and_their_connections_counted() {
     let gate = watch::Sender::new(false);
     let (one, two, other) = (failing(&gate).await, failing(&gate).await, Endpoint::start("other").await);
     let detection = "{ consecutive-gateway-errors = 1, ejection = \"1h\", max-ejected = 100 }";
-    let text = format!("hedge = {{ after = \"1ms\" }}\nbalance = \"first\"\noutlier-detection = {detection}");
+    let text = format!(
+        "hedge = {{ after = \"1ms\" }}\nretries = {{ attempts = 1 }}\nbalance = \"first\"\noutlier-detection = {detection}"
+    );
     let weir = Weir::before_with(&[one.address, two.address, other.address], &text).await;
     let asked = tokio::spawn(get(weir.web(), "/"));
     until("both to be asked", || one.connections() == 1 && two.connections() == 1).await;

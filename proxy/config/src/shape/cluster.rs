@@ -71,7 +71,7 @@ pub(super) struct Cluster {
     timeout: Option<Duration>,
     /// Longest time of one attempt; without it there is no limit.
     attempt_timeout: Option<Duration>,
-    /// When a request is sent again; without it once, after a connection that could not be made.
+    /// When a request is sent again; without it once, after `connect` or `reset`.
     retries: Option<Retries>,
     /// When another attempt is made beside one; without it never.
     hedge: Option<Hedge>,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderName, Method};
-use weir_config::{Hedge, HedgeDelay, Retries};
+use weir_config::{Backoff, ByteSize, Hedge, HedgeDelay, Retries, RetryOn};
 use weir_http1::Length;
 use weir_upstream::{Admission, Endpoint, RetryBudget, connection::Outcome, retry};
 
@@ -24,8 +24,15 @@ use crate::{
 
 use super::Failed;
 
-/// Attempts where nothing is configured: the first, and one more after a connection that failed.
-const ATTEMPTS: u32 = 2;
+/// Where nothing is configured: one more attempt, at once, after a connection that failed or, where the request
+/// is safe to repeat, ended before the response (as nginx does for `error`).
+static USUAL: Retries = Retries {
+    attempts: 2,
+    on: RetryOn { connect: true, reset: true, timeout: false, statuses: Vec::new(), grpc: Vec::new() },
+    methods: Vec::new(),
+    buffer: ByteSize(64 << 10),
+    backoff: Backoff { base: Duration::ZERO, max: Duration::ZERO },
+};
 
 /// Most of a body that is kept in case an HTTP/2 endpoint leaves the request out.
 const LEFT_OUT: u64 = 16 << 10;
@@ -36,7 +43,9 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct Retry<'a, 'u> {
     pub(super) decision: &'a Decision<'a>,
     pub(super) upstream: &'u Upstream,
-    policy: Option<&'a Retries>,
+    policy: &'a Retries,
+    /// The policy is the operator's.
+    is_configured: bool,
     budget: &'a RetryBudget,
     hedge: Option<Hedge>,
     /// Doing it twice is the same as doing it once.
@@ -50,6 +59,18 @@ pub struct Retry<'a, 'u> {
     /// When the exchange has to be over.
     pub(super) until: Option<Instant>,
     failed: Vec<u64>,
+    /// What the next attempt is made after.
+    next: Option<Next>,
+}
+
+/// What a further attempt is made after.
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    why: Retried,
+    /// The endpoint that failed may be asked again where there is no other.
+    same: bool,
+    /// It is asked again where the session is there.
+    stays: bool,
 }
 
 impl<'a, 'u> Retry<'a, 'u> {
@@ -58,30 +79,30 @@ impl<'a, 'u> Retry<'a, 'u> {
     where
         'u: 'a,
     {
-        let policy = decision.route.config.retries.as_ref().or(upstream.cluster.config().retries.as_ref());
+        let configured = decision.route.config.retries.as_ref().or(upstream.cluster.config().retries.as_ref());
+        let policy = configured.unwrap_or(&USUAL);
         let budget = upstream.cluster.retry_budget();
         let hedge = decision.route.config.hedge.or(upstream.cluster.config().hedge);
-        if policy.is_some() || hedge.is_some() {
-            budget.deposit(trace.started);
-        }
+        budget.deposit(trace.started);
         if hedge.is_some() {
             upstream.cluster.hedging().deposit(trace.started);
         }
-        let allowed = |policy: &Retries| policy.methods.iter().any(|method| method == request.method.as_str());
         Self {
             decision,
             upstream,
             policy,
+            is_configured: configured.is_some(),
             budget,
             hedge,
             repeatable: request.is_idempotent()
                 || request.headers.contains_key(&IDEMPOTENCY_KEY)
-                || policy.is_some_and(allowed),
-            left: policy.map_or(ATTEMPTS, |policy| policy.attempts) - 1,
+                || policy.methods.iter().any(|method| method == request.method.as_str()),
+            left: policy.attempts.saturating_sub(1),
             made: 0,
             replaced: false,
             until: decision.until(upstream, trace),
             failed: Vec::new(),
+            next: None,
         }
     }
 
@@ -145,15 +166,13 @@ impl<'a, 'u> Retry<'a, 'u> {
 
     /// Where the request's body is to be kept, if that can be of use.
     pub fn replay(&self, request: &Request) -> Option<Replay> {
-        let is_of_use = |policy: &&Retries| {
-            let on = &policy.on;
-            self.repeatable && (on.reset || on.timeout || !on.statuses.is_empty() || !on.grpc.is_empty())
-        };
-        let most = match self.policy.filter(is_of_use) {
-            Some(policy) => policy.buffer.0,
+        let on = &self.policy.on;
+        let is_of_use = on.reset || on.timeout || !on.statuses.is_empty() || !on.grpc.is_empty();
+        let most = match self.repeatable && is_of_use {
+            true => self.policy.buffer.0,
             // An endpoint may end its connection before it takes the request up.
-            None if self.upstream.connector.is_http2() => LEFT_OUT,
-            None => return None,
+            false if self.upstream.connector.is_http2() => LEFT_OUT,
+            false => return None,
         };
         let fits = match request.length {
             Length::Empty => false,
@@ -163,14 +182,15 @@ impl<'a, 'u> Retry<'a, 'u> {
         fits.then(|| Replay::new(usize::try_from(most).unwrap_or(usize::MAX)))
     }
 
-    /// An endpoint that has not failed this request; any other only where retries are configured and
-    /// none is left.
+    /// An endpoint that has not failed this request. Where none is left, any other: if retries are configured, or
+    /// what happened need not happen again.
     ///
     /// # Errors
     /// A plugin failed whose failure is to be felt.
     pub fn pick(&self, request: &Request, trace: &mut Trace) -> Result<Option<Arc<Endpoint>>, ProxyError> {
         let picked = self.decision.pick(self.upstream, request, &self.failed, trace)?;
-        match picked.is_none() && self.policy.is_some() && !self.failed.is_empty() {
+        let again = self.is_configured || self.next.is_some_and(|next| next.same);
+        match picked.is_none() && again && !self.failed.is_empty() {
             true => self.decision.pick(self.upstream, request, &[], trace),
             false => Ok(picked),
         }
@@ -184,18 +204,24 @@ impl<'a, 'u> Retry<'a, 'u> {
     /// What follows from an attempt that failed before its response; `intact` says whether all of the
     /// request is there to be sent again.
     pub fn judge(&mut self, error: ProxyError, reused: bool, intact: bool, trace: &Trace) -> Failed {
-        match self.cause(&error, reused) {
-            Some(why) if intact && self.allows(why, trace) => Failed::Again(why, Some(error)),
+        let refused = matches!(&error, ProxyError::Upstream(error) if error.is_refused());
+        let next = self.cause(&error, reused).map(|why| Next {
+            why,
+            same: refused || why == Retried::Reset,
+            stays: refused || (why == Retried::Reset && !self.is_configured),
+        });
+        match next {
+            Some(next) if intact && self.allows(next, trace) => Failed::Again(next.why, Some(error)),
             _ => Failed::Finally(error),
         }
     }
 
     /// Whether a response is to be followed by another attempt.
     pub fn is_again(&mut self, response: &Outcome, intact: bool, trace: &Trace) -> Option<Retried> {
-        let asked = self.policy.is_some_and(|policy| !policy.on.grpc.is_empty());
-        let failed = if asked { grpc::failure(response) } else { None };
+        let failed = if self.policy.on.grpc.is_empty() { None } else { grpc::failure(response) };
         let why = failed.map_or(Retried::Status(response.status.as_u16()), Retried::Grpc);
-        (self.policy.is_some() && intact && self.allows(why, trace)).then_some(why)
+        let next = Next { why, same: false, stays: false };
+        (self.is_configured && intact && self.allows(next, trace)).then_some(why)
     }
 
     fn cause(&self, error: &ProxyError, reused: bool) -> Option<Retried> {
@@ -211,23 +237,24 @@ impl<'a, 'u> Retry<'a, 'u> {
         }
     }
 
-    fn allows(&mut self, why: Retried, trace: &Trace) -> bool {
+    fn allows(&mut self, next: Next, trace: &Trace) -> bool {
+        let why = next.why;
         if why == Retried::Stale {
-            self.replaced = true;
+            (self.replaced, self.next) = (true, Some(next));
             return true;
         }
         let late = || self.until.is_some_and(|until| Instant::now() >= until);
-        let bound = || self.decision.is_bound(self.upstream, trace);
-        if self.left == 0 || bound() || !self.is_wanted(why) || late() || !self.is_paid(why, trace) {
+        let bound = || !next.stays && self.decision.is_bound(self.upstream, trace);
+        if self.left == 0 || !self.is_wanted(why) || bound() || late() || !self.is_paid(why, trace) {
             return false;
         }
         self.left -= 1;
+        self.next = Some(next);
         true
     }
 
-    /// What costs no endpoint any work is always wanted where nothing else is said.
     fn is_wanted(&self, why: Retried) -> bool {
-        let Some(Retries { on, .. }) = self.policy else { return why == Retried::Connect };
+        let on = &self.policy.on;
         match why {
             Retried::Stale => true,
             Retried::Connect => on.connect,
@@ -257,17 +284,30 @@ impl<'a, 'u> Retry<'a, 'u> {
         }
     }
 
-    /// Note that another attempt follows one on this endpoint, and give the time to wait before it.
-    pub fn follow(&mut self, endpoint: &Endpoint, why: Retried, trace: &mut Trace) -> Duration {
-        trace.retries.push(why);
-        self.count(trace, |figures, worker| figures.retry(worker, why));
+    /// How long to wait before the attempt that follows one on this endpoint.
+    pub fn follow(&mut self, endpoint: &Endpoint, why: Retried) -> Duration {
         if why == Retried::Stale {
             return Duration::ZERO;
         }
         self.avoid(endpoint);
         self.made += 1;
-        let drawn =
-            |policy: &Retries| self.decision.worker.by_chance(|rng| retry::backoff(policy.backoff, self.made, rng));
-        self.policy.map_or(Duration::ZERO, drawn)
+        match self.policy.backoff.max.is_zero() {
+            true => Duration::ZERO,
+            false => self.decision.worker.by_chance(|rng| retry::backoff(self.policy.backoff, self.made, rng)),
+        }
+    }
+
+    /// Whether the attempt that follows is made where the session is, on the same endpoint.
+    pub fn stays(&self, trace: &Trace) -> bool {
+        trace.affinity == Some(Affinity::Hit) && self.next.is_some_and(|next| next.stays)
+    }
+
+    /// An attempt is made. A further one counts from here on: until it has an endpoint, it may never be made.
+    pub fn begin(&mut self, trace: &mut Trace) {
+        trace.attempts += 1;
+        if let Some(Next { why, .. }) = self.next.take() {
+            trace.retries.push(why);
+            self.count(trace, |figures, worker| figures.retry(worker, why));
+        }
     }
 }

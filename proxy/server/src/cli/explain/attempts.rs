@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_config::{Cluster, Endpoint, Hedge, HedgeDelay, Retries, RetryOn, Route, UpstreamLimits};
+use weir_config::{Cluster, Endpoint, Hedge, HedgeDelay, Retries, RetryBudget, RetryOn, Route, UpstreamLimits};
 
 use super::{count, size, time};
 
@@ -20,9 +20,7 @@ pub fn of_cluster(cluster: &Cluster) -> Vec<String> {
     let within = cluster.timeout.map(|limit| format!("timeout: {} for a whole exchange", time(limit)));
     let attempts = sentence(cluster.attempt_timeout, cluster.retries.as_ref(), cluster.hedge);
     let budget = cluster.retry_budget;
-    let retried = cluster
-        .retries
-        .is_some()
+    let retried = (cluster.retries.is_some() || budget != RetryBudget::default())
         .then(|| format!("retry budget: {} % of the requests, and {} a second", budget.percent, budget.min_per_second));
     let tunnels = (cluster.tunnel_idle_timeout != TUNNEL_IDLE).then(|| of_tunnels(cluster.tunnel_idle_timeout));
     [within, attempts, retried, tunnels, of_limits(cluster)].into_iter().flatten().collect()
