@@ -1,10 +1,11 @@
-//! Endpoints that end an HTTP/2 connection while requests are under way on it.
+//! Endpoints that end an HTTP/2 connection while requests are under way on it, or take only so many at once.
 
 use std::sync::{Arc, Mutex};
 
 use http::{Method, Request};
+use tokio::sync::watch;
 
-use super::harness::{Body, Client, Raw, RawEndpoint, Weir, full, request, until};
+use super::harness::{Body, Client, Raw, RawEndpoint, Weir, full, plain, request, until};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -14,6 +15,7 @@ const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const MAX_CONCURRENT_STREAMS: u8 = 3;
 const REFUSED_STREAM: u32 = 7;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -161,4 +163,68 @@ async fn what_is_refused_again_is_502() {
     let [(status, _)] = &ask(&weir, 1).await[..] else { panic!("one reply") };
     assert_eq!(*status, 502);
     assert_eq!(weir.logged_where("an exchange", |line| line["status"] == 502).await["attempts"], 2);
+}
+
+/// Says that it takes `told` streams at once, answers the first request of all, and later ones once `number` are under
+/// way; and how many were on each connection then.
+async fn holding(told: u32, number: usize) -> (RawEndpoint, Arc<Mutex<Vec<usize>>>) {
+    let under_way = watch::Sender::new(0);
+    let loads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&loads);
+    let endpoint = RawEndpoint::start(move |mut raw, connection| {
+        let (under_way, mut all, seen) = (under_way.clone(), under_way.subscribe(), Arc::clone(&seen));
+        async move {
+            raw.exactly(24).await;
+            let setting = [&[0, MAX_CONCURRENT_STREAMS][..], &told.to_be_bytes()].concat();
+            raw.send(frame(SETTINGS, 0, 0, &setting)).await;
+            if connection == 0 {
+                let first = requested(&mut raw).await;
+                raw.send(answer(first, "first")).await;
+            }
+            let mut streams = Vec::new();
+            loop {
+                tokio::select! {
+                    stream = requested(&mut raw) => {
+                        streams.push(stream);
+                        under_way.send_modify(|under_way| *under_way += 1);
+                    }
+                    _ = all.wait_for(|under_way| *under_way >= number) => break,
+                }
+            }
+            seen.lock().unwrap().push(streams.len());
+            for stream in streams {
+                raw.send(answer(stream, "held")).await;
+            }
+            raw.rest().await;
+        }
+    })
+    .await;
+    (endpoint, loads)
+}
+
+#[tokio::test]
+async fn streams_are_spread_over_connections() {
+    // Of the cluster's limit and the endpoint's, the lower counts.
+    for (limit, told) in [("h2-streams = 10", 1000), ("", 10)] {
+        let (endpoint, loads) = holding(told, 25).await;
+        let cluster = format!("http2 = true\n{limit}\n[process]\nworkers = 1");
+        let weir = Weir::start(&plain(&[endpoint.address], &cluster)).await;
+        assert_eq!(ask(&weir, 1).await, [(200, "first".to_owned())]);
+        assert!(ask(&weir, 25).await.iter().all(|reply| *reply == (200, "held".to_owned())), "{limit}");
+        let mut loads = loads.lock().unwrap().clone();
+        loads.sort_unstable();
+        assert_eq!(loads, [5, 10, 10], "{limit}");
+        assert_eq!(weir.metric("weir_retries_total{cluster=\"web\",reason=\"connect\"}").await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_takes_a_hundred_streams_unless_told_otherwise() {
+    let (endpoint, loads) = holding(1000, 110).await;
+    let weir = Weir::start(&plain(&[endpoint.address], "http2 = true\n[process]\nworkers = 1")).await;
+    ask(&weir, 1).await;
+    assert!(ask(&weir, 110).await.iter().all(|reply| reply.0 == 200));
+    let mut loads = loads.lock().unwrap().clone();
+    loads.sort_unstable();
+    assert_eq!(loads, [10, 100]);
 }

@@ -357,6 +357,8 @@ pub struct Cluster {
     pub zone: Option<Arc<str>>,
     /// Speak HTTP/2 to endpoints (prior knowledge, or ALPN under TLS). Default false.
     pub http2: bool,
+    /// Most streams at once on one HTTP/2 connection to an endpoint. Default 100.
+    pub h2_streams: u32,
     /// Present when connections to endpoints are TLS.
     pub tls: Option<UpstreamTls>,
     /// Longest time for TCP connect and TLS handshake together. Default 5 s.
@@ -406,6 +408,7 @@ impl Cluster {
             panic_threshold: 0,
             zone: None,
             http2: false,
+            h2_streams: 100,
             tls: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),

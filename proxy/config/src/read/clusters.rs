@@ -68,6 +68,7 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         panic_threshold: table.read("panic-threshold", percent).unwrap_or(0),
         zone: names.zone.clone(),
         http2,
+        h2_streams: h2_streams(&table, http2),
         tls,
         connect_timeout: wait("connect-timeout", 5),
         response_timeout: wait("response-timeout", 60),
@@ -89,6 +90,15 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
     shared_connections(&table, &cluster);
     warn_of_addresses(found.as_ref(), &cluster);
     Some(cluster)
+}
+
+/// Streams on one connection.
+fn h2_streams(table: &Table<'_>, http2: bool) -> u32 {
+    let node = table.get("h2-streams");
+    if let (Some(node), false) = (&node, http2) {
+        node.key_warn("`h2-streams` is for connections of HTTP/2", "add `http2 = true`, or leave out `h2-streams`");
+    }
+    node.and_then(|node| node.integer(1..=65_536)).unwrap_or(100)
 }
 
 /// What makes a cluster slower or rougher than it need be, or has no effect.

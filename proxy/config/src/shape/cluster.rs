@@ -51,6 +51,9 @@ pub(super) struct Cluster {
     /// Speak HTTP/2 to endpoints.
     #[schemars(extend("default" = false))]
     http2: Option<bool>,
+    /// Most streams at once on one HTTP/2 connection to an endpoint; further ones go over further connections.
+    #[schemars(range(min = 1, max = 65_536), extend("default" = 100))]
+    h2_streams: Option<u32>,
     /// Makes connections to endpoints TLS.
     tls: Option<UpstreamTls>,
     /// Longest time for TCP connect and TLS handshake together.

@@ -36,6 +36,8 @@ pub struct Connector {
     id: u64,
     tls: Option<Arc<Tls>>,
     pub(super) http2: bool,
+    /// Most streams at once on a connection of HTTP/2.
+    pub(super) streams: usize,
     introduces: Option<ProxyVersion>,
     timeout: Duration,
     pub(super) idle_connections: usize,
@@ -109,6 +111,7 @@ impl Connector {
             tls: tls.map_err(|unusable| unusable.below("tls"))?,
             contents,
             http2: config.http2,
+            streams: config.h2_streams as usize,
             introduces: config.send_proxy_protocol,
             timeout: config.connect_timeout,
             idle_connections: config.idle_connections,
@@ -155,6 +158,7 @@ impl Connector {
             && (self.idle_connections, self.idle_timeout) == (config.idle_connections, config.idle_timeout)
             && self.contents == contents(config.tls());
         same.then(|| Self {
+            streams: config.h2_streams as usize,
             tls: self.tls.clone(),
             slots: Arc::clone(&self.slots),
             contents: self.contents.clone(),

@@ -49,6 +49,11 @@ impl Link {
         }
     }
 
+    /// Whether the endpoint has said something: its settings come first.
+    pub fn is_greeted(&self) -> bool {
+        self.greeted.get()
+    }
+
     fn greet(&self) {
         self.greeted.set(true);
         self.greeting.notify_waiters();

@@ -1,7 +1,7 @@
 //! Connections of one worker, kept between exchanges.
 //!
 //! HTTP/1.1 connections are used again last in, first out, so that those not needed grow old and
-//! are closed. HTTP/2 connections are shared by streams up to the endpoint's limit.
+//! are closed. HTTP/2 connections are shared by streams up to the cluster's limit or the endpoint's, if that is lower.
 
 use std::{
     cell::{Cell, RefCell},
@@ -32,6 +32,11 @@ use crate::{
 /// that: clients that do not read must not hold up those that do.
 const STREAM_WINDOW: u32 = 512 << 10;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// Streams that an HTTP/2 connection carries in its life: ids of streams are used up by twice as many.
+const LIFE: u32 = 1 << 29;
+/// Connections under way that a request waits for in vain before it opens one of its own.
+const JOINS: usize = 3;
 
 /// A connection for one exchange.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ struct Idle {
     /// Each with the sweep that first found it here.
     http1: Vec<(Kept, Option<Instant>)>,
     http2: Vec<Shared>,
+    /// Most streams on a connection, as the endpoint said last.
+    told: Option<usize>,
     connector: u64,
     timeout: Duration,
     /// Most connections that are idle.
@@ -103,6 +110,8 @@ struct Shared {
     /// As many references as streams, and one.
     link: Rc<Link>,
     used: Instant,
+    /// Streams in its whole life.
+    opened: u32,
 }
 
 impl Shared {
@@ -112,10 +121,16 @@ impl Shared {
 
     fn is_usable(&mut self) -> bool {
         let context = &mut Context::from_waker(Waker::noop());
-        self.link.is_trusted() && !matches!(self.sender.poll_ready(context), Poll::Ready(Err(_)))
+        self.link.is_trusted() && self.opened < LIFE && !matches!(self.sender.poll_ready(context), Poll::Ready(Err(_)))
     }
 
-    fn stream(&self) -> Stream {
+    /// Most streams that the endpoint takes, once it has said so.
+    fn told(&self) -> Option<usize> {
+        self.link.is_greeted().then(|| self.sender.current_max_send_streams())
+    }
+
+    fn stream(&mut self) -> Stream {
+        self.opened += 1;
         Stream::http2(self.sender.clone(), Rc::clone(&self.link))
     }
 }
@@ -137,6 +152,8 @@ pub struct Pools {
 struct Dial {
     over: Notify,
     made: RefCell<Made>,
+    /// Streams it is to carry at once.
+    wanted: Cell<usize>,
 }
 
 /// What became of it, as far as that is known.
@@ -170,7 +187,7 @@ struct Dialling<'a> {
 
 impl<'a> Dialling<'a> {
     fn begin(all: &'a RefCell<ById<Rc<Dial>>>, endpoint: u64) -> Self {
-        let dial = Rc::<Dial>::default();
+        let dial = Rc::new(Dial { wanted: Cell::new(1), ..Dial::default() });
         all.borrow_mut().insert(endpoint, Rc::clone(&dial));
         Self { all, endpoint, dial }
     }
@@ -259,15 +276,16 @@ impl Pools {
         dialled: &Since,
     ) -> Result<Lease, ConnectionError> {
         let (patience, began) = (connector.patience(within), Instant::now());
-        let mut left = patience;
-        while !fresh && let Some(dial) = self.dial_to(endpoint.id()) {
+        let (mut left, mut joined) = (patience, 0);
+        while !fresh
+            && joined < JOINS
+            && let Some(dial) = self.join(connector, endpoint.id())
+        {
+            joined += 1;
             match timeout(left, dial.over()).await {
                 Ok(Made::Opened) => match self.take(connector, endpoint.id()) {
                     Some(stream) => return Ok(Lease::kept(stream)),
-                    None => {
-                        left = patience;
-                        break;
-                    }
+                    None => left = patience,
                 },
                 Ok(Made::Failed(error)) => return Err(error),
                 Ok(Made::GivenUp) => left = patience.saturating_sub(began.elapsed()),
@@ -280,8 +298,16 @@ impl Pools {
         opened
     }
 
-    fn dial_to(&self, endpoint: u64) -> Option<Rc<Dial>> {
-        self.dialling.borrow().get(&endpoint).cloned()
+    /// The connection that is being made, if it will have room for one more stream.
+    fn join(&self, connector: &Connector, endpoint: u64) -> Option<Rc<Dial>> {
+        let dialling = self.dialling.borrow();
+        let dial = dialling.get(&endpoint)?;
+        let told = self.idle.borrow().get(&endpoint).and_then(|idle| idle.told);
+        if dial.wanted.get() >= told.map_or(connector.streams, |told| told.min(connector.streams)) {
+            return None;
+        }
+        dial.wanted.set(dial.wanted.get() + 1);
+        Some(Rc::clone(dial))
     }
 
     async fn open(
@@ -346,7 +372,7 @@ impl Pools {
             return None;
         }
         if connector.http2 {
-            return take_http2(&mut idle.http2);
+            return take_http2(idle, connector.streams);
         }
         while let Some((mut connection, _)) = idle.http1.pop() {
             if is_quiet(&mut connection) {
@@ -367,6 +393,7 @@ impl Pools {
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(connector.streams)
             .enable_push(false)
             .handshake(Awaited::new(transport, &link))
             .await?;
@@ -376,7 +403,7 @@ impl Pools {
             }
             drop(slot);
         });
-        let shared = Shared { sender, link, used: Instant::now() };
+        let mut shared = Shared { sender, link, used: Instant::now(), opened: 0 };
         let stream = shared.stream();
         of(&mut self.idle.borrow_mut(), connector, endpoint).http2.push(shared);
         Ok(stream)
@@ -466,10 +493,14 @@ fn of<'a>(idle: &'a mut ById<Idle>, connector: &Connector, endpoint: &Endpoint) 
     idle
 }
 
-/// The first connection with room for a stream; dead ones are dropped on the way.
-fn take_http2(kept: &mut Vec<Shared>) -> Option<Stream> {
-    kept.retain_mut(Shared::is_usable);
-    let shared = kept.iter_mut().find(|shared| shared.active() < shared.sender.current_max_send_streams())?;
+/// A stream on the first connection that has fewer than `streams` and than its endpoint takes; dead ones are dropped
+/// on the way. A connection on which the endpoint has yet to say that is taken to be like the others.
+fn take_http2(idle: &mut Idle, streams: usize) -> Option<Stream> {
+    idle.http2.retain_mut(Shared::is_usable);
+    idle.told = idle.http2.iter().rev().find_map(Shared::told).or(idle.told);
+    let told = idle.told;
+    let most = |shared: &Shared| shared.told().or(told).map_or(streams, |told| told.min(streams));
+    let shared = idle.http2.iter_mut().find(|shared| shared.active() < most(shared))?;
     shared.used = Instant::now();
     Some(shared.stream())
 }
