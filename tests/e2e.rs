@@ -36,6 +36,7 @@ mod e2e {
     mod observed;
     mod operator;
     mod outliers;
+    mod paths;
     mod plugins;
     mod probes;
     mod protocols;

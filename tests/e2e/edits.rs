@@ -102,20 +102,30 @@ async fn paths_and_hosts_are_rewritten() {
 async fn hostile_paths_stay_below_the_prefix() {
     let endpoint = Endpoint::start("one").await;
     let weir = weir(&endpoint, "match.path-prefix = \"/v1\"\nrewrite = { prefix = \"/api\" }").await;
-    for target in ["/v1/../x", "/v1/%2e%2e/x", "/v1/a/.%2E", "/v1/..%2fx", "/v1/a%2f..%2f..%2fx", "/v1/..;a=b/x"] {
+    for (target, status) in [
+        ("/v1/../x", "404"),
+        ("/v1/%2e%2e/x", "404"),
+        ("/v1/../../x", "400"),
+        ("/v1/..%2fx", "400"),
+        ("/v1/a%2f..%2f..%2fx", "400"),
+        ("/v1/a/..%2fx", "400"),
+        ("/v1/..;a=b/x", "400"),
+    ] {
         let mut raw = Raw::connect(weir.web()).await;
         raw.send(format!("GET {target} HTTP/1.1\r\nHost: weir.test\r\n\r\n")).await;
         let head = raw.head().await;
-        assert!(head.starts_with("HTTP/1.1 400 "), "{target}\n{head}");
+        assert_eq!(head.split(' ').nth(1), Some(status), "{target}\n{head}");
     }
     assert_eq!(endpoint.requests(), 0);
-    for (target, seen) in [("/v1//a", "/api//a"), ("/v1/%2fa", "/api/%2fa"), ("/v1/.../a", "/api/.../a")] {
+    for (target, seen) in
+        [("/v1//a", "/api/a"), ("/v1/%2fa", "/api/%2Fa"), ("/v1/.../a", "/api/.../a"), ("/v1/a/.%2E", "/api/")]
+    {
         let mut raw = Raw::connect(weir.web()).await;
         raw.send(format!("GET {target} HTTP/1.1\r\nHost: weir.test\r\n\r\n")).await;
         raw.response().await;
         assert_eq!(endpoint.last().uri.to_string(), seen);
     }
-    let line = weir.logged("/v1/../x").await;
+    let line = weir.logged("/v1/a/..%2fx").await;
     assert_eq!((&line["status"], &line["error"]), (&400.into(), &"path with ..".into()));
 }
 

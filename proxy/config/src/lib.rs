@@ -25,6 +25,7 @@ mod schema;
 mod shape;
 
 pub mod model;
+pub mod paths;
 
 #[cfg(test)]
 mod tests;

@@ -109,6 +109,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     listeners::addresses_differ(&listeners, admin.as_ref());
     listeners::introductions_fit(&listeners, &read);
     warn::routes(&routes, &listeners);
+    warn::paths(&routes, &listeners);
     warn::tenants(&tenants, listeners.iter().any(|(listener, _)| listeners::shows_server_names(listener)));
     acme::challenges_are_met(&authorities, &listeners, &names.used_acme.borrow());
     warn::unused("authority", &acme, &names.used_acme.borrow());

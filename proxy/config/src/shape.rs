@@ -146,6 +146,35 @@ struct Listener {
     forwarded: Option<Forwarded>,
     /// Takes the client's address from a PROXY header.
     proxy_protocol: Option<ProxyProtocol>,
+    /// How paths of requests are read, and what endpoints are sent of them.
+    paths: Option<Paths>,
+}
+
+/// How paths of requests are read, and what endpoints are sent of them.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Paths {
+    /// What an encoded slash or backslash in a path is: part of a name, a slash, or a reason for 400.
+    #[schemars(extend("default" = "keep"))]
+    encoded_slashes: Option<EncodedSlashes>,
+    /// What endpoints are sent.
+    #[schemars(extend("default" = "normalised"))]
+    send: Option<SentPath>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum EncodedSlashes {
+    Keep,
+    Decode,
+    Refuse,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+enum SentPath {
+    Normalised,
+    AsSent,
 }
 
 #[derive(JsonSchema)]

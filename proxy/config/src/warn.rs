@@ -7,9 +7,27 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(crate) use covered::{routes, tenants};
 
 use crate::{
-    model::{Listener, Protocol, Route},
+    model::{Access, Listener, Protocol, Route, SentPath},
     node::{Node, Table},
 };
+
+/// Listeners whose endpoints are left to read a path for themselves that a gate goes by.
+pub(crate) fn paths(routes: &[(Route, Node<'_>)], listeners: &[(Listener, Node<'_>)]) {
+    let is_gate = |route: &Route| route.access != Access::default() || !route.rate_limits.is_empty();
+    for (listener, node) in listeners.iter().filter(|(listener, _)| listener.paths.send == SentPath::AsSent) {
+        let guards = |route: &Route| {
+            route.matcher.path.is_some() && is_gate(route) && listens(route.matcher.listener.as_ref(), listener)
+        };
+        if let Some((route, _)) = routes.iter().find(|(route, _)| guards(route)) {
+            let problem = format!(
+                "`{}` sends endpoints paths as they came, and `{}` guards some: an endpoint that reads a path \
+                 in a way of its own may serve what is guarded",
+                listener.name, route.name
+            );
+            node.warn(problem, "write `paths = { send = \"normalised\" }`, or guard it at the endpoint as well");
+        }
+    }
+}
 
 /// Plugins or clusters that nothing names.
 pub(crate) fn unused(what: &str, declared: &[Node<'_>], used: &BTreeSet<&str>) {

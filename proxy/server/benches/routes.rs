@@ -54,6 +54,7 @@ fn request(host: &str, path: &'static str) -> Request {
         hash_key: None,
         labels: vec![],
         tenant: None,
+        spelling: Default::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     divide,
     edits::Facts,
     error::ProxyError,
+    path::normal,
     request::{Client, Eligible, Request, View},
     snapshot::{Prepared, Route, Snapshot, Upstream, header_map},
     tenant::Tenant,
@@ -134,6 +135,7 @@ impl Decision<'_> {
             .map(|name| self.snapshot.clusters.get(name.as_str()).cloned().ok_or_else(|| unknown(name)));
         let cluster = cluster.transpose()?;
         let path = forward.path.map(Uri::try_from).transpose().map_err(|error| error.to_string())?;
+        let path = path.map(normal::rewritten).transpose()?;
         let set = header_map(&forward.set_headers)?;
         if let Some(name) = set.keys().chain(&names(&forward.remove_headers)).find(|name| is_ours(name)) {
             return Err(format!("header {name} is not a plugin's to change"));
@@ -146,7 +148,7 @@ impl Decision<'_> {
         });
         request.headers.extend(set);
         if let Some(path) = path {
-            request.uri = path;
+            request.rewrite(path);
         }
         request.hash_key = forward.hash_key.or(request.hash_key.take());
         if !forward.labels.is_empty() {

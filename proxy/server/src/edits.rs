@@ -30,7 +30,7 @@ pub struct Facts<'a> {
     pub method: &'a Method,
     /// As the client sent it.
     pub host: &'a HeaderValue,
-    /// As the client sent it.
+    /// As the client sent it, its path in normal form.
     pub uri: &'a Uri,
     /// The route that took the request.
     pub route: &'a str,
@@ -117,12 +117,15 @@ fn rewrite(rewriter: &Rewriter, request: &mut Request) -> Result<(), ProxyError>
         return Err(refused("path with .."));
     }
     if let Some(mut target) = rewriter.rewrite(path) {
+        if rewriter.may_climb() && climbs(&target) {
+            return Err(refused("path that is rewritten to one with .."));
+        }
         if let Some(query) = request.uri.query() {
             target.push('?');
             target.push_str(query);
         }
         let target = PathAndQuery::try_from(target).map_err(|_| refused("path that cannot be rewritten"))?;
-        request.uri = Uri::from(target);
+        request.rewrite(Uri::from(target));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RETRY_AFTER},
 };
-use weir_config::{ByteSize, Limits};
+use weir_config::{ByteSize, Limits, paths::Refusal};
 use weir_http1::{Frame, Length};
 
 use crate::{
@@ -21,7 +21,9 @@ use crate::{
     forward, forwarded,
     grpc::{self, Call},
     identity::{Identity, Reserved},
-    mirror, permit,
+    mirror,
+    path::normal,
+    permit,
     request::{Client, Request},
     router::host_of,
     snapshot::{Prepared, Route, Target, Upstream},
@@ -40,6 +42,8 @@ struct Asker<'a> {
     listener: &'a weir_config::Listener,
     identity: Option<&'a Identity>,
     asking: &'a Asking,
+    /// Why no route may take its path.
+    unfit: Option<Refusal>,
 }
 
 /// One exchange, from the request's head to the last octet of its response. Gives the status for the
@@ -56,14 +60,17 @@ pub async fn run(
     let settings = client.listener.settings();
     let named = forwarded::client(client, &request.headers, &settings.config.forwarded);
     let client = named.as_ref().unwrap_or(client);
+    let settled = normal::settle(request, settings.config.paths);
+    let (as_sent, unfit) = settled.map_or_else(|reason| (None, Some(reason)), |as_sent| (as_sent, None));
     let asking = Asking {
         method: if request.is_extended_connect() { Method::CONNECT } else { request.method.clone() },
         host: request.headers.get(HOST).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
-        uri: request.uri.clone(),
+        normal: as_sent.is_some().then(|| request.uri.clone()),
+        uri: as_sent.unwrap_or_else(|| request.uri.clone()),
         protocol: if request.version == http::Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
     };
     let identity = settings.tls.as_ref().and_then(|tls| tls.identity.as_deref());
-    let asker = Asker { client, listener: &settings.config, identity, asking: &asking };
+    let asker = Asker { client, listener: &settings.config, identity, asking: &asking, unfit };
     let mut book = Book { worker, client, asking: &asking, down, trace, closed: false };
     let answered = answer(worker, &asker, request, book.down, timer, book.trace).await;
     let answered = answered.map_err(|error| match (error, book.trace.grpc) {
@@ -134,7 +141,8 @@ async fn lead(
     let (pinned, client) = (worker.pin(), asker.client);
     trace.grpc = Call::of(request);
     refuse_methods(request)?;
-    refuse_sizes(request, &asker.listener.limits)?;
+    refuse_sizes(request, asker)?;
+    refuse_paths(asker)?;
     refuse_hosts(request, client)?;
     if asker.asking.host.is_empty() && !request.headers.contains_key(HOST) {
         // HTTP/1.0 may leave it out; whoever is asked next may not.
@@ -150,6 +158,10 @@ async fn lead(
     refuse_large(worker, request)?;
     let route = pinned.snapshot.router.find(request, client);
     trace.route = route.cloned();
+    if !normal::is_certain(&pinned.snapshot.router, request, client, route) {
+        let reason = "path that may be read as another route's";
+        return Err(ProxyError::Refused { status: StatusCode::BAD_REQUEST, reason });
+    }
     let permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(request), route, trace)?;
     let route = route.ok_or_else(|| no_route(request))?;
     if let Some(most) = most_of_body(request, route, &asker.listener.limits) {
@@ -273,16 +285,26 @@ fn refuse_methods(request: &mut Request) -> Result<(), ProxyError> {
 
 /// More fields than agreed, or a longer target. Heads of HTTP/1.1 with too many fields are refused while
 /// they are read; those of HTTP/2 come whole.
-fn refuse_sizes(request: &Request, limits: &Limits) -> Result<(), ProxyError> {
+fn refuse_sizes(request: &Request, asker: &Asker<'_>) -> Result<(), ProxyError> {
+    let limits = &asker.listener.limits;
+    let target = asker.asking.uri.path_and_query().map_or("/", |target| target.as_str());
     let refused = |status, reason| Err(ProxyError::Refused { status, reason });
     if request.headers.len() > limits.headers {
         return refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields");
     }
     match limits.url_bytes {
-        Some(ByteSize(most)) if request.target().len() as u64 > most => {
+        Some(ByteSize(most)) if target.len() as u64 > most => {
             refused(StatusCode::URI_TOO_LONG, "request target is too long")
         }
         _ => Ok(()),
+    }
+}
+
+/// Paths that have no normal form, which endpoints might read in any way.
+fn refuse_paths(asker: &Asker<'_>) -> Result<(), ProxyError> {
+    match asker.unfit {
+        Some(reason) => Err(ProxyError::Refused { status: StatusCode::BAD_REQUEST, reason }),
+        None => Ok(()),
     }
 }
 

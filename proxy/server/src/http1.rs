@@ -20,6 +20,7 @@ use crate::{
     downstream::Downstream,
     draining::Watch,
     exchange,
+    path::normal::Spelling,
     request::{self, Client, Request},
     timer::Timer,
     trace::{Trace, Words},
@@ -202,7 +203,18 @@ fn request(head: RequestHead) -> Result<Request, Fault> {
     if hop_by_hop {
         weir_http1::strip_hop_by_hop(&mut headers);
     }
-    Ok(Request { method, uri, version, headers, length, upgrade, hash_key: None, labels: Vec::new(), tenant: None })
+    Ok(Request {
+        method,
+        uri,
+        version,
+        headers,
+        length,
+        upgrade,
+        hash_key: None,
+        labels: Vec::new(),
+        tenant: None,
+        spelling: Spelling::default(),
+    })
 }
 
 /// RFC 9110 section 7.8, without what would take HTTP out of our sight.

@@ -24,6 +24,7 @@ use crate::{
     downstream::Downstream,
     draining::Watch,
     exchange,
+    path::normal::Spelling,
     request::{self, Client, Request},
     timer::Timer,
     trace::Trace,
@@ -208,6 +209,7 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
         hash_key: None,
         labels: Vec::new(),
         tenant: None,
+        spelling: Spelling::default(),
     })
 }
 

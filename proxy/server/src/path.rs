@@ -1,5 +1,7 @@
 //! Paths of requests, as they are rewritten and as they are shown to clients.
 
+pub mod normal;
+
 use std::{borrow::Cow, fmt::Write};
 
 use regex::Regex;
@@ -36,6 +38,11 @@ impl Rewriter {
                 Self::Regex(Regex::new(pattern).map_err(|error| error.to_string())?, with.clone())
             }
         })
+    }
+
+    /// Whether a path without dot segments may become one with them.
+    pub fn may_climb(&self) -> bool {
+        matches!(self, Self::Regex(..))
     }
 
     /// The path in place of this one, beginning with one `/`; none where it stays as it is.

@@ -190,7 +190,7 @@ fn add(part: &KeyPart, shown: Shown<'_>, digest: &mut Digest) -> Option<()> {
                 digest.part(&(ip.to_bits() & mask).to_be_bytes());
             }
         },
-        KeyPart::Header(name) => digest.part(said(shown.request?.headers.get(name)?.as_bytes())?),
+        KeyPart::Header(name) => digest.part(said(&shown.request?.key_field(name)?)?),
         KeyPart::Cookie(name) => digest.part(said(shown.request?.cookie(name)?.as_bytes())?),
         KeyPart::Tenant => digest.part(shown.request?.tenant_name()?.as_bytes()),
         KeyPart::Route => digest.part(shown.route?.config.name.as_bytes()),

@@ -91,6 +91,7 @@ mod tests {
             hash_key: None,
             labels: vec![],
             tenant: None,
+            spelling: Default::default(),
         }
     }
 

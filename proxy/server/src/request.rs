@@ -28,6 +28,8 @@ use crate::{
     gate::Permit,
     listening::Listening,
     origin::{self, Origin, OwnPools},
+    path::normal::Spelling,
+    router::{host_of, lower_case},
     tenant::Tenant,
     tls::{Certificate, Session},
 };
@@ -183,7 +185,7 @@ pub fn ip_value(ip: IpAddr) -> Option<HeaderValue> {
 pub struct Request {
     /// As sent.
     pub method: Method,
-    /// As sent, or as a plugin rewrote it.
+    /// Its path in normal form, or as it is rewritten.
     pub uri: Uri,
     /// Of the client's message.
     pub version: Version,
@@ -199,6 +201,8 @@ pub struct Request {
     pub labels: Vec<(String, String)>,
     /// Whose request it is.
     pub tenant: Option<Arc<Tenant>>,
+    /// Its path as its client wrote it, as far as that still matters.
+    pub spelling: Spelling,
 }
 
 impl Request {
@@ -207,9 +211,14 @@ impl Request {
         self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
     }
 
-    /// Path and query, or `*`.
+    /// Path and query as endpoints are sent them, or `*`.
     pub fn target(&self) -> &str {
-        self.uri.path_and_query().map_or("/", |target| target.as_str())
+        self.spelling.sent().or(self.uri.path_and_query()).map_or("/", |target| target.as_str())
+    }
+
+    /// Ask for something else, in the words of a plugin or of the route.
+    pub fn rewrite(&mut self, uri: Uri) {
+        (self.uri, self.spelling) = (uri, Spelling::default());
     }
 
     /// Name of the tenant it belongs to.
@@ -245,7 +254,9 @@ impl Request {
     pub fn keyed<T>(&self, by: &RequestKey, client: &Client, make: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let known = |value: &&[u8]| !value.is_empty();
         match by {
-            RequestKey::Header(name) => self.headers.get(name).map(HeaderValue::as_bytes).filter(known).map(make),
+            RequestKey::Header(name) => {
+                self.key_field(name).filter(|value| known(&value.as_ref())).map(|value| make(&value))
+            }
             RequestKey::Cookie(name) => self.cookie(name).map(str::as_bytes).filter(known).map(make),
             RequestKey::Query(name) => self.parameter(name).filter(|value| !value.is_empty()).map(|value| make(&value)),
             RequestKey::SourceIp => Some(match client.ip() {
@@ -253,6 +264,19 @@ impl Request {
                 // The host's part of an address changes by itself.
                 IpAddr::V6(v6) => make(v6.octets().first_chunk::<8>()?),
             }),
+        }
+    }
+
+    /// The value of a field by which requests are told apart. A host is the same in any case, with or without its port
+    /// and the dot at its end.
+    pub fn key_field(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value = self.headers.get(name)?;
+        match value.to_str() {
+            Ok(host) if name.eq_ignore_ascii_case(HOST.as_str()) => Some(match lower_case(host_of(host)) {
+                Cow::Borrowed(host) => Cow::Borrowed(host.as_bytes()),
+                Cow::Owned(host) => Cow::Owned(host.into_bytes()),
+            }),
+            _ => Some(Cow::Borrowed(value.as_bytes())),
         }
     }
 

@@ -87,6 +87,14 @@ impl Place {
     }
 }
 
+/// What rules look at of a request.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    request: &'a Request,
+    host: &'a str,
+    path: &'a str,
+}
+
 /// What is left to compare once the host fits.
 #[derive(Debug)]
 struct Rule {
@@ -127,13 +135,19 @@ impl Router {
 
     /// The route of a request.
     pub fn find(&self, request: &Request, arrival: &impl Arrival) -> Option<&Arc<Route>> {
+        self.find_by(request.uri.path(), request, arrival)
+    }
+
+    /// The route of a request if this were its path.
+    pub fn find_by(&self, path: &str, request: &Request, arrival: &impl Arrival) -> Option<&Arc<Route>> {
         let host = host_of(request.authority());
         let own = match self.by_host.is_empty() {
             true => None,
             false => self.by_host.get(&*lower_case(host)),
         };
+        let asked = Asked { request, host, path };
         let first = |filed: &[usize], before: usize| {
-            let fits = |index: &usize| self.rules.get(*index).is_some_and(|rule| rule.fits(request, host, arrival));
+            let fits = |index: &usize| self.rules.get(*index).is_some_and(|rule| rule.fits(asked, arrival));
             filed.iter().copied().take_while(|index| *index < before).find(fits)
         };
         let own = own.and_then(|filed| first(filed, usize::MAX));
@@ -206,12 +220,12 @@ impl Rule {
         self.place.as_ref().is_none_or(|place| place.fits(arrival))
     }
 
-    fn fits(&self, request: &Request, host: &str, arrival: &impl Arrival) -> bool {
+    fn fits(&self, Asked { request, host, path }: Asked<'_>, arrival: &impl Arrival) -> bool {
         self.connect == (request.method == Method::CONNECT)
             && self.is_of(request.tenant_name())
             && self.suffix.as_ref().is_none_or(|suffix| is_below(host, suffix))
             && self.scheme.is_none_or(|wanted| wanted == arrival.scheme())
-            && self.path.as_ref().is_none_or(|path| path_fits(path, request.uri.path()))
+            && self.path.as_ref().is_none_or(|wanted| path_fits(wanted, path))
             && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
             && self.headers.iter().all(|(name, value)| has_header(request, name, value))
             && self.query.iter().all(|(name, value)| has_parameter(request.uri.query().unwrap_or(""), name, value))

@@ -30,6 +30,7 @@ use crate::{
     forward::{Failed, place::Placed, retry::Retry},
     listening::Settings,
     metrics::ClusterMetrics,
+    path::normal::Spelling,
     peek::{Peeked, peek},
     permit,
     pressure::Scarce,
@@ -217,6 +218,7 @@ fn request(client: &Client) -> Request {
         hash_key: None,
         labels: Vec::new(),
         tenant: None,
+        spelling: Spelling::default(),
     }
 }
 

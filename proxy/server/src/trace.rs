@@ -112,6 +112,8 @@ pub struct Asking {
     pub host: http::HeaderValue,
     /// Target as sent.
     pub uri: http::Uri,
+    /// The target with its path in normal form, where that differs.
+    pub normal: Option<http::Uri>,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: &'static str,
 }
@@ -140,7 +142,8 @@ impl Asking {
         endpoint: Option<&'f str>,
     ) -> Facts<'f> {
         let tenant = tenant.map(|tenant| &**tenant.name());
-        Facts { client, method: &self.method, host: &self.host, uri: &self.uri, route, tenant, cluster, endpoint }
+        let uri = self.normal.as_ref().unwrap_or(&self.uri);
+        Facts { client, method: &self.method, host: &self.host, uri, route, tenant, cluster, endpoint }
     }
 }
 

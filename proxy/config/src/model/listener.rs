@@ -29,6 +29,37 @@ pub struct Listener {
     pub forwarded: Forwarded,
     /// Present when connections may begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// How paths of requests are read, and what endpoints are sent of them.
+    pub paths: Paths,
+}
+
+/// `paths` of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paths {
+    /// What `%2F`, `%5C` and `\` in a path are. Default keep.
+    pub encoded_slashes: EncodedSlashes,
+    /// What endpoints are sent. Default normalised.
+    pub send: SentPath,
+}
+
+/// `encoded-slashes` of a listener's `paths`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlashes {
+    /// Part of a segment's name; refused where the path as slashes would be another route's.
+    Keep,
+    /// Slashes like others.
+    Decode,
+    /// The request gets 400.
+    Refuse,
+}
+
+/// `send` of a listener's `paths`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentPath {
+    /// The form by which the route was found.
+    Normalised,
+    /// As the client sent it, unless a plugin or the route rewrites it.
+    AsSent,
 }
 
 /// `protocol` of a listener.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        Admin, ByteSize, Cluster, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, Network, Protocol,
-        ProxyProtocol, ProxyVersion,
+        Admin, ByteSize, Cluster, EncodedSlashes, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, Network,
+        Paths, Protocol, ProxyProtocol, ProxyVersion, SentPath,
     },
     node::{Node, Table},
 };
@@ -43,6 +43,8 @@ const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
     ("forwarded", ForwardedHeader::Forwarded),
 ];
 
+const DEFAULT_PATHS: Paths = Paths { encoded_slashes: EncodedSlashes::Keep, send: SentPath::Normalised };
+
 const CONNECTIONS: RangeInclusive<u32> = 1..=10_000_000;
 
 /// Every listener with the node of its address.
@@ -72,6 +74,7 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
     if let (Protocol::Udp, Some(_), Some(node)) = (protocol, &proxy_protocol, proxy_node) {
         node.key_fault("datagrams begin with no PROXY header", "leave out `proxy-protocol`");
     }
+    let paths = table.read("paths", paths).unwrap_or(DEFAULT_PATHS);
     table.done();
     let name = named(node);
     let listener = Listener {
@@ -86,6 +89,7 @@ fn listener<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<(Listener, Node<'a
         connection_limits,
         forwarded,
         proxy_protocol,
+        paths,
     };
     Some((listener, address_node?))
 }
@@ -147,6 +151,21 @@ fn forwarded(node: &Node<'_>) -> Option<Forwarded> {
     let trusted = table.read("trusted", networks).unwrap_or_default();
     table.done();
     Some(Forwarded { mode, headers, trusted })
+}
+
+fn paths(node: &Node<'_>) -> Option<Paths> {
+    let table = node.table("`{ encoded-slashes = \"refuse\" }`")?;
+    let slashes =
+        [("keep", EncodedSlashes::Keep), ("decode", EncodedSlashes::Decode), ("refuse", EncodedSlashes::Refuse)];
+    let sent = [("normalised", SentPath::Normalised), ("as-sent", SentPath::AsSent)];
+    let paths = Paths {
+        encoded_slashes: table
+            .read("encoded-slashes", |node| node.choice(&slashes))
+            .unwrap_or(DEFAULT_PATHS.encoded_slashes),
+        send: table.read("send", |node| node.choice(&sent)).unwrap_or(DEFAULT_PATHS.send),
+    };
+    table.done();
+    Some(paths)
 }
 
 fn networks(node: &Node<'_>) -> Option<Vec<Network>> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{HostMatch, Match, PathMatch, Scheme},
+    model::{EncodedSlashes, HostMatch, Match, PathMatch, Scheme},
     node::{Node, Table},
+    paths::{self, Normal},
     read::{Names, checked, text},
     syntax,
 };
@@ -47,10 +48,30 @@ fn path(table: &Table<'_>) -> Option<PathMatch> {
             "keep `path` for one path, `path-prefix` for all below it",
         );
     }
-    let read = |node: &Node<'_>| text(node, "`\"/v1\"`", syntax::path);
+    let read = |node: &Node<'_>| text(node, "`\"/v1\"`", syntax::path).and_then(|path| normal(node, path));
     let exact = exact.as_ref().and_then(read).map(PathMatch::Exact);
     let prefix = prefix.as_ref().and_then(read).map(|prefix| PathMatch::Prefix(trimmed(&prefix)));
     exact.or(prefix)
+}
+
+/// A path as requests are compared with it.
+fn normal(node: &Node<'_>, path: String) -> Option<String> {
+    match paths::normalise(&path, EncodedSlashes::Keep) {
+        Err(reason) => node.fault(format!("every request is refused that has the path `{path}`: {reason}"), "mend it"),
+        Ok(Normal { path: Some(normal), .. }) => {
+            let problem = format!("paths are compared in their normal form: `{path}` is matched as `{normal}`");
+            node.warn(problem, format!("write `{normal}`"));
+            Some(normal)
+        }
+        Ok(Normal { doubtful: true, .. }) => {
+            let problem = format!("endpoints may read `{path}` in more than one way");
+            let remedy =
+                "leave out `;`, `%2F` and `%5C`: such a request is refused unless each reading is this route's";
+            node.warn(problem, remedy);
+            Some(path)
+        }
+        Ok(_) => Some(path),
+    }
 }
 
 /// A prefix goes by whole segments, so that the `/` at its end says nothing.

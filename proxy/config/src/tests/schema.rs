@@ -74,6 +74,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("ClientAuth", format!("[listeners.l]\ntls.client-auth = {{ {odd} }}")),
         ("ClientHeaders", format!("[listeners.l]\ntls.client-auth.headers = {{ {odd} }}")),
         ("Limits", format!("[listeners.l.limits]\n{odd}")),
+        ("Paths", format!("[listeners.l.paths]\n{odd}")),
         ("Forwarded", format!("[listeners.l.forwarded]\n{odd}")),
         ("ProxyProtocol", format!("[listeners.l.proxy-protocol]\n{odd}")),
         ("Plugin", format!("[plugins.p]\n{odd}")),

@@ -113,6 +113,7 @@ fn of_listener(listener: &Listener) -> Vec<String> {
     if !listener.forwarded.trusted.is_empty() {
         lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
     }
+    lines.extend(bounds::of_paths(listener.paths));
     lines.extend(bounds::of_listener(&listener.limits));
     lines
 }

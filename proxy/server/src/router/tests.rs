@@ -25,6 +25,7 @@ fn get(host: &str, target: &str, fields: &[(&'static str, &str)]) -> Request {
         hash_key: None,
         labels: vec![],
         tenant: None,
+        spelling: Default::default(),
     }
 }
 

@@ -29,6 +29,7 @@ fn request(headers: &[(&'static str, &str)]) -> Request {
         hash_key: None,
         labels: vec![],
         tenant: None,
+        spelling: Default::default(),
     }
 }
 

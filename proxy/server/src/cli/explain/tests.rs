@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, Forwarded, ForwardedMode, KeyType, Limits,
-    LogFormat, Mirror, Places, Process, Respond, Retries, RetryOn, Split, TenantLimits, TenantMatch, UpstreamLimits,
-    UpstreamTls, Wanted,
+    Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, EncodedSlashes, Forwarded, ForwardedMode,
+    KeyType, Limits, LogFormat, Mirror, Paths, Places, Process, Respond, Retries, RetryOn, SentPath, Split,
+    TenantLimits, TenantMatch, UpstreamLimits, UpstreamTls, Wanted,
 };
 
 use super::*;
@@ -36,6 +36,7 @@ fn listener(name: &str, tls: Option<ListenerTls>) -> Listener {
         connection_limits: vec![],
         forwarded: Forwarded { mode: ForwardedMode::Off, headers: Vec::new(), trusted: Vec::new() },
         proxy_protocol: None,
+        paths: Paths { encoded_slashes: EncodedSlashes::Keep, send: SentPath::Normalised },
     }
 }
 
