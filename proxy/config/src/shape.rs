@@ -245,13 +245,13 @@ struct Limits {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Forwarded {
-    /// What happens to values the client sent.
+    /// What happens to values the client sent; `trusted` by default where `trusted` names networks.
     #[schemars(extend("default" = "replace"))]
     mode: Option<ForwardedMode>,
     /// Which headers are set.
     #[schemars(extend("default" = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]))]
     headers: Option<Vec<ForwardedHeader>>,
-    /// Networks of proxies whose `x-forwarded-for` names the client.
+    /// Networks of proxies whose `x-forwarded-for` names the client, and whose `x-forwarded-proto` its scheme.
     #[schemars(extend("default" = []))]
     trusted: Option<Vec<Network>>,
 }
@@ -260,6 +260,7 @@ struct Forwarded {
 #[schemars(rename_all = "kebab-case", inline)]
 enum ForwardedMode {
     Replace,
+    Trusted,
     Append,
     Off,
 }
@@ -270,6 +271,8 @@ enum ForwardedHeader {
     XForwardedFor,
     XForwardedProto,
     XForwardedHost,
+    XForwardedPort,
+    XRealIp,
     Forwarded,
 }
 

@@ -12,6 +12,17 @@ pub fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
+/// Remove fields that programs behind us take for those of these names, and that do not have these names.
+pub fn remove_disguised(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let is_one = |name: &&HeaderName| {
+        name.as_str().contains('_') && names.iter().any(|one| one != *name && is_same(one.as_str(), name.as_str()))
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(is_one).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
 fn is_same(one: &str, other: &str) -> bool {
     let hyphen = |octet: u8| if octet == b'_' { b'-' } else { octet };
     one.len() == other.len() && one.bytes().map(hyphen).eq(other.bytes().map(hyphen))

@@ -53,6 +53,8 @@ pub struct Client {
     pub shown: Option<Arc<Certificate>>,
     /// What it holds of limits of connections.
     pub permit: Option<Box<Permit>>,
+    /// How it came to the trusted proxy before us, as that says in a header field.
+    told_scheme: Option<&'static str>,
     ip: OnceCell<Option<HeaderValue>>,
     own: OwnPools,
 }
@@ -70,6 +72,7 @@ impl Client {
             tls: None,
             shown: None,
             permit: None,
+            told_scheme: None,
             ip,
             own,
         }
@@ -100,9 +103,10 @@ impl Client {
     }
 
     /// Whom this one speaks for, as it says in a header field.
-    pub fn speaking_for(&self, address: SocketAddr) -> Self {
+    pub fn speaking_for(&self, address: SocketAddr, told_scheme: Option<&'static str>) -> Self {
         let (origin, tls, shown) = (self.origin.clone(), self.tls.clone(), self.shown.clone());
-        Self { peer: self.address, origin, tls, shown, ..Self::new(address, Arc::clone(&self.listener)) }
+        let (peer, listener) = (self.address, Arc::clone(&self.listener));
+        Self { peer, origin, tls, shown, told_scheme, ..Self::new(address, listener) }
     }
 
     /// Its address without port, as a field value. Made when it is first needed.
@@ -145,7 +149,7 @@ impl Client {
 
     fn header(&self, version: proxy::Version) -> Header {
         let origin = self.origin.as_deref();
-        let destination = origin.and_then(|origin| origin.destination).unwrap_or(self.listener.address());
+        let destination = self.destination();
         let transport = match self.listener.is_of_datagrams() {
             true => Transport::Datagram,
             false => Transport::Stream,
@@ -160,8 +164,18 @@ impl Client {
         self.address.ip().to_canonical()
     }
 
-    /// `http` or `https`, as its own connection is or as the proxy before us says of its side.
+    /// Where it connected to, as far as that is known.
+    pub fn destination(&self) -> SocketAddr {
+        self.origin.as_ref().and_then(|origin| origin.destination).unwrap_or(self.listener.address())
+    }
+
+    /// `http` or `https`, as a trusted proxy says in a header field, or else as its connection is.
     pub fn scheme(&self) -> &'static str {
+        self.told_scheme.unwrap_or_else(|| self.connection_scheme())
+    }
+
+    /// `http` or `https`, as its own connection is or as a PROXY header says of the client's side.
+    pub fn connection_scheme(&self) -> &'static str {
         let told = || self.origin.as_ref().and_then(|origin| origin.tlvs.ssl.as_ref());
         if self.tls.is_some() || told().is_some_and(Ssl::is_tls) { "https" } else { "http" }
     }

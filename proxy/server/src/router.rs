@@ -184,6 +184,11 @@ pub fn host_of(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
+/// The port, where there is one.
+pub fn port_of(authority: &str) -> Option<u16> {
+    authority.rsplit_once(':').filter(|_| !authority.ends_with(']')).and_then(|(_, port)| port.parse().ok())
+}
+
 /// A host as it is filed.
 pub fn lower_case(host: &str) -> std::borrow::Cow<'_, str> {
     match host.bytes().any(|b| b.is_ascii_uppercase()) {

@@ -214,7 +214,7 @@ impl Decision<'_> {
             return;
         }
         let mut value = cookie.seal(endpoint, first, scope, now);
-        if self.client.tls.is_some() {
+        if self.client.scheme() == "https" {
             value.push_str("; Secure");
         }
         if let Ok(value) = HeaderValue::try_from(value) {

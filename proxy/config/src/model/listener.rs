@@ -130,11 +130,11 @@ pub struct Limits {
 /// `forwarded` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forwarded {
-    /// What happens to values the client sent. Default replace.
+    /// What happens to values the client sent. Default replace, and trusted where proxies are.
     pub mode: ForwardedMode,
     /// Which headers are set. Default `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`.
     pub headers: Vec<ForwardedHeader>,
-    /// Proxies whose `X-Forwarded-For` names the client. Default none.
+    /// Proxies whose `X-Forwarded-For` names the client, and whose `X-Forwarded-Proto` its scheme. Default none.
     pub trusted: Vec<Network>,
 }
 
@@ -143,7 +143,9 @@ pub struct Forwarded {
 pub enum ForwardedMode {
     /// They are removed, and ours are set: right at the edge.
     Replace,
-    /// Ours are appended: right behind another proxy that is trusted.
+    /// Those of trusted proxies are believed and added to, those of others replaced: right behind a CDN.
+    Trusted,
+    /// Ours are appended to those of trusted proxies, or to all where none are named.
     Append,
     /// They pass as they came and nothing is added.
     Off,
@@ -158,6 +160,10 @@ pub enum ForwardedHeader {
     XForwardedProto,
     /// `X-Forwarded-Host`
     XForwardedHost,
+    /// `X-Forwarded-Port`
+    XForwardedPort,
+    /// `X-Real-IP`
+    XRealIp,
     /// `Forwarded` (RFC 7239)
     Forwarded,
 }

@@ -36,10 +36,12 @@ const PROTOCOLS: [(&str, Protocol); 5] = [
     ("udp", Protocol::Udp),
 ];
 
-const FORWARDED_HEADERS: [(&str, ForwardedHeader); 4] = [
+const FORWARDED_HEADERS: [(&str, ForwardedHeader); 6] = [
     ("x-forwarded-for", ForwardedHeader::XForwardedFor),
     ("x-forwarded-proto", ForwardedHeader::XForwardedProto),
     ("x-forwarded-host", ForwardedHeader::XForwardedHost),
+    ("x-forwarded-port", ForwardedHeader::XForwardedPort),
+    ("x-real-ip", ForwardedHeader::XRealIp),
     ("forwarded", ForwardedHeader::Forwarded),
 ];
 
@@ -142,15 +144,34 @@ fn limits(node: &Node<'_>, base: Limits) -> Option<Limits> {
 
 fn forwarded(node: &Node<'_>) -> Option<Forwarded> {
     let table = node.table("`{ mode = \"replace\" }`")?;
-    let default = default_forwarded();
-    let modes = [("replace", ForwardedMode::Replace), ("append", ForwardedMode::Append), ("off", ForwardedMode::Off)];
-    let mode = table.read("mode", |node| node.choice(&modes)).unwrap_or(default.mode);
+    let modes = [
+        ("replace", ForwardedMode::Replace),
+        ("trusted", ForwardedMode::Trusted),
+        ("append", ForwardedMode::Append),
+        ("off", ForwardedMode::Off),
+    ];
+    let mode_node = table.get("mode");
+    let mode = mode_node.as_ref().and_then(|node| node.choice(&modes));
     let headers = table
         .read("headers", |node| node.each("`[\"x-forwarded-for\"]`", |node| node.choice(&FORWARDED_HEADERS)))
-        .unwrap_or(default.headers);
+        .unwrap_or(default_forwarded().headers);
     let trusted = table.read("trusted", networks).unwrap_or_default();
     table.done();
-    Some(Forwarded { mode, headers, trusted })
+    if let (Some(node), true) = (&mode_node, trusted.is_empty()) {
+        rests_on_trust(node, mode);
+    }
+    let usual = if trusted.is_empty() { ForwardedMode::Replace } else { ForwardedMode::Trusted };
+    Some(Forwarded { mode: mode.unwrap_or(usual), headers, trusted })
+}
+
+/// Modes that are about peers which are trusted, where none are.
+fn rests_on_trust(node: &Node<'_>, mode: Option<ForwardedMode>) {
+    let remedy = "add `trusted = [\"10.0.0.0/8\"]` with the networks of the proxies before this listener";
+    match mode {
+        Some(ForwardedMode::Append) => node.warn("endpoints are told what any client writes in these headers", remedy),
+        Some(ForwardedMode::Trusted) => node.warn("no proxy is trusted: every client's headers are replaced", remedy),
+        _ => {}
+    }
 }
 
 fn paths(node: &Node<'_>) -> Option<Paths> {

@@ -111,7 +111,10 @@ fn of_listener(listener: &Listener) -> Vec<String> {
         lines.push("hosts that the connection's certificate is not for get 421".to_owned());
     }
     if !listener.forwarded.trusted.is_empty() {
-        lines.push(format!("X-Forwarded-For is believed from {}", networks(&listener.forwarded.trusted)));
+        lines.push(format!(
+            "X-Forwarded-For and X-Forwarded-Proto are believed from {}",
+            networks(&listener.forwarded.trusted)
+        ));
     }
     lines.extend(bounds::of_paths(listener.paths));
     lines.extend(bounds::of_listener(&listener.limits));

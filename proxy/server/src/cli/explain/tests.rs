@@ -436,7 +436,9 @@ fn listeners_say_what_passes_and_whom_they_believe() {
     );
     let behind = Forwarded { mode: ForwardedMode::Append, headers: Vec::new(), trusted: networks };
     let web = Listener { forwarded: behind, ..listener("web", None) };
-    assert!(of_listener(&web).contains(&"X-Forwarded-For is believed from 10.0.0.0/8".to_owned()));
+    assert!(
+        of_listener(&web).contains(&"X-Forwarded-For and X-Forwarded-Proto are believed from 10.0.0.0/8".to_owned())
+    );
     let matcher = Match { alpn: vec!["h2".into()], listener: Some("db".into()), ..Match::default() };
     assert_eq!(of_match(&matcher), "ALPN h2, listener db");
 }
