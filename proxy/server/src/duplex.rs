@@ -68,6 +68,20 @@ pub struct Moved {
     pub down: Cell<u64>,
     /// When the endpoint's first octets came.
     pub answered: Cell<Option<Instant>>,
+    /// The client had said all, or the endpoint took no more of it.
+    pub up_over: Cell<UpOver>,
+}
+
+/// How the way from a client to an endpoint has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpOver {
+    /// Not yet.
+    #[default]
+    No,
+    /// The client has said all.
+    Said,
+    /// The endpoint did not take what the client said.
+    Refused,
 }
 
 /// Why it ended before both sides had said all.
@@ -111,6 +125,11 @@ pub async fn run<A: Side, B: Side>(
             if before.1 == 0 && now.1 > 0 {
                 moved.answered.set(Some(since));
             }
+        }
+        match &went_up {
+            Poll::Ready(Err(Failed::To)) => moved.up_over.set(UpOver::Refused),
+            Poll::Ready(Ok(())) if moved.up_over.get() == UpOver::No => moved.up_over.set(UpOver::Said),
+            _ => {}
         }
         match (went_up, went_down) {
             (Poll::Ready(Err(Failed::From(_))), _) | (_, Poll::Ready(Err(Failed::To))) => {

@@ -18,7 +18,7 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, header::DATE};
 use weir_http1::Frame;
 use weir_upstream::{
-    Endpoint, Met, Unusable,
+    Asked, Endpoint, Met, Unusable,
     connection::{ConnectionError, Lease, Outcome, Since, Stream, Target},
 };
 
@@ -65,7 +65,7 @@ impl Failed {
 
 /// Hold it against an endpoint that what it was asked then ended without a response, where that was the
 /// endpoint's doing. It may refuse a stream it has not begun with.
-fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant) {
+fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: Instant, asked: impl FnOnce() -> Asked) {
     let met = match error {
         ProxyError::Upstream(error) if error.is_ours() => return,
         ProxyError::Upstream(error) if error.is_connect() => Some(Met::NoConnection),
@@ -75,7 +75,16 @@ fn charge(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, began: I
     };
     upstream.cluster.observe_failure(endpoint, began);
     if let Some(met) = met {
-        upstream.cluster.meet(endpoint, met, None);
+        upstream.cluster.meet(endpoint, met, None, asked);
+    }
+}
+
+/// Hold it against an endpoint that it broke off its response. One that falls silent may have nothing to say yet.
+fn charge_cut(upstream: &Upstream, endpoint: &Endpoint, error: &ProxyError, asked: impl FnOnce() -> Asked) {
+    if let ProxyError::Upstream(error) = error
+        && error.is_reset()
+    {
+        upstream.cluster.meet(endpoint, Met::Cut, None, asked);
     }
 }
 
@@ -128,10 +137,12 @@ pub async fn run(
                 Box::pin(hedged.run(request, &mut retry, down, timer, trace)).await
             }
         };
-        if let Some(error) = ended.as_ref().err().and_then(Failed::error)
-            && trace.head_at.is_none_or(|at| at < began)
-        {
-            charge(upstream, &endpoint, error, trace.asked_at.unwrap_or(began));
+        if let Some(error) = ended.as_ref().err().and_then(Failed::error) {
+            let asked = || asked(decision, request);
+            match trace.head_at.is_none_or(|at| at < began) {
+                true => charge(upstream, &endpoint, error, trace.asked_at.unwrap_or(began), asked),
+                false => charge_cut(upstream, &endpoint, error, asked),
+            }
         }
         let (why, error) = match ended {
             Ok(None) => return Ok(None),
@@ -158,6 +169,11 @@ pub async fn run(
         }
         last = error;
     }
+}
+
+/// What an endpoint is asked, as outlier detection compares it.
+fn asked(decision: &Decision<'_>, request: &Request) -> Asked {
+    Asked::new(decision.client.ip(), request.method.as_str(), request.target())
 }
 
 /// Wait before another attempt, unless the client leaves or the exchange has to be over before.
@@ -225,7 +241,7 @@ impl Attempt<'_> {
                 }
             }
         };
-        self.note_head(sent, relay.asked_at(), &mut response, trace);
+        self.note_head(sent, relay.asked_at(), request, &mut response, trace);
         if let Some(why) = retry.is_again(&response, relay.is_intact(), trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));
@@ -263,15 +279,22 @@ impl Attempt<'_> {
     }
 
     /// The response's head has come, to a request that was begun when it was `sent`. Its endpoint answers for the
-    /// time since it was `asked`, where its client took longer to send a body.
-    fn note_head(&self, sent: Instant, asked: Option<Instant>, response: &mut Outcome, trace: &mut Trace) {
+    /// time `since` it was asked, where its client took longer to send a body.
+    fn note_head(
+        &self,
+        sent: Instant,
+        since: Option<Instant>,
+        request: &Request,
+        response: &mut Outcome,
+        trace: &mut Trace,
+    ) {
         let now = Instant::now();
         trace.head_at = Some(now);
         trace.split.first_byte = now - sent;
-        let latency = asked.map_or(trace.split.first_byte, |asked| now - asked);
+        let latency = since.map_or(trace.split.first_byte, |since| now - since);
         self.upstream.cluster.observe(self.endpoint, latency, now);
         let met = Met::Status(response.status.as_u16());
-        self.upstream.cluster.meet(self.endpoint, met, Some(latency));
+        self.upstream.cluster.meet(self.endpoint, met, Some(latency), || asked(self.decision, request));
         if let Some(report) = self.upstream.cluster.hear(self.endpoint, &mut response.headers) {
             self.count_report(report, trace);
         }
@@ -423,6 +446,7 @@ impl Attempt<'_> {
         let mut headers = self.dress(mem::take(&mut response.headers), request, trace)?;
         trace.status = response.status.as_u16();
         if let Some(protocol) = switched {
+            self.note_whole(request, response);
             trace.status = relay.switch(headers, protocol)?.as_u16();
             return Ok(Done::Switched);
         }
@@ -446,7 +470,16 @@ impl Attempt<'_> {
             self.count_report(report, trace);
         }
         trace.compressed = relay.compressor().map(|compressor| (compressor.coding(), compressor.counts()));
-        done.map(|()| Done::Over)
+        done?;
+        self.note_whole(request, response);
+        Ok(Done::Over)
+    }
+
+    /// All of a response has come.
+    fn note_whole(&self, request: &Request, response: &Outcome) {
+        if !response.status.is_server_error() {
+            self.upstream.cluster.completed(self.endpoint, || asked(self.decision, request));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! of the access log.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -16,7 +16,7 @@ use weir_config::Protocol;
 use weir_http1::Length;
 use weir_preamble::hello;
 use weir_upstream::{
-    Admission, Endpoint, Met, Slot,
+    Admission, Asked, Endpoint, Met, Slot,
     connection::{ConnectionError, Dialled},
 };
 
@@ -24,7 +24,7 @@ use crate::{
     access_log::Affinity,
     decide::Decision,
     divide,
-    duplex::{self, Broken, Moved},
+    duplex::{self, Broken, Moved, UpOver},
     error::ProxyError,
     exchange::enter,
     forward::{Failed, place::Placed, retry::Retry},
@@ -92,12 +92,14 @@ impl Book {
         let Led { route, upstream, mut request, counted: _counted } = lead(worker, client, &pinned.snapshot, trace)?;
         let _permit = permit::of_exchange(worker, &pinned.snapshot, client, Some(&request), Some(&route), trace)?;
         let decision = Decision { worker, client, asking: None, snapshot: &pinned.snapshot, route: &route };
-        let (mut dialled, _held) = connect(&decision, &upstream, &mut request, &stream, trace).await?;
+        let (mut dialled, held) = connect(&decision, &upstream, &mut request, &stream, trace).await?;
         // What runs is held no longer than that: connections may last for days.
         drop(pinned);
         let connected = Instant::now();
         let idle = settings.config.limits.idle_timeout;
-        let passed = duplex::run(&mut stream, &mut dialled.transport, moved, &worker.pipes, idle).await;
+        let passing = duplex::run(&mut stream, &mut dialled.transport, moved, &worker.pipes, idle);
+        let at = At { upstream: &upstream, endpoint: &held.0, client };
+        let passed = at.watched(passing, moved).await;
         trace.head_at = moved.answered.get();
         trace.split.first_byte = trace.head_at.map_or(Duration::ZERO, |at| at - connected);
         passed.map_err(|broken| match broken {
@@ -105,6 +107,54 @@ impl Book {
             Broken::Endpoint(error) => ProxyError::EndpointGone(error),
             Broken::Idle => ProxyError::Idle,
         })
+    }
+}
+
+/// Where a connection is passed on to, and whose it is.
+struct At<'a> {
+    upstream: &'a Upstream,
+    endpoint: &'a Endpoint,
+    client: &'a Client,
+}
+
+impl At<'_> {
+    /// Have what passes count for or against the endpoint: the first bytes that come from it, or that it resets the
+    /// connection without any. An endpoint that closes at once may have its reasons.
+    async fn watched(&self, passing: impl Future<Output = Result<(), Broken>>, moved: &Moved) -> Result<(), Broken> {
+        let (mut passing, mut answered) = (pin!(passing), false);
+        let passed = poll_fn(|cx| {
+            let passed = passing.as_mut().poll(cx);
+            if !answered && moved.answered.get().is_some() {
+                answered = true;
+                self.met(Met::FirstBytes);
+                self.upstream.cluster.completed(self.endpoint, || self.asked());
+            }
+            passed
+        })
+        .await;
+        if !answered && is_reset(&passed, moved) {
+            self.met(Met::Reset);
+        }
+        passed
+    }
+
+    fn met(&self, met: Met) {
+        self.upstream.cluster.meet(self.endpoint, met, None, || self.asked());
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::new(self.client.ip(), "", "")
+    }
+}
+
+/// Whether the endpoint reset a connection over which nothing had come. A client that leaves without a word is
+/// nothing to be answered.
+fn is_reset(passed: &Result<(), Broken>, moved: &Moved) -> bool {
+    let over = moved.up_over.get();
+    match passed {
+        Err(Broken::Endpoint(_)) => moved.up.get() > 0 || over != UpOver::Said,
+        Ok(()) => over == UpOver::Refused,
+        Err(Broken::Client | Broken::Idle) => false,
     }
 }
 
@@ -291,12 +341,13 @@ async fn attempt(
         connector.open(endpoint.address(), &introduction, None).await.map(|dialled| (dialled, slot))
     };
     let dialled = dialled.await;
+    let asked = || Asked::new(decision.client.ip(), "", "");
     match &dialled {
         Ok((dialled, _)) => {
             trace.split.connect += dialled.connect;
             trace.split.tls += dialled.tls;
             endpoint.observe(dialled.connect);
-            upstream.cluster.meet(endpoint, Met::Connection, None);
+            upstream.cluster.meet(endpoint, Met::Connection, None, asked);
             note(decision, trace, |figures, worker| {
                 figures.dialled(worker, true);
                 dialled.resumed.into_iter().for_each(|resumed| figures.handshake(worker, resumed));
@@ -305,7 +356,7 @@ async fn attempt(
         Err(ConnectionError::NoDescriptor) => decision.worker.run_short(Scarce::Descriptors),
         Err(error) if error.is_ours() => {}
         Err(error) => {
-            upstream.cluster.meet(endpoint, Met::NoConnection, None);
+            upstream.cluster.meet(endpoint, Met::NoConnection, None, asked);
             tracing::debug!(endpoint = endpoint.name(), %error, "endpoint cannot be connected to");
             note(decision, trace, |figures, worker| figures.dialled(worker, false));
         }

@@ -8,7 +8,11 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-use crate::{endpoint::Endpoint, rng::Rng};
+use crate::{
+    endpoint::Endpoint,
+    rng::Rng,
+    standing::{Spared, State},
+};
 
 mod alias;
 mod selection;
@@ -73,6 +77,37 @@ impl Candidates {
         };
         let reserve = selection.reserve.into_iter().map(group).collect();
         Self::lasting(group(selection.chosen), 1, selection.serving, reserve)
+    }
+
+    /// Which of `endpoints` could serve but for ejections, if the one of this id may be ejected beside those that
+    /// `is_out` names: what serves must not be the worse for it. One that could not be `reached` may leave its place
+    /// to degraded ones and backups.
+    pub(crate) fn could_spare(
+        (endpoints, zone, thresholds): (&[Arc<Endpoint>], Option<&str>, Thresholds),
+        id: u64,
+        reached: bool,
+        is_out: &dyn Fn(u64) -> bool,
+    ) -> Option<Vec<u64>> {
+        let listed: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.standing().leaving().is_none()).collect();
+        let mut entries: Vec<_> = listed.iter().map(|endpoint| entry(endpoint, zone)).collect();
+        let of_use = |entry: &Entry| entry.weight > 0 && (entry.state.is_able() || entry.spared.is_some());
+        let named = listed.iter().zip(&entries).filter(|(_, entry)| of_use(entry));
+        let able = named.map(|(endpoint, _)| endpoint.id()).collect();
+        let mut eject = |out: &dyn Fn(u64) -> bool, reached| {
+            let all = listed.iter().zip(&mut entries);
+            for (_, entry) in all.filter(|(endpoint, entry)| out(endpoint.id()) && entry.state.is_able()) {
+                entry.spared = Some(Spared { state: entry.state, reached });
+                entry.state = State::Ejected;
+            }
+            select(&entries, thresholds).serving
+        };
+        let before = eject(is_out, false);
+        let after = eject(&|other| other == id, reached);
+        let is_well = match after {
+            Serving::Panic | Serving::Ejected | Serving::Nothing => after == before,
+            _ => !reached || after.rank() <= before.rank(),
+        };
+        is_well.then_some(able)
     }
 
     fn lasting(members: Group, unit: u32, serving: Serving, reserve: Box<[Group]>) -> Self {
@@ -205,7 +240,10 @@ impl Candidates {
         if known.len() >= MOST_SUBSETS {
             return self.passing(|endpoint| carries(endpoint, labels));
         }
-        let carrying = self.members(|endpoint| carries(endpoint, labels));
+        let mut carrying = self.members(|endpoint| carries(endpoint, labels));
+        if carrying.is_empty() {
+            carrying = self.ejected(labels);
+        }
         let candidates = Self::lasting(carrying, self.0.unit, self.0.serving, Box::default());
         self.remember(labels, &candidates);
         candidates
@@ -217,6 +255,12 @@ impl Candidates {
             .filter(|(endpoint, _)| keep(endpoint))
             .map(|(endpoint, weight)| (Arc::clone(endpoint), *weight))
             .collect()
+    }
+
+    /// Ejections leave no labels without an endpoint that carries them.
+    fn ejected(&self, labels: &[(String, String)]) -> Group {
+        let is_meant = |endpoint: &Endpoint| endpoint.state() == State::Ejected && carries(endpoint, labels);
+        self.0.reserve.iter().flatten().filter(|(endpoint, _)| is_meant(endpoint)).cloned().collect()
     }
 
     fn remember(&self, labels: &[(String, String)], candidates: &Self) {
@@ -257,7 +301,13 @@ fn entry(endpoint: &Endpoint, zone: Option<&str>) -> Entry {
     let (standing, config) = (endpoint.standing(), endpoint.config());
     let status = standing.status();
     let is_far = zone.is_some() && config.zone.as_deref() != zone;
-    Entry { state: status.state, weight: status.effective, level: (config.priority, is_far), backup: config.backup }
+    Entry {
+        state: status.state,
+        weight: status.effective,
+        level: (config.priority, is_far),
+        backup: config.backup,
+        spared: status.spared,
+    }
 }
 
 fn carries(endpoint: &Endpoint, labels: &[(String, String)]) -> bool {

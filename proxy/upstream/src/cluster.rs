@@ -2,6 +2,7 @@
 
 mod admission;
 mod members;
+mod outliers;
 mod roster;
 
 use std::{
@@ -28,7 +29,7 @@ use crate::{
         BINARY, HEADER, LoadReport, Unusable,
         weights::{LoadWeights, Sample},
     },
-    outlier::{EjectionFigures, Met, Outliers, Reason},
+    outlier::Outliers,
     retry::RetryBudget,
     room::Room,
     slots::Slots,
@@ -201,57 +202,6 @@ impl Cluster {
         Some(report.map(|report| endpoint.hear(report)))
     }
 
-    /// Take note of what a request met on an endpoint, with the time to the response's head where there
-    /// is one. Outlier detection may take the endpoint out at once.
-    #[inline]
-    pub fn meet(&self, endpoint: &Endpoint, met: Met, latency: Option<Duration>) {
-        if self.outliers.compares() {
-            endpoint.record().compare(met, latency);
-        }
-        if let Some((reason, why)) = self.outliers.count(endpoint.record(), met) {
-            self.eject_outlier(endpoint.id(), reason, &why, Instant::now());
-        }
-    }
-
-    /// Take note that a check succeeded which began then: an ejection from before has proved wrong.
-    pub(crate) fn forgive(&self, endpoint: &Endpoint, began: Instant) {
-        if endpoint.standing().is_ejected() && self.outliers.forgive(endpoint.id(), began, Instant::now()) {
-            self.restore(endpoint);
-        }
-    }
-
-    /// How often its endpoints were ejected.
-    pub fn ejection_figures(&self) -> &EjectionFigures {
-        self.outliers.figures()
-    }
-
-    #[cold]
-    fn eject_outlier(&self, id: u64, reason: Reason, why: &str, now: Instant) {
-        let members = self.endpoints();
-        let Some(endpoint) = members.find(id) else { return };
-        let listed = members.iter().filter(|endpoint| endpoint.standing().leaving().is_none()).count();
-        match self.outliers.eject(id, reason, listed, now) {
-            Some(until) => {
-                endpoint.record().clear();
-                self.eject(endpoint, until, &format!("{why}; out for {:?}", until - now));
-            }
-            None => {
-                let (cluster, endpoint) = (&**self.name(), endpoint.name());
-                tracing::debug!(cluster, endpoint, why, "endpoint not ejected: enough are out");
-            }
-        }
-    }
-
-    /// Eject those that stand out among the others, where that is looked for and due.
-    fn compare(&self, members: &Members, now: Instant) {
-        if self.outliers.compares() {
-            let records: Vec<_> = members.iter().map(|endpoint| (endpoint.id(), endpoint.record())).collect();
-            for (id, reason, why) in self.outliers.compare(&records, now) {
-                self.eject_outlier(id, reason, &why, now);
-            }
-        }
-    }
-
     /// The endpoint of an id, whatever its state.
     pub fn find(&self, id: u64) -> Option<Arc<Endpoint>> {
         self.members.load().find(id).cloned()
@@ -314,16 +264,6 @@ impl Cluster {
     /// What the operator wants of an endpoint from now on; none is to go by the other authorities.
     pub fn order(&self, endpoint: &Endpoint, order: Option<Order>) {
         self.say(endpoint, |standing| standing.obey(order));
-    }
-
-    /// Take an endpoint out until then: outlier detection has met too many failures.
-    pub fn eject(&self, endpoint: &Endpoint, until: Instant, why: &str) {
-        self.say(endpoint, |standing| standing.eject(until, why.to_owned()));
-    }
-
-    /// End an ejection before its time.
-    pub fn restore(&self, endpoint: &Endpoint) {
-        self.say(endpoint, Standing::restore);
     }
 
     /// Discovery's answer in the place of its former one. Newcomers begin, with a slow start where there is
@@ -425,6 +365,7 @@ impl Cluster {
         if changed {
             self.publish();
         }
+        self.outliers.tick(now.instant);
         self.compare(&members, now.instant);
         self.hedging.tick(now.instant);
         if members.iter().any(|endpoint| members::is_gone(endpoint, now)) {
@@ -516,6 +457,7 @@ impl Cluster {
             Serving::Degraded => tracing::warn!(cluster, "cluster has degraded endpoints only"),
             Serving::Backup => tracing::warn!(cluster, "cluster has backup endpoints only"),
             Serving::Panic => tracing::warn!(cluster, panic_threshold, "cluster is in panic: all endpoints are picked"),
+            Serving::Ejected => tracing::warn!(cluster, "cluster ignores ejections: too few endpoints are left"),
             Serving::Nothing => tracing::warn!(cluster, "cluster has no endpoint left"),
         }
         if before.serving() == Serving::Panic {
@@ -536,8 +478,12 @@ impl Cluster {
 }
 
 fn candidates(members: &Members, config: &weir_config::Cluster) -> Candidates {
-    let thresholds = Thresholds { min_healthy: config.min_healthy, panic: config.panic_threshold };
-    Candidates::of(members, config.zone.as_deref(), thresholds)
+    Candidates::of(members, config.zone.as_deref(), thresholds(config))
+}
+
+fn thresholds(config: &weir_config::Cluster) -> Thresholds {
+    let ejected = config.outlier_detection.as_ref().map_or(0, |detection| detection.panic_threshold);
+    Thresholds { min_healthy: config.min_healthy, panic: config.panic_threshold, ejected }
 }
 
 fn affinity(config: &weir_config::Cluster, previous: Option<&Cluster>) -> Option<Arc<Affinity>> {

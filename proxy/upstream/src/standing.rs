@@ -143,6 +143,16 @@ pub enum Order {
 struct Ejection {
     until: Instant,
     why: String,
+    reached: bool,
+}
+
+/// What an ejected endpoint is good for apart from its ejection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spared {
+    /// Healthy or degraded.
+    pub state: State,
+    /// It was reached, and has answered badly or late.
+    pub reached: bool,
 }
 
 /// What is said of an endpoint, as another process can be told.
@@ -157,6 +167,8 @@ pub struct Reputation {
     pub agent: Option<Report>,
     /// How long outlier detection keeps it out yet, and why.
     pub ejected: Option<(Duration, String)>,
+    /// Whether it was reached all the same, and has answered badly or late.
+    pub ejected_reached: bool,
 }
 
 /// What all words about an endpoint come to.
@@ -178,6 +190,8 @@ pub struct Status {
     pub keeps_sessions: bool,
     /// Whether it changes with time alone.
     pub is_passing: bool,
+    /// What it would be good for, where it is ejected.
+    pub spared: Option<Spared>,
 }
 
 /// Every authority's word about one endpoint.
@@ -211,6 +225,7 @@ impl Standing {
             warmth: 100,
             keeps_sessions: true,
             is_passing: false,
+            spared: None,
         };
         let mut standing = Self {
             weight,
@@ -315,8 +330,9 @@ impl Standing {
         self.leaving = None;
     }
 
-    pub(crate) fn eject(&mut self, until: Instant, why: String) {
-        self.ejected = Some(Ejection { until, why });
+    /// Out for a time; `reached` where it has answered, though badly or late.
+    pub(crate) fn eject(&mut self, until: Instant, why: String, reached: bool) {
+        self.ejected = Some(Ejection { until, why, reached });
     }
 
     pub(crate) fn restore(&mut self) {
@@ -335,19 +351,20 @@ impl Standing {
             checked: self.checked.clone().filter(|_| !self.presumed),
             agent: self.agent.clone(),
             ejected: self.ejected.as_ref().map(|ejection| (left(ejection), ejection.why.clone())),
+            ejected_reached: self.ejected.as_ref().is_some_and(|ejection| ejection.reached),
         }
     }
 
     /// Go on with what another process says of it. It has served already, so that it does not warm up.
     pub(crate) fn inherit(&mut self, reputation: Reputation, now: Instant) {
-        let Reputation { order, checked, agent, ejected } = reputation;
+        let Reputation { order, checked, agent, ejected, ejected_reached } = reputation;
         (self.order, self.cold, self.warming) = (order, false, None);
         if checked.is_some() {
             self.check(checked);
         }
         self.agent = agent.or(self.agent.take());
         if let Some((left, why)) = ejected {
-            self.eject(now + left.min(LONGEST_EJECTION), why);
+            self.eject(now + left.min(LONGEST_EJECTION), why, ejected_reached);
         }
     }
 
@@ -376,7 +393,16 @@ impl Standing {
             warmth,
             keeps_sessions: self.keeps_sessions(state),
             is_passing: self.ejected.is_some() || self.warming.is_some(),
+            spared: self.spared(state),
         };
+    }
+
+    /// An ejection speaks last but for a check that finds the endpoint healthy or degraded.
+    fn spared(&self, state: State) -> Option<Spared> {
+        let ejection = self.ejected.as_ref().filter(|_| state == State::Ejected)?;
+        let degraded = self.checked.as_ref().is_some_and(|verdict| verdict.state == State::Degraded);
+        let state = if degraded { State::Degraded } else { State::Healthy };
+        Some(Spared { state, reached: ejection.reached })
     }
 
     /// The gravest word and its reason; slow start comes on top.
@@ -398,12 +424,12 @@ impl Standing {
         }
     }
 
-    /// A drain keeps sessions, unless the endpoint could not serve them.
+    /// A drain keeps sessions, unless the endpoint could not serve them; so does an ejection of one that answers.
     fn keeps_sessions(&self, state: State) -> bool {
         let down = self.checked.as_ref().is_some_and(|verdict| verdict.state == State::Unhealthy)
             || self.agent.as_ref().is_some_and(|report| report.word == Word::Down)
-            || self.ejected.is_some();
-        state.is_able() || (state == State::Draining && !down)
+            || self.ejected.as_ref().is_some_and(|ejection| !ejection.reached);
+        state.is_able() || (matches!(state, State::Draining | State::Ejected) && !down)
     }
 
     /// An endpoint that is out grows cold, and warms up from when it may be picked again.

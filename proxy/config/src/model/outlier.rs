@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct OutlierDetection {
     /// Connections that could not be opened, in a row, that eject an endpoint; 0 never does. Default 3.
     pub connect_failures: u32,
-    /// Statuses 502 to 504, time-outs and broken connections in a row; 0 never does. Default 5.
+    /// Statuses 502 to 504, time-outs, broken connections and responses in a row; 0 never does. Default 5.
     pub gateway_errors: u32,
     /// Statuses from 500 and everything that counts as a gateway error, in a row; 0 never does. Default 0.
     pub server_errors: u32,
@@ -19,6 +19,11 @@ pub struct OutlierDetection {
     pub max_ejection: Duration,
     /// Percent of the endpoints that may be ejected at a time; one always may. Default 10.
     pub max_ejected: u32,
+    /// Percent of the endpoints that may be picked but for ejections; where fewer are left, these do not count.
+    /// Default 50, or what `max_ejected` leaves where that is less.
+    pub panic_threshold: u32,
+    /// A health check that succeeds ends an ejection. Default false.
+    pub check_ends_ejection: bool,
     /// Comparison by the share of requests that succeed. Default none.
     pub success_rate: Option<SuccessRate>,
     /// Comparison by the time to a response's head. Default none.
@@ -57,6 +62,8 @@ impl Default for OutlierDetection {
             ejection: Duration::from_secs(30),
             max_ejection: Duration::from_secs(300),
             max_ejected: 10,
+            panic_threshold: 50,
+            check_ends_ejection: false,
             success_rate: None,
             latency: None,
         }

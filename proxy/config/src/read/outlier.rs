@@ -21,6 +21,9 @@ pub(super) fn outliers(node: &Node<'_>) -> Option<Option<OutlierDetection>> {
     let in_a_row = |key, default| table.read(key, |node| node.integer(0..=1_000)).unwrap_or(default);
     let time = |key, default| table.read(key, |node| node.duration(WAIT)).unwrap_or(default);
     let ejection = time("ejection", default.ejection);
+    let percent = |key, range| table.read(key, |node| node.integer(range));
+    let max_ejected = percent("max-ejected", 1..=100).unwrap_or(default.max_ejected);
+    let panic_threshold = default.panic_threshold.min(100_u32.saturating_sub(max_ejected));
     let detection = OutlierDetection {
         connect_failures: in_a_row("consecutive-connect-failures", default.connect_failures),
         gateway_errors: in_a_row("consecutive-gateway-errors", default.gateway_errors),
@@ -28,7 +31,9 @@ pub(super) fn outliers(node: &Node<'_>) -> Option<Option<OutlierDetection>> {
         interval: time("interval", default.interval),
         ejection,
         max_ejection: longest(&table, ejection).unwrap_or(default.max_ejection.max(ejection)),
-        max_ejected: table.read("max-ejected", |node| node.integer(1..=100)).unwrap_or(default.max_ejected),
+        max_ejected,
+        panic_threshold: percent("panic-threshold", 0..=100).unwrap_or(panic_threshold),
+        check_ends_ejection: table.read("check-ends-ejection", Node::boolean).unwrap_or(default.check_ends_ejection),
         success_rate: table.read("success-rate", success_rate),
         latency: table.read("latency", latency),
     };

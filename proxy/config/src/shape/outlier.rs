@@ -23,7 +23,7 @@ pub(super) struct OutlierDetection {
     /// Connections that could not be opened, in a row; 0 ejects nobody.
     #[schemars(range(min = 0, max = 1_000), extend("default" = 3))]
     consecutive_connect_failures: Option<u32>,
-    /// Statuses 502 to 504, time-outs and broken connections in a row; 0 ejects nobody.
+    /// Statuses 502 to 504, time-outs, broken connections and responses in a row; 0 ejects nobody.
     #[schemars(range(min = 0, max = 1_000), extend("default" = 5))]
     consecutive_gateway_errors: Option<u32>,
     /// Statuses from 500 and gateway errors in a row; 0 ejects nobody.
@@ -41,6 +41,13 @@ pub(super) struct OutlierDetection {
     /// Percent of the endpoints that may be ejected at a time; one always may.
     #[schemars(range(min = 1, max = 100), extend("default" = 10))]
     max_ejected: Option<u32>,
+    /// Percent of the endpoints that may be picked but for ejections; where fewer are left, these are ignored. Without it 50,
+    /// or what max-ejected leaves where that is less.
+    #[schemars(range(min = 0, max = 100))]
+    panic_threshold: Option<u32>,
+    /// Let a health check that succeeds end an ejection before its time.
+    #[schemars(extend("default" = false))]
+    check_ends_ejection: Option<bool>,
     /// Compare the share of requests that succeed; without it nothing does.
     success_rate: Option<SuccessRate>,
     /// Compare the time to a response's head; without it nothing does.

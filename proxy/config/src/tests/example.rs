@@ -302,6 +302,13 @@ fn outliers_are_looked_for_unless_that_is_turned_off() {
     let said = said.outlier_detection.unwrap();
     assert_eq!((said.server_errors, said.connect_failures, said.latency), (7, 3, None));
     assert_eq!((said.ejection, said.max_ejection), (Duration::from_secs(600), Duration::from_secs(600)));
+    let threshold = |keys: &str| {
+        let detection = read(&format!("outlier-detection = {{ {keys} }}")).outlier_detection.unwrap();
+        (detection.panic_threshold, detection.check_ends_ejection)
+    };
+    assert_eq!(threshold("max-ejected = 50"), (50, false));
+    assert_eq!(threshold("max-ejected = 70"), (30, false), "no more than is left");
+    assert_eq!(threshold("max-ejected = 70, panic-threshold = 60, check-ends-ejection = true"), (60, true));
     assert_eq!(said.success_rate, Some(SuccessRate { endpoints: 5, requests: 100, deviations: 200 }));
     let agent = read("agent = { port = 9777, send = \"state?\\n\" }").agent.unwrap();
     assert_eq!((agent.port, &*agent.send, agent.interval), (9777, &b"state?\n"[..], Duration::from_secs(2)));

@@ -415,10 +415,12 @@ fn of_outliers(detection: &OutlierDetection) -> String {
         return "outliers: nothing ejects an endpoint".to_owned();
     }
     let share = detection.max_ejected;
+    let check = if detection.check_ends_ejection { ", or until a check succeeds" } else { "" };
     format!(
-        "outliers: out for {} after {}; at most {share} % or one at a time",
+        "outliers: out for {}{check} after {}; at most {share} % or one at a time, ignored below {} % left",
         time(detection.ejection),
-        rules.join(", ")
+        rules.join(", "),
+        detection.panic_threshold
     )
 }
 

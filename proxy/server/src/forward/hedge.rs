@@ -19,7 +19,7 @@ use weir_upstream::{
     connection::{ConnectionError, Lease, Outcome, Since, Stream},
 };
 
-use super::{Attempt, Failed, Retry, charge, is_interim, note_lease, start, unless_left};
+use super::{Attempt, Failed, Retry, asked as asked_of, charge, is_interim, note_lease, start, unless_left};
 use crate::{
     decide::Decision, downstream::Downstream, error::ProxyError, metrics::RouteMetrics, relay::Relay, request::Request,
     sessions::Keeping, snapshot::Upstream, timer::Timer, trace::Trace,
@@ -95,7 +95,7 @@ impl<'u> Hedged<'_, 'u> {
         let mut course = Course { began, since: first };
         if let Some(rival) = rival {
             let other = Course { began: rival.began, since: second };
-            course = self.settle(rival, [course, other], asked.is_ok(), retry, trace);
+            course = self.settle(rival, [course, other], asked.is_ok(), request, retry, trace);
         }
         trace.asked_at = Some(course.asked_at());
         self.attempt(self.place, self.fresh).conclude(asked, request, retry, down, timer, trace).await
@@ -143,6 +143,7 @@ impl<'u> Hedged<'_, 'u> {
         rival: Rival<'u>,
         [first, second]: [Course; 2],
         answered: bool,
+        request: &Request,
         retry: &mut Retry<'_, '_>,
         trace: &mut Trace,
     ) -> Course {
@@ -155,7 +156,7 @@ impl<'u> Hedged<'_, 'u> {
         }
         match (failure, lost.since) {
             (Some(error), _) => {
-                charge(self.upstream, &place, &error, lost.asked_at());
+                charge(self.upstream, &place, &error, lost.asked_at(), || asked_of(self.decision, request));
                 retry.avoid(&place);
             }
             (None, Some(since)) => self.upstream.cluster.observe_failure(&place, since),
@@ -249,7 +250,7 @@ impl Attempt<'_> {
             Err(error) => return Err(retry.judge(error, false, true, trace)),
         };
         note_lease(&lease, trace);
-        self.note_head(sent, None, &mut response, trace);
+        self.note_head(sent, None, request, &mut response, trace);
         if let Some(why) = retry.is_again(&response, true, trace) {
             self.discard(lease.stream).await;
             return Err(Failed::Again(why, None));

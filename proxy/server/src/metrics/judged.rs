@@ -58,7 +58,7 @@ fn render_agents(text: &mut Text<'_>, source: &dyn Source) {
 fn render_ejections(text: &mut Text<'_>, source: &dyn Source) {
     let mut page = String::new();
     let mut refused = Text::new(&mut page);
-    let help = "Ejections that did not happen because enough endpoints were out.";
+    let help = "Ejections that did not happen because enough endpoints were out, or too few would be left.";
     refused.family("weir_ejections_refused_total", "counter", help);
     text.family("weir_ejections_total", "counter", "Endpoints taken out by outlier detection.");
     source.clusters(&mut |sample| {

@@ -7,11 +7,12 @@
 //! together cannot take everything, they take it in proportion.
 //!
 //! Degraded endpoints serve when nothing is healthy, backups when nothing else may be picked. In panic,
-//! when too few may be picked, all that nobody wants out are.
+//! when too few may be picked, all that nobody wants out are. Ejections count only while enough endpoints are left
+//! beside them: they never leave a cluster with none that serves.
 
 use std::collections::BTreeMap;
 
-use crate::standing::State;
+use crate::standing::{Spared, State};
 
 /// All of the traffic.
 const WHOLE: u64 = 10_000;
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) weight: u32,
     pub(super) level: Level,
     pub(super) backup: bool,
+    /// What it is apart from its ejection.
+    pub(super) spared: Option<Spared>,
 }
 
 /// Priority, and whether the endpoint is in another zone than ours.
@@ -35,6 +38,8 @@ pub(super) type Level = (u32, bool);
 pub(crate) struct Thresholds {
     pub(crate) min_healthy: u32,
     pub(crate) panic: u32,
+    /// Below that many of those that may be picked but for ejections, these do not count.
+    pub(crate) ejected: u32,
 }
 
 /// What kind of endpoints a cluster is served by.
@@ -50,14 +55,16 @@ pub enum Serving {
     Backup,
     /// All that nobody wants out, healthy or not: too few are.
     Panic,
+    /// Ejected ones with the others, since too few of these are left.
+    Ejected,
     /// None.
     Nothing,
 }
 
 impl Serving {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Healthy, Self::SpillOver, Self::Degraded, Self::Backup, Self::Panic, Self::Nothing];
+    pub const ALL: [Self; 7] =
+        [Self::Healthy, Self::SpillOver, Self::Degraded, Self::Backup, Self::Panic, Self::Ejected, Self::Nothing];
 
     /// As shown on the status page, in metrics and in the log.
     pub fn as_str(self) -> &'static str {
@@ -67,7 +74,22 @@ impl Serving {
             Self::Degraded => "degraded",
             Self::Backup => "backup",
             Self::Panic => "panic",
+            Self::Ejected => "ejected",
             Self::Nothing => "nothing",
+        }
+    }
+}
+
+impl Serving {
+    /// How far a cluster is from what it should be served by.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Healthy | Self::SpillOver => 0,
+            Self::Degraded => 1,
+            Self::Backup => 2,
+            Self::Panic => 3,
+            Self::Ejected => 4,
+            Self::Nothing => 5,
         }
     }
 }
@@ -94,15 +116,47 @@ pub(super) fn select(entries: &[Entry], thresholds: Thresholds) -> Selection {
         let chosen = weighed(&main, |entry| is_wanted(entry.state));
         return Selection { chosen, reserve: Vec::new(), serving: Serving::Panic };
     }
-    let (chosen, serving) = first_that_serves(&main, &backups, thresholds.min_healthy);
+    let main = spare(main, is_of_use(&backups), thresholds.ejected);
+    let backups = spare(backups, is_of_use(&main), thresholds.ejected);
+    let (chosen, mut serving) = first_that_serves(&main, &backups, thresholds.min_healthy);
+    let is_spared = |(index, _): &(usize, u32)| entries.get(*index).is_some_and(|entry| entry.spared.is_some());
+    if chosen.iter().any(is_spared) {
+        serving = Serving::Ejected;
+    }
     let mut reserve = ranked(&main);
     reserve.extend(ranked(&backups));
+    let ejected = |group: &[(usize, Entry)]| weighed(group, |entry| entry.state == State::Ejected);
+    reserve.push([ejected(&main), ejected(&backups)].concat());
     let is_chosen: Vec<usize> = chosen.iter().map(|(index, _)| *index).collect();
     for group in &mut reserve {
         group.retain(|(index, _)| is_chosen.binary_search(index).is_err());
     }
     reserve.retain(|group| !group.is_empty());
     Selection { chosen, reserve, serving }
+}
+
+/// The group without its ejections, where too few are left beside them. An endpoint that has answered, though badly,
+/// goes before `others`, one that could not be reached only where there are none.
+fn spare(mut group: Vec<(usize, Entry)>, others: bool, threshold: u32) -> Vec<(usize, Entry)> {
+    let able = group.iter().filter(|(_, entry)| entry.state.is_able()).count() as u64;
+    let ejected = group.iter().filter(|(_, entry)| entry.spared.is_some()).count() as u64;
+    let reached = |entry: &Entry| entry.spared.is_some_and(|spared| spared.reached);
+    let all = match able {
+        0 if group.iter().any(|(_, entry)| reached(entry)) => false,
+        0 => !others,
+        able => able * 100 < (able + ejected) * u64::from(threshold),
+    };
+    for (_, entry) in &mut group {
+        if let Some(spared) = entry.spared.filter(|spared| all || (able == 0 && spared.reached)) {
+            entry.state = spared.state;
+        }
+    }
+    group
+}
+
+/// Whether a group can serve, with an ejection set aside if need be.
+fn is_of_use(group: &[(usize, Entry)]) -> bool {
+    group.iter().any(|(_, entry)| entry.state.is_able() || entry.spared.is_some_and(|spared| spared.reached))
 }
 
 fn first_that_serves(main: &[(usize, Entry)], backups: &[(usize, Entry)], min_healthy: u32) -> (Weighed, Serving) {

@@ -27,17 +27,11 @@ impl Ejections {
         self.records.get(&id).is_some_and(|record| now < record.until)
     }
 
-    /// Take an endpoint out that is in, and say until when; none when enough of the members are out.
-    pub(crate) fn eject(
-        &mut self,
-        id: u64,
-        members: usize,
-        config: &OutlierDetection,
-        now: Instant,
-    ) -> Option<Instant> {
+    /// Take an endpoint out that is in, and say until when; none when enough are out of those that could serve.
+    pub(crate) fn eject(&mut self, id: u64, able: &[u64], config: &OutlierDetection, now: Instant) -> Option<Instant> {
         self.forget(config, now);
-        let out = self.records.values().filter(|record| now < record.until).count();
-        if out >= most(members, config.max_ejected) {
+        let out = able.iter().filter(|id| self.is_out(**id, now)).count();
+        if out >= most(able.len(), config.max_ejected) {
             return None;
         }
         let times = self.records.get(&id).map_or(0, |record| left(record, config.ejection, now)).saturating_add(1);
@@ -64,10 +58,10 @@ fn left(record: &Ejected, ejection: Duration, now: Instant) -> u32 {
     record.times.saturating_sub(u32::try_from(stayed).unwrap_or(u32::MAX))
 }
 
-/// How many of so many members may be out: their share, but one at least, and never all.
-fn most(members: usize, percent: u32) -> usize {
-    let share = members.saturating_mul(percent as usize) / 100;
-    share.max(1).min(members.saturating_sub(1))
+/// How many of so many may be out: their share, but one at least, and never all.
+fn most(able: usize, percent: u32) -> usize {
+    let share = able.saturating_mul(percent as usize) / 100;
+    share.max(1).min(able.saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -86,7 +80,7 @@ mod tests {
     fn ejections_grow_up_to_the_longest_and_shrink_again() {
         let config = OutlierDetection::default();
         let (mut ejections, mut now) = (Ejections::default(), Instant::now());
-        let mut eject = |now: Instant| ejections.eject(7, 3, &config, now).unwrap() - now;
+        let mut eject = |now: Instant| ejections.eject(7, &[5, 6, 7], &config, now).unwrap() - now;
         for times in 1..=10 {
             assert_eq!(eject(now), seconds(30 * times));
             now += seconds(30 * times);
@@ -102,23 +96,24 @@ mod tests {
     fn the_only_endpoint_is_never_out_and_one_of_two_may_be() {
         let config = OutlierDetection { max_ejected: 100, ..OutlierDetection::default() };
         let now = Instant::now();
-        assert_eq!(Ejections::default().eject(1, 1, &config, now), None);
+        assert_eq!(Ejections::default().eject(1, &[1], &config, now), None);
         let mut ejections = Ejections::default();
-        assert!(ejections.eject(1, 2, &config, now).is_some());
-        assert_eq!(ejections.eject(2, 2, &config, now), None);
+        assert!(ejections.eject(1, &[1, 2], &config, now).is_some());
+        assert_eq!(ejections.eject(2, &[1, 2], &config, now), None);
+        assert!(ejections.eject(2, &[2, 3], &config, now).is_some(), "one that has left is not counted");
     }
 
     #[test]
     fn only_what_began_after_the_ejection_ends_it() {
         let config = OutlierDetection::default();
         let (mut ejections, now) = (Ejections::default(), Instant::now());
-        ejections.eject(1, 3, &config, now).unwrap();
+        ejections.eject(1, &[1, 2, 3], &config, now).unwrap();
         assert!(!ejections.forgive(1, now - SECOND, now + SECOND));
         assert!(ejections.is_out(1, now + SECOND));
         assert!(ejections.forgive(1, now + SECOND, now + seconds(2)));
         assert!(!ejections.is_out(1, now + seconds(2)));
         assert!(!ejections.forgive(2, now + SECOND, now + seconds(2)));
-        let again = ejections.eject(1, 3, &config, now + seconds(2)).unwrap();
+        let again = ejections.eject(1, &[1, 2, 3], &config, now + seconds(2)).unwrap();
         assert_eq!(again - now, seconds(62), "an early return is not forgotten at once");
     }
 
@@ -131,11 +126,12 @@ mod tests {
         ) {
             let config = OutlierDetection { max_ejected: percent, ..OutlierDetection::default() };
             let (mut ejections, mut now) = (Ejections::default(), Instant::now());
+            let able: Vec<u64> = (0..members as u64).collect();
             for (id, pause) in steps {
                 now += seconds(pause);
                 let id = id % members as u64;
                 if !ejections.is_out(id, now)
-                    && let Some(until) = ejections.eject(id, members, &config, now)
+                    && let Some(until) = ejections.eject(id, &able, &config, now)
                 {
                     prop_assert!((config.ejection..=config.max_ejection).contains(&(until - now)));
                     prop_assert!(ejections.is_out(id, until - Duration::from_millis(1)));

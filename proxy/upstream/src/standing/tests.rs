@@ -31,7 +31,10 @@ fn the_gravest_word_counts_and_every_word_is_kept() {
     };
     assert_eq!(say(&|standing| standing.check(verdict(State::Degraded))), (State::Degraded, "check".into()));
     let until = now.instant + SLOW;
-    assert_eq!(say(&|standing| standing.eject(until, "5 in a row".into())), (State::Ejected, "5 in a row".into()));
+    assert_eq!(
+        say(&|standing| standing.eject(until, "5 in a row".into(), true)),
+        (State::Ejected, "5 in a row".into())
+    );
     assert_eq!(say(&|standing| standing.check(verdict(State::Unhealthy))), (State::Unhealthy, "check".into()));
     assert_eq!(say(&|standing| standing.leave(until)), (State::Draining, "no longer listed".into()));
     assert_eq!(say(&|standing| standing.report(report(Word::Maintenance))), (State::Maintenance, "agent".into()));
@@ -57,6 +60,22 @@ fn a_drain_keeps_sessions_unless_the_endpoint_is_down() {
 }
 
 #[test]
+fn an_ejected_endpoint_keeps_its_sessions_as_long_as_it_answers() {
+    let (now, until) = (Moment::now(), Moment::now().instant + SLOW);
+    let ejected = |reached| plain(now).after(now, |standing| standing.eject(until, "failures".into(), reached));
+    assert!(ejected(true).status().keeps_sessions && !ejected(false).status().keeps_sessions);
+    assert_eq!(ejected(true).status().spared, Some(Spared { state: State::Healthy, reached: true }));
+    let degraded = ejected(false).after(now, |standing| standing.check(verdict(State::Degraded)));
+    assert_eq!(degraded.status().spared, Some(Spared { state: State::Degraded, reached: false }));
+    let down = ejected(true).after(now, |standing| standing.check(verdict(State::Unhealthy)));
+    assert_eq!((down.status().spared, down.status().keeps_sessions), (None, false));
+    let drained = ejected(true).after(now, |standing| standing.obey(Some(Order::Drain)));
+    assert!(drained.status().keeps_sessions && drained.status().spared.is_none());
+    let next = plain(now).after(now, |standing| standing.inherit(ejected(true).reputation(now.instant), now.instant));
+    assert!(next.status().keeps_sessions, "another process goes on with that");
+}
+
+#[test]
 fn an_age_ends_with_its_state_only() {
     let now = Moment::now();
     let standing = plain(now).after(after(now, 5), |standing| standing.check(verdict(State::Healthy)));
@@ -68,7 +87,7 @@ fn an_age_ends_with_its_state_only() {
 #[test]
 fn an_ejection_ends_by_itself() {
     let now = Moment::now();
-    let ejected = plain(now).after(now, |standing| standing.eject(after(now, 30).instant, "failures".into()));
+    let ejected = plain(now).after(now, |standing| standing.eject(after(now, 30).instant, "failures".into(), false));
     assert!(ejected.status().is_passing);
     assert_eq!(ejected.after(after(now, 29), |_| {}).status().state, State::Ejected);
     let back = ejected.after(after(now, 30), |_| {});
@@ -98,7 +117,7 @@ fn an_endpoint_that_returns_grows_linearly_to_its_weight() {
 fn every_way_back_warms_and_the_start_of_the_process_does_not() {
     let now = Moment::now();
     let standing = Standing::new(1, SLOW, false, now);
-    let ejected = standing.after(now, |standing| standing.eject(after(now, 1).instant, "x".into()));
+    let ejected = standing.after(now, |standing| standing.eject(after(now, 1).instant, "x".into(), false));
     assert_eq!(ejected.after(after(now, 1), |_| {}).status().state, State::Warming);
     let closed = standing.after(now, |standing| standing.obey(Some(Order::Maintenance)));
     assert_eq!(closed.after(now, |standing| standing.obey(None)).status().state, State::Warming);

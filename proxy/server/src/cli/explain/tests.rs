@@ -239,7 +239,7 @@ Clusters
        affinity: plugin tenant-affinity, ends 30m after the last request or 8h after the first
        health: GET /healthz every 1500ms, 500ms while it changes, down after 3 failures, up after 1 success
        agent: port 9777 every 2s
-       outliers: out for 30s after 3 failed connections in a row, 5 gateway errors in a row; at most 10 % or one at a time
+       outliers: out for 30s after 3 failed connections in a row, 5 gateway errors in a row; at most 10 % or one at a time, ignored below 50 % left
        timeout: 30s for a whole exchange
        attempts: up to 3 on connect, timeout, 502-504, 429, also of POST, bodies kept up to 64 KiB, 2s each
        retry budget: 20 % of the requests, and 3 a second

@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::*;
 use State::{Degraded, Draining, Healthy, Maintenance, Unhealthy};
 
-const USUAL: Thresholds = Thresholds { min_healthy: 50, panic: 0 };
+const USUAL: Thresholds = Thresholds { min_healthy: 50, panic: 0, ejected: 50 };
 
 fn entry(state: State, priority: u32) -> Entry {
-    Entry { state, weight: 100, level: (priority, false), backup: false }
+    Entry { state, weight: 100, level: (priority, false), backup: false, spared: None }
 }
 
 fn backup(state: State) -> Entry {
@@ -112,11 +112,50 @@ fn the_reserve_is_what_else_may_be_picked_in_order() {
     assert_eq!((selection.chosen.len(), reserve), (1, vec![vec![0], vec![3], vec![2]]));
 }
 
+fn ejected(reached: bool) -> Entry {
+    Entry { spared: Some(Spared { state: Healthy, reached }), ..entry(State::Ejected, 0) }
+}
+
+#[test]
+fn ejections_do_not_count_where_too_few_are_left_beside_them() {
+    let [up, down] = [entry(Healthy, 0), entry(Unhealthy, 0)];
+    assert_eq!(chosen(&[ejected(false), up], USUAL), (vec![1], Serving::Healthy), "half is not below half");
+    assert_eq!(chosen(&[ejected(false), ejected(false), up], USUAL), (vec![0, 1, 2], Serving::Ejected));
+    let rarely = Thresholds { ejected: 0, ..USUAL };
+    assert_eq!(chosen(&[ejected(false), ejected(false), up], rarely), (vec![2], Serving::Healthy));
+    for gone in [down, entry(Draining, 0), entry(Maintenance, 0), Entry { weight: 0, ..up }] {
+        assert_eq!(chosen(&[ejected(false), gone], rarely), (vec![0], Serving::Ejected), "{gone:?}");
+    }
+    let worn = Entry { spared: Some(Spared { state: Degraded, reached: true }), ..ejected(true) };
+    assert_eq!(chosen(&[worn, down], USUAL), (vec![0], Serving::Ejected));
+}
+
+#[test]
+fn an_ejected_endpoint_that_answers_serves_before_backups() {
+    assert_eq!(chosen(&[ejected(true), backup(Healthy)], USUAL), (vec![0], Serving::Ejected));
+    assert_eq!(chosen(&[ejected(false), backup(Healthy)], USUAL), (vec![1], Serving::Backup));
+    let sorry = Entry { backup: true, ..ejected(true) };
+    assert_eq!(chosen(&[entry(Unhealthy, 0), sorry], USUAL), (vec![1], Serving::Ejected));
+    assert_eq!(chosen(&[ejected(false), sorry], USUAL), (vec![1], Serving::Ejected), "before what is out of reach");
+    assert_eq!(chosen(&[ejected(false), ejected(true), backup(Unhealthy)], USUAL), (vec![1], Serving::Ejected));
+}
+
+#[test]
+fn what_is_ejected_comes_last_in_the_reserve() {
+    let selection = select(&[ejected(false), entry(Healthy, 0), backup(Healthy)], USUAL);
+    let reserve: Vec<usize> = selection.reserve.iter().flatten().map(|(index, _)| *index).collect();
+    assert_eq!((selection.chosen.len(), reserve), (1, vec![2, 0]));
+}
+
 fn any_entry() -> impl Strategy<Value = Entry> {
     let states =
         prop::sample::select(vec![Healthy, State::Warming, Degraded, State::Ejected, Unhealthy, Draining, Maintenance]);
-    (states, 0_u32..300, 0_u32..3, any::<bool>(), any::<bool>())
-        .prop_map(|(state, weight, priority, far, backup)| Entry { state, weight, level: (priority, far), backup })
+    (states, 0_u32..300, 0_u32..3, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(state, weight, priority, far, backup, reached)| {
+            let spared = (state == State::Ejected).then_some(Spared { state: Healthy, reached });
+            Entry { state, weight, level: (priority, far), backup, spared }
+        },
+    )
 }
 
 proptest! {
@@ -125,13 +164,16 @@ proptest! {
         entries in prop::collection::vec(any_entry(), 0..20),
         min_healthy in 0_u32..=100,
         panic in 0_u32..=100,
+        ejected in 0_u32..=100,
     ) {
-        let selection = select(&entries, Thresholds { min_healthy, panic });
+        let selection = select(&entries, Thresholds { min_healthy, panic, ejected });
         for (index, weight) in &selection.chosen {
             prop_assert!(*weight > 0 && entries[*index].weight > 0 && is_wanted(entries[*index].state));
-            prop_assert!(entries[*index].state.is_able() || selection.serving == Serving::Panic);
+            let ignored = entries[*index].spared.is_some() && selection.serving == Serving::Ejected;
+            prop_assert!(entries[*index].state.is_able() || ignored || selection.serving == Serving::Panic);
         }
-        let able = entries.iter().filter(|entry| entry.weight > 0 && entry.state.is_able()).count();
+        let is_able = |entry: &&Entry| entry.weight > 0 && (entry.state.is_able() || entry.spared.is_some());
+        let able = entries.iter().filter(is_able).count();
         let reserve: usize = selection.reserve.iter().map(Vec::len).sum();
         if selection.serving == Serving::Panic {
             prop_assert!(panic > 0);
@@ -139,5 +181,6 @@ proptest! {
             prop_assert_eq!(selection.chosen.len() + reserve, able);
         }
         prop_assert_eq!(selection.chosen.is_empty(), selection.serving == Serving::Nothing);
+        prop_assert!(able == 0 || !selection.chosen.is_empty(), "ejections leave nothing");
     }
 }
