@@ -69,8 +69,8 @@ impl<'a> Keeper<'a> {
     fn put(&self, table: &AffinityTable, key: Key, endpoint: &Endpoint, own: Option<&Session>) {
         let own_idle = own.and_then(|session| session.idle).or(self.config.idle);
         let own_max = own.and_then(|session| session.max).or(self.config.max);
-        let [idle, max] = [own_idle, own_max].map(|time| time.unwrap_or(Duration::MAX));
-        table.put(key, endpoint.id(), idle, max, Instant::now());
+        let times = [own_idle, own_max].map(|time| time.unwrap_or(Duration::MAX));
+        table.put(self.scope, key, endpoint.id(), times, Instant::now());
     }
 }
 

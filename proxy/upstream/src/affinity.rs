@@ -56,8 +56,12 @@ impl Affinity {
     ) -> Arc<Self> {
         if let Some((before, present)) = before
             && continues(before, config)
+            && let Self::Table(table) = &**present
         {
-            return Arc::clone(present);
+            return match table.capacity() == config.capacity {
+                true => Arc::clone(present),
+                false => Arc::new(Self::Table(table.with_capacity(config.capacity))),
+            };
         }
         Arc::new(match &config.kind {
             AffinityKind::Cookie(cookie) => Self::Cookie(CookieAffinity::build(owner, config, cookie)),
@@ -75,12 +79,11 @@ impl Affinity {
 }
 
 /// Whether sessions of a table known under `before` are the same sessions under `now`: known by the
-/// same values, or named by the same plugin with the same settings, in a table of the same size.
+/// same values, or named by the same plugin, whatever its settings are.
 fn continues(before: &weir_config::Affinity, now: &weir_config::Affinity) -> bool {
-    let same = match (&before.kind, &now.kind) {
+    match (&before.kind, &now.kind) {
         (AffinityKind::Key { by: before, .. }, AffinityKind::Key { by, .. }) => before == by,
-        (AffinityKind::Plugin(before), AffinityKind::Plugin(binding)) => before == binding,
+        (AffinityKind::Plugin(before), AffinityKind::Plugin(binding)) => before.plugin == binding.plugin,
         _ => false,
-    };
-    same && before.capacity == now.capacity
+    }
 }

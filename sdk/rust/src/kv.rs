@@ -1,5 +1,6 @@
 //! A small store shared by all instances of a plugin, apart for each tenant. Grant `kv`. At most 10,000
-//! keys of 256 bytes with values of 4 KiB a plugin; the oldest go first.
+//! keys of 256 bytes with values of 4 KiB a tenant; the oldest of the same tenant go first. What health checks and
+//! `configure` write is read by requests of all tenants.
 
 use std::time::Duration;
 

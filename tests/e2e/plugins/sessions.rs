@@ -1,6 +1,6 @@
 //! Sessions: bound, kept, apart for each tenant, and forgotten once they end.
 
-use super::stage::{all, ask, plugin, sessions, start};
+use super::stage::{all, ask, complete, plugin, sessions, start};
 use crate::e2e::harness::{Endpoint, Weir, eventually};
 
 /// Three endpoints behind `tenant-affinity` with these keys and settings.
@@ -49,4 +49,26 @@ async fn idle_sessions_are_forgotten() {
     }
     assert_eq!(sessions(&weir).await, 3);
     eventually("no session", || async { (sessions(&weir).await == 0).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn sessions_go_on_when_a_setting_of_their_binding_changes() {
+    let endpoints = [Endpoint::start("a").await, Endpoint::start("b").await, Endpoint::start("c").await];
+    let config = |keys: &str, settings: &str| {
+        let settings = format!("key = {{ header = \"x-session\" }}, {settings}");
+        let affinity = format!("affinity = {{ plugin = \"keep\", {keys} settings = {{ {settings} }} }}");
+        let cluster = all("", &endpoints.each_ref().map(|endpoint| endpoint.address), &affinity);
+        plugin("keep", "tenant-affinity", "") + &cluster
+    };
+    let mut weir = start(&config("", "tenant = { header = \"x-tenant\" }")).await;
+    let fields = [("x-tenant", "acme"), ("x-session", "7")];
+    let first = ask(&weir, "/", &fields).await.text().to_owned();
+    weir.reload(&complete(&config("capacity = 1000,", "tenant = { header = \"x-tenant\" }, idle = \"10m\"")))
+        .await
+        .unwrap();
+    assert_eq!(sessions(&weir).await, 1);
+    for _ in 0..4 {
+        assert_eq!(ask(&weir, "/again", &fields).await.text(), first);
+    }
+    assert_eq!(weir.logged("/again").await["affinity"], "hit");
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use weir_config::Endpoint;
+use weir_config::{AffinityKind, Endpoint};
 use weir_upstream::{Affinity, AffinityTable, Cluster, OperatorWord, affinity::Kept};
 
 use super::endpoints::described;
@@ -45,7 +45,15 @@ fn of_cluster(cluster: &Cluster) -> ClusterEstate {
 }
 
 fn known_by(config: &weir_config::Affinity) -> String {
-    format!("{:?}", config.kind)
+    match &config.kind {
+        AffinityKind::Plugin(binding) => format!("plugin {}", binding.plugin),
+        kind => format!("{kind:?}"),
+    }
+}
+
+/// Whether sessions are known by the same: earlier versions of the program name a plugin's with its settings.
+fn is_known_by(config: &weir_config::Affinity, left: &Sessions) -> bool {
+    left.known_by == known_by(config) || left.known_by == format!("{:?}", config.kind)
 }
 
 /// What a table remembers; none where sessions are not remembered.
@@ -62,9 +70,10 @@ fn sessions(kept: &Affinity, config: &weir_config::Affinity, snapshot: &Snapshot
     let kept = table.kept(Instant::now()).into_iter();
     let told = kept.filter_map(|one: Kept| {
         let times = [one.began, one.used, one.idle, one.max].map(millis);
-        Some((one.key, *numbers.get(&one.endpoint)?, times))
+        Some(((one.key, *numbers.get(&one.endpoint)?, times), one.scope))
     });
-    Some(Sessions { known_by: known_by(config), sessions: told.collect(), places })
+    let (sessions, scopes) = told.unzip();
+    Some(Sessions { known_by: known_by(config), sessions, scopes, places })
 }
 
 /// With its address.
@@ -100,16 +109,17 @@ pub(super) fn take_up(estate: Estate, snapshot: &Snapshot) {
 
 /// Sessions go on where they are known by the same, and their endpoints are there.
 fn keep(table: Option<&AffinityTable>, config: &weir_config::Affinity, left: &Sessions, snapshot: &Snapshot) {
-    let Some(table) = table.filter(|_| known_by(config) == left.known_by) else { return };
+    let Some(table) = table.filter(|_| is_known_by(config, left)) else { return };
     let id = |(cluster, address): &(String, SocketAddr)| {
         snapshot.clusters.get(&**cluster)?.cluster.find_address(*address).map(|endpoint| endpoint.id())
     };
     let ids: Vec<Option<u64>> = left.places.iter().map(id).collect();
     let now = Instant::now();
-    for (key, place, times) in &left.sessions {
+    let scopes = left.scopes.iter().copied().chain(std::iter::repeat(0));
+    for ((key, place, times), scope) in left.sessions.iter().zip(scopes) {
         if let Some(endpoint) = ids.get(*place).copied().flatten() {
             let [began, used, idle, max] = times.map(Duration::from_millis);
-            table.keep(&Kept { key: *key, endpoint, began, used, idle, max }, now);
+            table.keep(&Kept { key: *key, scope, endpoint, began, used, idle, max }, now);
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Sessions {
     /// Key, number of the place, and milliseconds: since it began, since it was used, its idle time and its
     /// longest time.
     pub sessions: Vec<(Key, usize, [u64; 4])>,
+    /// Digests of their tenants or clusters, in the same order.
+    #[serde(default)]
+    pub scopes: Vec<u64>,
 }
 
 /// The operator's word on an address, with endpoints as the configuration describes them.

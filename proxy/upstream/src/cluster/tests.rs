@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use weir_config::{Health, HealthKind, HttpCheck, LoadReports};
+use weir_config::{AffinityKind, Health, HealthKind, HttpCheck, LoadReports};
 
 use super::*;
 use crate::fixture;
@@ -110,19 +110,28 @@ fn concurrent_changes_are_all_seen_by_the_last_candidates() {
 }
 
 #[test]
-fn sessions_of_a_plugin_survive_a_reload_that_does_not_touch_them() {
+fn sessions_of_a_plugin_survive_a_reload_that_changes_its_settings() {
     let mut config = fixture::cluster(&[1]);
     config.affinity = Some(fixture::by_plugin());
     let first = Cluster::build(&config, None);
     let now = Instant::now();
     let hour = Duration::from_secs(3_600);
     let user = |cluster| table(cluster).key("", b"user");
-    table(&first).put(user(&first), 7, hour, hour, now);
+    table(&first).put("", user(&first), 7, [hour, hour], now);
     let second = Cluster::build(&config, Some(&first));
     assert_eq!(table(&second).get(user(&second), now), Some(7));
-    config.affinity.as_mut().unwrap().capacity += 1;
+    let affinity = config.affinity.as_mut().unwrap();
+    affinity.capacity += 1;
+    let AffinityKind::Plugin(binding) = &mut affinity.kind else { panic!("{affinity:?}") };
+    binding.settings = serde_json::json!({ "another": true });
+    let capacity = affinity.capacity;
     let third = Cluster::build(&config, Some(&second));
-    assert_eq!(table(&third).get(user(&third), now), None);
+    assert_eq!(table(&third).get(user(&third), now), Some(7));
+    assert_eq!((table(&third).capacity(), table(&second).capacity()), (capacity, capacity - 1));
+    let AffinityKind::Plugin(binding) = &mut config.affinity.as_mut().unwrap().kind else { panic!("a plugin") };
+    binding.plugin = "another".into();
+    let fourth = Cluster::build(&config, Some(&third));
+    assert_eq!(table(&fourth).get(user(&fourth), now), None);
 }
 
 fn table(cluster: &Cluster) -> &crate::AffinityTable {

@@ -23,7 +23,7 @@ impl Named {
     }
 
     fn put(&self, name: &str, endpoint: u64, idle: Duration, max: Duration, now: Instant) {
-        self.0.put(self.0.key("", name.as_bytes()), endpoint, idle, max, now);
+        self.0.put("", self.0.key("", name.as_bytes()), endpoint, [idle, max], now);
     }
 
     fn get(&self, name: &str, now: Instant) -> Option<u64> {
@@ -115,7 +115,7 @@ fn scopes_are_apart() {
     let (table, start) = (AffinityTable::new(10), Instant::now());
     let keys = [("acme", "x"), ("other", "x"), ("", "x"), ("", "acmex"), ("a", "cmex")];
     for (number, (scope, value)) in (0..).zip(keys) {
-        table.put(table.key(scope, value.as_bytes()), number, HOUR, HOUR, start);
+        table.put(scope, table.key(scope, value.as_bytes()), number, [HOUR, HOUR], start);
     }
     for (number, (scope, value)) in (0..).zip(keys) {
         assert_eq!(table.get(table.key(scope, value.as_bytes()), start), Some(number));
@@ -146,11 +146,13 @@ fn a_session_that_was_forgotten_begins_again() {
 #[test]
 fn binding_the_same_key_over_and_over_takes_no_more_room() {
     let (table, start) = (Named::new(100), Instant::now());
+    table.put("b", 1, HOUR, HOUR, start);
     for second in 0..10_000 {
         table.put("a", second, HOUR, HOUR, after(start, second));
     }
-    let ledger = table.ledger();
-    assert!(ledger.by_use.len() < 200 && ledger.by_end.len() < 200);
+    let ledger = table.held.ledger();
+    let by_use: usize = ledger.scopes.values().map(|scope| scope.by_use.len()).sum();
+    assert!(by_use < 200 && ledger.by_end.len() < 200);
     drop(ledger);
     assert_eq!(table.get("a", after(start, 10_000)), Some(9_999));
 }
@@ -247,4 +249,32 @@ proptest! {
             prop_assert_eq!(table.get(&number.to_string(), after(start, second)), Some(number));
         }
     }
+}
+
+#[test]
+fn a_scope_cannot_push_out_the_sessions_of_another() {
+    let (table, start) = (AffinityTable::new(100), Instant::now());
+    let put = |scope: &str, number: u64| {
+        table.put(scope, table.key(scope, &number.to_be_bytes()), number, [HOUR, HOUR], after(start, number));
+    };
+    let alive = |scope: &str, count: u64| {
+        (0..count).filter(|number| table.get(table.key(scope, &number.to_be_bytes()), start).is_some()).count()
+    };
+    (0..30).for_each(|number| put("small", number));
+    (0..1_100).for_each(|number| put("large", number));
+    assert_eq!((alive("small", 30), alive("large", 1_100)), (30, 70));
+    (0..1_100).for_each(|number| put("late", number));
+    assert_eq!(alive("small", 30), 30);
+    assert_eq!((alive("large", 1_100), alive("late", 1_100)), (35, 35), "they share what is left");
+    assert_eq!((table.len(), table.evicted()), (100, 2_130));
+}
+
+#[test]
+fn a_table_keeps_its_sessions_under_another_capacity() {
+    let (table, start) = (Named::new(10), Instant::now());
+    (0..10).for_each(|number| table.put(&number.to_string(), number, HOUR, HOUR, after(start, number)));
+    let smaller = Named(table.with_capacity(4));
+    assert_eq!((smaller.len(), smaller.get("0", after(start, 10))), (10, Some(0)));
+    smaller.put("new", 1, HOUR, HOUR, after(start, 11));
+    assert_eq!((smaller.len(), smaller.get("0", after(start, 11))), (4, Some(0)), "the least recently used go");
 }
