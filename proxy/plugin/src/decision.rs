@@ -27,14 +27,21 @@ pub(crate) struct Decision {
     pub allowance: Allowance,
     pub machine: Arc<Machine>,
     ledger: Arc<Ledger>,
-    request: Option<&'static dyn RequestView>,
-    candidates: Option<&'static dyn CandidatesView>,
+    request: Lent<dyn RequestView>,
+    candidates: Lent<dyn CandidatesView>,
     lent: String,
 }
 
+/// What is lent for one call; nothing while none is under way.
+struct Lent<T: ?Sized + 'static>(Option<&'static T>);
+
+// SAFETY: a store changes threads only between two calls, when nothing is lent: `during` holds it borrowed for as long as
+// something is, and calls the guest on its own thread.
+unsafe impl<T: ?Sized> Send for Lent<T> {}
+
 impl Decision {
     pub(crate) fn new(ledger: Arc<Ledger>, machine: Arc<Machine>, limits: Limits) -> Self {
-        let (request, candidates) = (None, None);
+        let (request, candidates) = (Lent(None), Lent(None));
         Self { limits, allowance: Allowance::default(), machine, ledger, request, candidates, lent: String::new() }
     }
 }
@@ -45,11 +52,11 @@ impl Data for Decision {
     }
 
     fn request(&self) -> Option<&'static dyn RequestView> {
-        self.request
+        self.request.0
     }
 
     fn candidates(&self) -> Option<&'static dyn CandidatesView> {
-        self.candidates
+        self.candidates.0
     }
 
     fn lend(&mut self, text: Cow<'static, str>) -> &'static str {
@@ -81,8 +88,8 @@ pub(crate) fn during<R>(
     let candidates = candidates
         .map(|candidates| unsafe { mem::transmute::<&dyn CandidatesView, &'static dyn CandidatesView>(candidates) });
     let data = store.data_mut();
-    data.request = Some(request);
-    data.candidates = candidates;
+    data.request = Lent(Some(request));
+    data.candidates = Lent(candidates);
     let end = End(store);
     call(end.0)
 }
@@ -93,8 +100,8 @@ struct End<'a>(&'a mut Store<Decision>);
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let data = self.0.data_mut();
-        data.request = None;
-        data.candidates = None;
+        data.request = Lent(None);
+        data.candidates = Lent(None);
         if data.lent.capacity() > 0 {
             data.lent = String::new();
         }

@@ -37,10 +37,13 @@ pub enum Skip {
     /// The plugin has had its share of the worker's time.
     #[error("it has had its share of the worker's time")]
     Share,
+    /// Its instance is being made, beside the traffic because that takes long.
+    #[error("its instance is not ready yet")]
+    NotReady,
 }
 
 impl Skip {
-    pub(crate) const ALL: [Self; 3] = [Self::Breaker, Self::Budget, Self::Share];
+    pub(crate) const ALL: [Self; 4] = [Self::Breaker, Self::Budget, Self::Share, Self::NotReady];
 
     /// As logs and metrics name it.
     pub fn name(self) -> &'static str {
@@ -48,6 +51,7 @@ impl Skip {
             Self::Breaker => "breaker",
             Self::Budget => "budget",
             Self::Share => "share",
+            Self::NotReady => "not-ready",
         }
     }
 }

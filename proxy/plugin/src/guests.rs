@@ -129,6 +129,13 @@ impl Guests {
         }
     }
 
+    /// Go on with what [`Guests::prune`] has left, so that no request waits for all of it.
+    pub fn go_on(&self) {
+        if let Ok(mut slots) = self.slots.try_borrow_mut() {
+            slots.iter_mut().filter(|slot| slot.releasing).for_each(Slot::release);
+        }
+    }
+
     /// Guests that are alive.
     pub fn instances(&self) -> usize {
         let slots = self.slots.try_borrow();

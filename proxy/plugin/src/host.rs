@@ -22,6 +22,7 @@ use crate::{
     imports,
     ledger::Ledger,
     page,
+    prepared::Prepared,
     troubles::Troubles,
 };
 
@@ -91,6 +92,7 @@ impl Host {
             checks,
             idle: Mutex::default(),
             bindings: Mutex::default(),
+            prepared: Prepared::default(),
         }))
     }
 

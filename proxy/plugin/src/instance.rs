@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wasmtime::{Store, UpdateDeadline, component::Instance as Linked};
@@ -17,6 +17,10 @@ use crate::{
     limits::Limits,
     program::{Binding, Program},
 };
+
+/// Bindings that a guest forgets at a time, and for how long it does so.
+const RELEASES: usize = 32;
+const SLICE: Duration = Duration::from_millis(1);
 
 /// A started guest.
 pub(crate) struct Instance {
@@ -44,7 +48,7 @@ pub(crate) enum Configured {
 }
 
 impl Instance {
-    pub(crate) fn start(program: &Program) -> Result<Self, Fault> {
+    pub(crate) fn start(program: &Program, within: Duration) -> Result<Self, Fault> {
         let limits = Limits::new(program.memory);
         let data = Decision::new(program.ledger.clone(), program.machine.clone(), limits);
         let mut store = Store::new(&program.machine.engine, data);
@@ -56,7 +60,7 @@ impl Instance {
             clock.need(clock.tick() * u32::try_from(left.unwrap_or_default()).unwrap_or(u32::MAX));
             Ok(left.map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
         });
-        begin(&mut store, program.start_deadline());
+        begin(&mut store, within);
         store.set_hostcall_fuel(program.memory);
         let linked = program.decisions.instantiate(&mut store);
         let exports = linked.and_then(|linked| Functions::of(program, &mut store, &linked));
@@ -78,8 +82,8 @@ impl Instance {
         self.configured.iter().flatten().any(|binding| binding.strong_count() > 0)
     }
 
-    pub(crate) fn configure(&mut self, program: &Program, binding: &Arc<Binding>) -> Result<Configured, Fault> {
-        begin(&mut self.store, program.start_deadline());
+    pub(crate) fn configure(&mut self, binding: &Arc<Binding>, within: Duration) -> Result<Configured, Fault> {
+        begin(&mut self.store, within);
         let Self { store, exports, .. } = self;
         let answer =
             exports.lifecycle.call_configure(&mut *store, binding.number, binding.role.into(), &binding.settings);
@@ -125,19 +129,25 @@ impl Instance {
         answer.map_err(|cause| self.fault(cause))
     }
 
-    /// Have the guest forget bindings that nobody holds any more.
-    pub(crate) fn release(&mut self, deadline: Duration) -> Result<(), Fault> {
-        for place in 0..self.configured.len() {
-            let Some(configured) = self.configured.get_mut(place) else { break };
-            if configured.as_ref().is_some_and(|binding| binding.strong_count() == 0) {
-                *configured = None;
-                begin(&mut self.store, deadline);
-                let number = u32::try_from(place).unwrap_or(u32::MAX);
-                let released = self.exports.lifecycle.call_release(&mut self.store, number);
-                released.map_err(|cause| self.fault(cause))?;
+    /// Have the guest forget bindings that nothing holds any more, as many as a worker can do between two requests.
+    /// True when that was all.
+    pub(crate) fn release(&mut self, deadline: Duration) -> Result<bool, Fault> {
+        let begun = Instant::now();
+        let held = |binding: &Option<Weak<Binding>>| binding.as_ref().is_none_or(|binding| binding.strong_count() > 0);
+        for done in 0..=RELEASES {
+            let Some(place) = self.configured.iter().position(|binding| !held(binding)) else { return Ok(true) };
+            if done == RELEASES || begun.elapsed() >= SLICE {
+                break;
             }
+            if let Some(configured) = self.configured.get_mut(place) {
+                *configured = None;
+            }
+            begin(&mut self.store, deadline);
+            let number = u32::try_from(place).unwrap_or(u32::MAX);
+            let released = self.exports.lifecycle.call_release(&mut self.store, number);
+            released.map_err(|cause| self.fault(cause))?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// What the last call has cost its thread, which took so long by the wall.

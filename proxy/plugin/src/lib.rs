@@ -44,6 +44,7 @@ mod imports;
 mod checking;
 mod guests;
 mod instance;
+mod prepared;
 mod program;
 mod slot;
 // The host.

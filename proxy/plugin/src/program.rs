@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -12,17 +15,21 @@ use weir_config::OnFailure;
 
 use crate::{
     Refused, Role,
+    allowance::thread_time,
     checking::{Checking, Idle},
     contract::Exports,
     decision::Decision,
     engine::Machine,
     instance::{Configured, Instance},
     ledger::Ledger,
+    prepared::{self, Prepared},
     troubles::Troubles,
 };
 
-/// Least time for starting an instance and for one `configure`.
-const START: Duration = Duration::from_millis(100);
+/// CPU time of starting an instance and of one `configure` beyond which workers leave that to others.
+const FELT: Duration = Duration::from_millis(2);
+/// Least time for starting an instance and for one `configure`; all of it where a worker does that.
+pub(crate) const START: Duration = Duration::from_millis(100);
 
 /// One version of a plugin, compiled and linked.
 pub struct Program {
@@ -49,6 +56,8 @@ pub struct Program {
     /// Instances between two health checks.
     pub(crate) idle: Mutex<Vec<Idle>>,
     pub(crate) bindings: Mutex<Bindings>,
+    /// Instances that wait for a worker.
+    pub(crate) prepared: Prepared,
 }
 
 /// Bindings by what they are, as long as somebody uses them.
@@ -64,6 +73,8 @@ pub(crate) struct Binding {
     pub role: Role,
     /// JSON text.
     pub settings: String,
+    /// Taking it up takes so long that no worker does it.
+    pub slow: AtomicBool,
 }
 
 /// A program with the number of one binding: what a decision is asked of.
@@ -122,7 +133,8 @@ impl Program {
         if let Some(binding) = bindings.known.get(&key).and_then(Weak::upgrade) {
             return Ok(Bound { program: Arc::clone(self), binding });
         }
-        let binding = Arc::new(Binding { number: bindings.next, role, settings: key.1.clone() });
+        let binding =
+            Arc::new(Binding { number: bindings.next, role, settings: key.1.clone(), slow: AtomicBool::new(false) });
         self.rehearse(&binding)?;
         bindings.next += 1;
         bindings.known.retain(|_, binding| binding.strong_count() > 0);
@@ -139,16 +151,40 @@ impl Program {
     }
 
     fn rehearse(&self, binding: &Arc<Binding>) -> Result<(), Refused> {
-        let mut instance = Instance::start(self).map_err(|fault| fault.failure)?;
-        match instance.configure(self, binding).map_err(|fault| fault.failure)? {
-            Configured::Done => Ok(()),
+        let begun = thread_time();
+        let within = self.start_deadline();
+        let mut instance = Instance::start(self, within).map_err(|fault| fault.failure)?;
+        match instance.configure(binding, within).map_err(|fault| fault.failure)? {
+            Configured::Done => {
+                binding.slow.store(thread_time().saturating_sub(begun) > FELT, Relaxed);
+                Ok(())
+            }
             Configured::Refused(why) => Err(Refused::Settings(why)),
         }
+    }
+
+    /// Bindings that decide on requests, as long as something uses them.
+    pub(crate) fn deciding(&self) -> Vec<Arc<Binding>> {
+        let bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = bindings.known.values().filter_map(Weak::upgrade);
+        held.filter(|binding| binding.role != Role::Health).collect()
+    }
+
+    /// Have instances ready for this many workers, where a worker would be felt to start one or to take up a
+    /// binding. Blocks for as long as that takes: call it off the workers, before the bindings are used.
+    pub fn prepare(self: &Arc<Self>, workers: usize) {
+        prepared::prepare(self, workers);
     }
 
     /// Time for starting an instance, and for one `configure`.
     pub(crate) fn start_deadline(&self) -> Duration {
         self.deadline.saturating_mul(20).max(START)
+    }
+}
+
+impl Binding {
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Relaxed)
     }
 }
 

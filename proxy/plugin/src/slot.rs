@@ -12,6 +12,8 @@ use crate::{
     fault::Fault,
     instance::{Ask, Configured, Instance},
     ledger::Ledger,
+    prepared,
+    program::START,
     tally::Tally,
     troubles::Troubles,
 };
@@ -29,6 +31,8 @@ pub(crate) struct Slot {
     pub id: u64,
     pub program: Weak<Program>,
     pub instance: Option<Instance>,
+    /// Its guest has bindings to forget.
+    pub releasing: bool,
     ledger: Arc<Ledger>,
     tally: Arc<Tally>,
     /// Of one call.
@@ -56,6 +60,7 @@ impl Slot {
             id: program.id,
             program: Arc::downgrade(program),
             instance: None,
+            releasing: false,
             tally: ledger.tally(),
             deadline: program.deadline,
             troubles: Troubles::new(program.id, Some(worker), Arc::clone(&ledger)),
@@ -74,6 +79,7 @@ impl Slot {
             None => Skip::Budget,
             Some(_) if !self.share.has_some(now) => Skip::Share,
             Some(_) if !self.is_trusted(bound.number(), now) => Skip::Breaker,
+            Some(_) if !self.is_provided(bound) => Skip::NotReady,
             Some(left) => return Ok(left),
         };
         self.tally.skip(bound.role(), skip);
@@ -124,13 +130,28 @@ impl Slot {
         self.instance.as_ref().is_some_and(|guest| guest.is_configured(&bound.binding))
     }
 
+    /// For a binding that takes long to be taken up: an instance that has done so, or none for now.
+    fn is_provided(&mut self, bound: &Bound) -> bool {
+        if self.is_ready(bound) || !bound.binding.is_slow() {
+            return true;
+        }
+        let found = bound.program.prepared.take(&bound.binding);
+        // The next is for when this one fails.
+        if found.is_none() || bound.program.prepared.is_empty() {
+            prepared::order(&bound.program);
+        }
+        let is_there = found.is_some();
+        self.instance = found.or(self.instance.take());
+        is_there
+    }
+
     /// Start an instance if there is none and have it take up the binding.
     fn prepare(&mut self, bound: &Bound) -> Result<(), Fault> {
         let instance = match &mut self.instance {
             Some(instance) => instance,
-            None => self.instance.insert(Instance::start(&bound.program)?),
+            None => self.instance.insert(Instance::start(&bound.program, START)?),
         };
-        match instance.configure(&bound.program, &bound.binding)? {
+        match instance.configure(&bound.binding, START)? {
             Configured::Done => Ok(()),
             Configured::Refused(why) => Err(Failure::Start(format!("it refuses its settings: {why}")).into()),
         }
@@ -170,7 +191,16 @@ impl Slot {
         if self.instance.as_ref().is_some_and(|guest| !guest.is_bound()) {
             self.instance = None;
         }
+        if let Some(program) = self.program.upgrade() {
+            program.prepared.prune();
+        }
+        self.release();
+    }
+
+    /// Have the guest forget bindings that nothing holds any more; the rest of them the next time.
+    pub(crate) fn release(&mut self) {
         let released = self.instance.as_mut().map(|instance| instance.release(self.deadline));
+        self.releasing = matches!(released, Some(Ok(false)));
         if let Some(Err(fault)) = released {
             self.instance = None;
             self.ledger.log_failure(None, &fault.failure, fault.cause.as_ref());

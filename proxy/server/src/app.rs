@@ -134,6 +134,7 @@ impl App {
         let config = Arc::new(config);
         let plugins = Plugins::inherit(&host, &config, &kept.plugins)?;
         let snapshot = Snapshot::build(&config, &plugins.programs(), None)?;
+        plugins.prepare(workers(&config));
         let (log, writer) =
             AccessLog::open(&config.access_log).map_err(|error| vec![format!("access log: {error}")])?;
         let metrics = Metrics::new(workers(&config));
@@ -357,6 +358,7 @@ impl App {
         let plugins = plugins.load(&self.shared.host, &config)?;
         let previous = self.shared.snapshot.load_full();
         let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
+        plugins.prepare(self.shared.metrics.workers());
         let managed = managed(&config, Some(&self.managed.load()))?;
         let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&open.present) };
         let listeners = listeners::bind(&config, open, &mut Inherited::default(), &self.shared.metrics, &terms)?;
@@ -374,6 +376,7 @@ impl App {
             let plugins = change(&plugins, &app.shared.host)?;
             let previous = app.shared.snapshot.load_full();
             let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous));
+            plugins.prepare(app.shared.metrics.workers());
             snapshot
                 .map(|snapshot| (plugins, snapshot))
                 .map_err(|faults| crate::versions::Fault::Refused(faults.join("; ")))

@@ -167,6 +167,12 @@ impl Plugins {
         self.by_name.iter().map(|(name, versions)| (Arc::clone(name), Arc::clone(&versions.current.program))).collect()
     }
 
+    /// Have instances of the versions that decide ready for this many workers, where a worker would be felt to make
+    /// one. Blocking, with the bindings of a snapshot that is about to be in force.
+    pub fn prepare(&self, workers: usize) {
+        self.by_name.values().for_each(|versions| versions.current.program.prepare(workers));
+    }
+
     /// The files they come from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.by_name.values().map(|versions| versions.config.path.as_path())

@@ -293,6 +293,7 @@ impl Worker {
         let now = Instant::now();
         self.log.flush_if_due(now);
         self.pools.give_up();
+        self.guests.go_on();
         self.feel_pressure();
         if ticks.is_multiple_of(10) {
             self.pools.sweep(now);

@@ -135,3 +135,18 @@ fn files(folder: &std::path::Path) -> std::collections::BTreeMap<std::path::Path
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
     entries.map(|entry| (entry.path(), entry.metadata().unwrap().ino())).collect()
 }
+
+#[tokio::test]
+async fn a_plugin_that_takes_long_to_configure_is_ready_before_it_is_asked() {
+    let endpoint = Endpoint::start("native").await;
+    let settings = format!("settings = {{ a = \"{}\", do = \"bindings\" }}", "x".repeat(4 << 20));
+    let route = "plugins = [\"p\"]";
+    let weir = start(&(plugin("p", "misbehave", &settings) + &all(route, &[endpoint.address], ""))).await;
+    assert_eq!(instances(&weir, "p").await, 2.0, "one for the worker, and one to go on with");
+    assert_eq!(ask(&weir, "/", &[]).await.text(), "1");
+    for number in 1..=3 {
+        push(&weir, "p", &variant(&component("misbehave"), number)).await.unwrap();
+        assert_eq!(ask(&weir, "/", &[]).await.text(), "1", "the new version decides at once");
+    }
+    assert_eq!(endpoint.requests(), 0);
+}
