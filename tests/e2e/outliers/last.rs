@@ -67,12 +67,17 @@ async fn a_sorry_page_is_not_ejected_while_nothing_else_serves() {
     let sorry = RawEndpoint::answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 5\r\n\r\nsorry").await;
     let gone = Reserved::new();
     let listed = format!("[\"{}\", {{ address = \"{}\", backup = true }}]", gone.address, sorry.address);
-    let weir = Weir::start(&plain_of(&listed, "")).await;
-    for page in 0..20 {
-        assert_eq!(get(weir.web(), &format!("/{page}")).await.text(), "sorry", "{page}");
+    for out in ["ejected", "maintenance"] {
+        let weir = Weir::start(&plain_of(&listed, "")).await;
+        if out == "maintenance" {
+            order(&weir, gone.address, out).await;
+        }
+        for page in 0..20 {
+            assert_eq!(get(weir.web(), &format!("/{page}")).await.text(), "sorry", "{page}");
+        }
+        assert_eq!(weir.endpoint("web", gone.address).await["state"], out, "the backup can serve");
+        assert_eq!(weir.endpoint("web", sorry.address).await["state"], "healthy", "{out}");
     }
-    assert_eq!(weir.endpoint("web", gone.address).await["state"], "ejected", "the backup can serve");
-    assert_eq!(weir.endpoint("web", sorry.address).await["state"], "healthy");
 }
 
 #[tokio::test]
