@@ -48,6 +48,7 @@ mod e2e {
     mod retries;
     mod rollout;
     mod routes;
+    mod secrets;
     mod sessions;
     mod shutdown;
     mod smoke;

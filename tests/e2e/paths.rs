@@ -51,7 +51,7 @@ async fn sent(weir: &Weir, endpoint: &Endpoint, path: &str) -> String {
     endpoint.last().uri.path_and_query().unwrap().to_string()
 }
 
-const SPELLINGS: [&str; 12] = [
+const SPELLINGS: [&str; 13] = [
     "/admin/",
     "//admin/",
     "/x/../admin/",
@@ -63,6 +63,7 @@ const SPELLINGS: [&str; 12] = [
     "/public/..%2fadmin",
     "/public/..;/admin",
     "/admin;x=1/",
+    "/admin%3Bx=1/",
     "/x/%2e%2e//%41dmin/../admin",
 ];
 

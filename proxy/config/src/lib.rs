@@ -11,6 +11,7 @@
 mod fault;
 mod places;
 mod report;
+mod secrets;
 mod source;
 // What single values mean.
 mod suggest;
@@ -37,6 +38,7 @@ pub use model::*;
 pub use places::{Places, Unusable};
 pub use read::{endpoint_of, endpoints_of};
 pub use schema::json_schema;
+pub use secrets::{Secret, is_secret_name};
 
 /// A configuration without faults, and what deserves a look all the same.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ mod balance;
 mod health;
 mod limits;
 mod listener;
+mod log;
 mod network;
 mod outlier;
 mod tenant;
@@ -23,6 +24,7 @@ pub use balance::*;
 pub use health::*;
 pub use limits::*;
 pub use listener::*;
+pub use log::*;
 pub use network::Network;
 pub use outlier::*;
 pub use tenant::*;
@@ -58,6 +60,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Where it names files.
     pub places: Places,
+    /// Files that hold values of it.
+    pub value_files: Vec<PathBuf>,
 }
 
 /// `[process]`
@@ -92,26 +96,6 @@ pub struct Process {
 pub struct Admin {
     /// Where the admin interface listens.
     pub address: SocketAddr,
-}
-
-/// `[access-log]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessLog {
-    /// Shape of a line. Default JSON.
-    pub format: LogFormat,
-    /// Where lines go; none is standard output.
-    pub path: Option<PathBuf>,
-}
-
-/// Shape of an access log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// `key=value` pairs.
-    Logfmt,
-    /// No access log.
-    Off,
 }
 
 /// `[plugins.NAME]`

@@ -4,7 +4,7 @@ mod known;
 mod scalar;
 mod table;
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use toml::{
     Spanned,
@@ -39,7 +39,11 @@ pub(crate) fn document<'t>(text: &'t str, report: &Report<'_>) -> Option<Spanned
         };
         report.add(Severity::Error, Some(span), "", problem.to_owned(), remedy);
     }
-    errors.is_empty().then_some(table)
+    if !errors.is_empty() {
+        return None;
+    }
+    report.is_read();
+    Some(table)
 }
 
 impl<'a> Node<'a> {
@@ -96,8 +100,35 @@ impl<'a> Node<'a> {
         self.key.as_ref().map_or_else(|| self.span.clone(), |(_, span)| span.clone())
     }
 
+    /// Notes that the texts in the value are not to be shown.
+    pub(crate) fn hide(&self) {
+        match self.value {
+            DeValue::String(_) => self.report.hide(self.span.clone()),
+            DeValue::Array(array) => array.iter().for_each(|one| self.below(one).hide()),
+            DeValue::Table(table) => table.iter().for_each(|(_, one)| self.below(one).hide()),
+            _ => {}
+        }
+    }
+
+    fn below(&self, value: &'a Spanned<DeValue<'a>>) -> Self {
+        Self::child(self.report, value, None, String::new())
+    }
+
+    /// Notes that the content of a file is part of the configuration.
+    pub(crate) fn follow(&self, file: &Path) {
+        self.report.follow(file);
+    }
+
+    /// Whether it is a table.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
     /// The value has the wrong type: `wanted` says which it should have, as in "a string".
     pub(crate) fn mistyped<T>(&self, wanted: &str, example: &str) -> Option<T> {
+        if self.as_string().is_none() || ["headers", "cookies", "settings"].iter().any(|key| self.path.contains(key)) {
+            self.hide();
+        }
         let problem = format!("expected {wanted}, found {}", self.kind());
         self.fault(problem, format!("write {example}"))
     }

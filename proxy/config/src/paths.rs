@@ -70,7 +70,7 @@ fn begins_with_dots(rest: &[u8]) -> bool {
 }
 
 fn is_doubtful(path: &str) -> bool {
-    path.contains(';') || path.contains("%2F") || path.contains("%5C")
+    [";", "%3B", "%2F", "%5C"].iter().any(|odd| path.contains(odd))
 }
 
 /// Percent encoding in its one spelling. A backslash counts as an encoded slash: many programs take it for one.
@@ -150,7 +150,8 @@ fn resolve(path: &str, how: Slashes) -> Result<String, Refusal> {
 }
 
 fn without_parameters(path: &str) -> String {
-    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    let before = |segment: &str, end: &str| segment.split(end).next().unwrap_or_default().to_owned();
+    let segments = path.split('/').map(|segment| before(&before(segment, ";"), "%3B"));
     segments.collect::<Vec<_>>().join("/")
 }
 
@@ -221,6 +222,7 @@ mod tests {
             ("/public/..%2fadmin", "/admin"),
             ("/admin;v=1/x", "/admin/x"),
             ("/x/..;/admin", "/admin"),
+            ("/admin%3bv=1", "/admin"),
             ("/admin/..%2fpublic", "/admin/../public"),
             ("/x/../admin//../public", "/admin/public"),
         ] {

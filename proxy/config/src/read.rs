@@ -22,6 +22,7 @@ mod outlier;
 mod plugins;
 mod process;
 mod routes;
+mod secrets;
 mod tenants;
 mod tls;
 
@@ -131,6 +132,7 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
         routes: routes.into_iter().map(|(route, _)| route).collect(),
         clusters: read,
         places: root.places(),
+        value_files: root.followed(),
     })
 }
 

@@ -24,7 +24,7 @@ use acme::Acme;
 use attempts::{Hedge, Retries};
 use cluster::Cluster;
 use limits::{LimitUse, RateLimit};
-use scalar::{Address, Duration, Network, Settings, Size};
+use scalar::{Address, Duration, False, Network, Settings, Size};
 use tenant::Tenant;
 use tls::ListenerTls;
 use traffic::{Compression, HeaderEdits, Mirror, Redirect, Rewrite, Rollout, Scheme, SplitKey};
@@ -107,6 +107,34 @@ struct AccessLog {
     /// A file, or `-` for standard output.
     #[schemars(extend("default" = "-"))]
     path: Option<String>,
+    /// Further query parameters whose values are not logged; `false` logs every value.
+    #[schemars(extend("default" = []))]
+    redact: Option<Redacted>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Redacted {
+    Names(Vec<String>),
+    Off(False),
+}
+
+/// The value of a header.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum HeaderValue {
+    Text(String),
+    Secret(SecretValue),
+}
+
+/// A value that is not in this file.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct SecretValue {
+    /// A file that holds it.
+    file: Option<String>,
+    /// An environment variable that holds it.
+    env: Option<String>,
 }
 
 #[derive(JsonSchema)]

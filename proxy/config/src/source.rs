@@ -49,6 +49,11 @@ impl<'s> Source<'s> {
         self.starts.partition_point(|start| *start <= offset)
     }
 
+    /// The byte offset of a line's first byte.
+    pub(crate) fn start_of(&self, line: usize) -> Option<usize> {
+        self.starts.get(line.checked_sub(1)?).copied()
+    }
+
     pub(crate) fn place(&self, span: Range<usize>) -> Place {
         let line = self.line_of(span.start);
         let start = line.checked_sub(1).and_then(|index| self.starts.get(index)).copied();

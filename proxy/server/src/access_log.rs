@@ -8,6 +8,7 @@ mod clock;
 mod escape;
 mod json;
 mod logfmt;
+mod redact;
 mod writer;
 
 #[cfg(test)]
@@ -25,12 +26,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use weir_config::LogFormat;
 use weir_plugin::ClientCertificate;
 
 pub(crate) use self::writer::write_lines;
 use self::{
     clock::Clock,
+    redact::Redaction,
     writer::{Message, Sink},
 };
 pub use self::{clock::rfc3339, writer::Writer};
@@ -62,7 +65,7 @@ pub struct Record<'a> {
     pub host: &'a str,
     /// Method as sent.
     pub method: &'a str,
-    /// Path with query, as sent.
+    /// Path with query, as sent. Values of parameters that hold secrets are not written.
     pub path: &'a str,
     /// Status the client got; 499 for a client that left before.
     pub status: u16,
@@ -211,6 +214,7 @@ pub struct AccessLog {
 #[derive(Debug)]
 struct Shared {
     format: AtomicU8,
+    redaction: ArcSwap<Redaction>,
     waiting: AtomicUsize,
     dropped: AtomicU64,
     to_writer: Sender<Message>,
@@ -224,6 +228,7 @@ impl AccessLog {
     pub fn open(config: &weir_config::AccessLog) -> io::Result<(AccessLog, Writer)> {
         let sink = Sink::open(config)?;
         let (log, messages) = AccessLog::detached(config.format);
+        log.redact(config);
         let writer = Writer::start(&log, messages, sink)?;
         Ok((log, writer))
     }
@@ -232,6 +237,7 @@ impl AccessLog {
         let (to_writer, messages) = channel();
         let shared = Shared {
             format: AtomicU8::new(format_number(format)),
+            redaction: ArcSwap::default(),
             waiting: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             to_writer,
@@ -247,8 +253,13 @@ impl AccessLog {
     /// The file cannot be opened: everything stays as it was.
     pub fn change(&self, config: &weir_config::AccessLog) -> io::Result<()> {
         let sink = Sink::open(config)?;
+        self.redact(config);
         self.shared.format.store(format_number(config.format), Relaxed);
         self.shared.to_writer.send(Message::Replace(sink)).map_err(io::Error::other)
+    }
+
+    fn redact(&self, config: &weir_config::AccessLog) {
+        self.shared.redaction.store(Arc::new(Redaction::of(config.redact.as_deref())));
     }
 
     /// The buffer of one worker.
@@ -288,6 +299,13 @@ impl WorkerLog {
 
     /// Adds one line. Never waits.
     pub fn write(&self, record: &Record<'_>) {
+        match record.path.contains('?') {
+            true => self.add(&Record { path: &self.shared.redaction.load().target(record.path), ..*record }),
+            false => self.add(record),
+        }
+    }
+
+    fn add(&self, record: &Record<'_>) {
         let pending = &mut *self.pending.borrow_mut();
         match self.shared.format.load(Relaxed) {
             JSON => json::write(&mut pending.bytes, &mut pending.clock, record),

@@ -297,6 +297,7 @@ impl App {
         files.extend(tls.flat_map(ListenerTls::files).cloned());
         let tls = running.config.clusters.iter().flat_map(weir_config::Cluster::tls);
         files.extend(tls.flat_map(UpstreamTls::files).cloned());
+        files.extend(running.config.value_files.iter().cloned());
         files.push(self.path.clone());
         Some(files)
     }

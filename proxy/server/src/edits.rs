@@ -164,6 +164,10 @@ impl Value {
         let fixed = match template.0.as_slice() {
             [] => HeaderValue::from_str(""),
             [Piece::Text(text)] => HeaderValue::from_str(text),
+            [Piece::Secret(secret)] => HeaderValue::from_str(secret.reveal()).map(|mut value| {
+                value.set_sensitive(true);
+                value
+            }),
             pieces => return Ok(Self::Made(pieces.to_vec())),
         };
         fixed.map(Self::Fixed).map_err(|error| error.to_string())
@@ -179,6 +183,7 @@ impl Value {
         for piece in pieces {
             match piece {
                 Piece::Text(text) => value.extend_from_slice(text.as_bytes()),
+                Piece::Secret(secret) => value.extend_from_slice(secret.reveal().as_bytes()),
                 Piece::Variable(variable) => facts.write(*variable, &mut value),
             }
         }

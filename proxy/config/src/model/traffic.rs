@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{ByteSize, RequestKey};
+use crate::secrets::Secret;
 
 /// `split` of a route: each request goes to one of several clusters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +130,8 @@ pub struct Template(pub Vec<Piece>);
 pub enum Piece {
     /// As it is.
     Text(String),
+    /// As it is, and not shown.
+    Secret(Secret),
     /// What this stands for.
     Variable(Variable),
 }

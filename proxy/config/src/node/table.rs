@@ -1,6 +1,6 @@
 //! Tables: known keys are asked for by name, and what nobody asked for is unknown.
 
-use std::{borrow::Cow, cell::RefCell, ops::Range};
+use std::{borrow::Cow, cell::RefCell, ops::Range, path::PathBuf};
 
 use toml::{
     Spanned,
@@ -86,11 +86,19 @@ impl<'a> Table<'a> {
         self.report.places()
     }
 
+    /// Files whose content is part of the configuration.
+    pub(crate) fn followed(&self) -> Vec<PathBuf> {
+        self.report.followed()
+    }
+
     /// Notes every key that was not asked for.
     pub(crate) fn done(&self) {
         let asked = self.asked.borrow();
         for entry in self.entries() {
             if !asked.contains(&entry.name()) {
+                if entry.as_string().is_none() {
+                    entry.hide();
+                }
                 let remedy = suggest::remedy(entry.name(), &asked, "keys here");
                 entry.key_fault(format!("unknown key `{}`", entry.name()), remedy);
             }

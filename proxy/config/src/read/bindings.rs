@@ -12,6 +12,7 @@ use crate::{
 
 /// The table under `settings`, as JSON.
 pub(super) fn settings(node: &Node<'_>) -> Option<Map<String, Value>> {
+    node.hide();
     node.table("`{ percent = 5 }`")?;
     match node.json() {
         Value::Object(settings) => Some(settings),

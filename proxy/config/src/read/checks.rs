@@ -4,7 +4,10 @@ use super::{checked, text};
 use crate::{
     model::{ExecCheck, GrpcCheck, HealthKind, HttpCheck, TcpCheck, UpstreamTls},
     node::Node,
-    read::matching::{header, pairs},
+    read::{
+        matching::{header_name, header_text, pairs},
+        secrets::secret,
+    },
     syntax::{self, Wrong},
 };
 
@@ -110,7 +113,11 @@ pub(super) fn host(node: &Node<'_>) -> Option<String> {
 }
 
 fn own_header(node: &Node<'_>) -> Option<(String, String)> {
-    let (name, value) = header(node)?;
+    let value = match node.is_table() {
+        true => secret(node).map(|secret| secret.reveal().to_owned()),
+        false => header_text(node),
+    };
+    let (name, value) = header_name(node).zip(value)?;
     if OURS.contains(&&*name) {
         let remedy = if name == "host" { "write it as `host` of the check" } else { "leave it out" };
         node.key_fault(format!("`{name}` is not for a check to set"), remedy);
@@ -139,6 +146,7 @@ fn regex(text: &str) -> Result<(), Wrong> {
 
 /// Text, or `{ hex = "2b 4f 4b" }`.
 pub(super) fn octets(node: &Node<'_>) -> Option<Vec<u8>> {
+    node.hide();
     if let Some(text) = node.as_string() {
         return Some(text.as_bytes().to_vec());
     }
@@ -149,7 +157,7 @@ pub(super) fn octets(node: &Node<'_>) -> Option<Vec<u8>> {
 }
 
 fn from_hex(text: &str) -> Result<Vec<u8>, Wrong> {
-    let wrong = || (format!("`{text}` is not hexadecimal"), "write two digits for each octet".to_owned());
+    let wrong = || ("this is not hexadecimal".to_owned(), "write two digits for each octet".to_owned());
     let mut octets = Vec::new();
     for group in text.split_ascii_whitespace() {
         for pair in group.as_bytes().chunks(2) {

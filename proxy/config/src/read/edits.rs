@@ -9,7 +9,8 @@ use crate::{
     read::{
         actions::{cluster, whole},
         checks::host,
-        matching::{header, pairs},
+        matching::{header, header_name, header_text, pairs},
+        secrets::secret,
     },
     suggest,
     syntax::{self, Wrong},
@@ -64,13 +65,25 @@ fn header_edits(node: &Node<'_>, way: Way) -> Option<HeaderEdits> {
 
 fn templates(table: &Table<'_>, key: &'static str, way: Way) -> Vec<(String, Template)> {
     let read = |node: &Node<'_>| {
-        let (name, value) = header(node)?;
+        let value = match node.is_table() {
+            true => secret(node).map(|secret| Template(vec![Piece::Secret(secret)])),
+            false => written(node, way),
+        };
+        let name = header_name(node)?;
         refuse(node, editable(&name, way));
-        refuse(node, template(&value, way).map(drop));
-        Some((name, value))
+        Some((name, value?))
     };
-    let pairs = pairs(table, key, read).unwrap_or_default();
-    pairs.into_iter().filter_map(|(name, value)| Some((name, template(&value, way).ok()?))).collect()
+    pairs(table, key, read).unwrap_or_default()
+}
+
+fn written(node: &Node<'_>, way: Way) -> Option<Template> {
+    match template(&header_text(node)?, way) {
+        Ok(template) => Some(template),
+        Err((problem, remedy)) => {
+            node.key_fault(problem, remedy);
+            None
+        }
+    }
 }
 
 fn refuse(node: &Node<'_>, checked: Result<(), Wrong>) {
@@ -162,7 +175,9 @@ fn variable(name: &str, way: Way) -> Result<Variable, Wrong> {
         None => {
             let known = VARIABLES.map(|(known, _)| known);
             let remedy = suggest::remedy(name, &known, "variables");
-            Err((format!("there is no variable `{{{name}}}`"), format!("{remedy} (`{{{{` is a brace)")))
+            let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            let shown = if is_word { name } else { "NAME" };
+            Err((format!("there is no variable `{{{shown}}}`"), format!("{remedy} (`{{{{` is a brace)")))
         }
     }
 }

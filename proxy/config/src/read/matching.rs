@@ -126,13 +126,13 @@ fn methods(node: &Node<'_>) -> Option<Vec<String>> {
 }
 
 /// The entries of a table of names with their values.
-pub(super) fn pairs(
+pub(super) fn pairs<T>(
     table: &Table<'_>,
     key: &'static str,
-    read: impl Fn(&Node<'_>) -> Option<(String, String)>,
-) -> Option<Vec<(String, String)>> {
+    read: impl Fn(&Node<'_>) -> Option<(String, T)>,
+) -> Option<Vec<(String, T)>> {
     let entries = table.read(key, |node| node.table("`{ NAME = \"VALUE\" }`"))?.entries();
-    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut pairs: Vec<(String, T)> = Vec::new();
     for node in &entries {
         let Some((name, value)) = read(node) else { continue };
         if pairs.iter().any(|(other, _)| *other == name) {
@@ -145,9 +145,20 @@ pub(super) fn pairs(
 
 /// A header field, its name in lower case.
 pub(super) fn header(node: &Node<'_>) -> Option<(String, String)> {
-    let value = text(node, "the value in quotes", syntax::header_value);
+    let value = header_text(node);
+    header_name(node).zip(value)
+}
+
+/// What a header field has as its value, which is not shown.
+pub(super) fn header_text(node: &Node<'_>) -> Option<String> {
+    node.hide();
+    text(node, "the value in quotes", syntax::header_value)
+}
+
+/// The name of a header field, in lower case.
+pub(super) fn header_name(node: &Node<'_>) -> Option<String> {
     match syntax::header_name(node.name()) {
-        Ok(name) => Some((name, value?)),
+        Ok(name) => Some(name),
         Err((problem, remedy)) => {
             node.key_fault(problem, remedy);
             None
@@ -161,6 +172,7 @@ fn plain(node: &Node<'_>, token: bool) -> Option<(String, String)> {
         let problem = format!("`{}` is not a cookie name", node.name());
         node.key_fault(problem, "use letters, digits, `-` and `_`");
     }
+    node.hide();
     let value = node.string("the value in quotes")?;
     Some((node.name().to_owned(), value.to_owned()))
 }

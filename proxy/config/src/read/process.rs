@@ -5,7 +5,8 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::
 use crate::{
     model::{AccessLog, Admin, LogFormat, Process},
     node::{Node, Table},
-    read::{WAIT, count, zone},
+    read::{WAIT, count, text, zone},
+    syntax::Wrong,
 };
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -98,14 +99,38 @@ pub(super) fn admin<'a>(root: &Table<'a>) -> Option<(Admin, Node<'a>)> {
 
 pub(super) fn access_log(root: &Table<'_>) -> AccessLog {
     root.read("access-log", |node| node.table("`[access-log]` above its keys").map(|table| log(&table)))
-        .unwrap_or(AccessLog { format: LogFormat::Json, path: None })
+        .unwrap_or(AccessLog { format: LogFormat::Json, path: None, redact: Some(Vec::new()) })
 }
 
 fn log(table: &Table<'_>) -> AccessLog {
     let format = table.read("format", log_format).unwrap_or(LogFormat::Json);
     let path = table.read("path", log_path).flatten();
+    let redact = table.read("redact", redact).unwrap_or(Some(Vec::new()));
     table.done();
-    AccessLog { format, path }
+    AccessLog { format, path, redact }
+}
+
+/// None within where nothing is redacted.
+fn redact(node: &Node<'_>) -> Option<Option<Vec<String>>> {
+    const EXAMPLE: &str = "`[\"invite\"]`, or `false`";
+    if !node.is_boolean() {
+        let name = |node: &Node<'_>| text(node, "`\"invite\"`", parameter);
+        return node.each(EXAMPLE, name).map(Some);
+    }
+    match node.boolean()? {
+        true => node.fault("`true` names no parameter", format!("leave it out, or write {EXAMPLE}")),
+        false => {
+            node.warn("the access log has the values of tokens and passwords in queries", "leave `redact` out");
+            Some(None)
+        }
+    }
+}
+
+fn parameter(name: &str) -> Result<(), Wrong> {
+    match name.is_empty() || name.contains(['=', '&', ';', '?']) {
+        true => Err((format!("`{name}` is not the name of a parameter"), "write it as in `\"invite\"`".to_owned())),
+        false => Ok(()),
+    }
 }
 
 fn log_format(node: &Node<'_>) -> Option<LogFormat> {

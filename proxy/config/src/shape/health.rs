@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::{
+    HeaderValue,
     scalar::{Duration, False, Settings, Statuses},
     tls::UpstreamTls,
 };
@@ -99,7 +100,7 @@ struct HttpCheck {
     method: Option<String>,
     /// Further headers.
     #[schemars(extend("default" = {}))]
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<BTreeMap<String, HeaderValue>>,
     /// Statuses that count as healthy.
     #[schemars(length(min = 1), extend("default" = ["200-399"]))]
     expect: Option<Vec<Statuses>>,

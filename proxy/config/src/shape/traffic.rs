@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::scalar::{Duration, Size};
+use super::{
+    HeaderValue,
+    scalar::{Duration, Size},
+};
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
@@ -121,10 +124,10 @@ pub(super) struct Rewrite {
 pub(super) struct HeaderEdits {
     /// In place of fields of the same name.
     #[schemars(extend("default" = {}))]
-    set: Option<BTreeMap<String, String>>,
+    set: Option<BTreeMap<String, HeaderValue>>,
     /// Beside fields of the same name.
     #[schemars(extend("default" = {}))]
-    add: Option<BTreeMap<String, String>>,
+    add: Option<BTreeMap<String, HeaderValue>>,
     /// Names of fields to remove.
     #[schemars(extend("default" = []))]
     remove: Option<Vec<String>>,

@@ -87,6 +87,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("SplitKeyPart", route(&format!("rollout.key = {{ {odd} }}"))),
         ("Rewrite", route(&format!("rewrite = {{ {odd} }}"))),
         ("HeaderEdits", route(&format!("response-headers = {{ {odd} }}"))),
+        ("SecretValue", route(&format!("request-headers = {{ set = {{ a = {{ {odd} }} }} }}"))),
         ("Mirror", route(&format!("mirror = {{ {odd} }}"))),
         ("Compression", route(&format!("compression = {{ {odd} }}"))),
         ("Cluster", cluster(odd)),

@@ -62,7 +62,7 @@ impl Place {
         Place(folder)
     }
     fn config(&self, file: &str) -> weir_config::AccessLog {
-        weir_config::AccessLog { format: LogFormat::Json, path: Some(self.0.join(file)) }
+        weir_config::AccessLog { format: LogFormat::Json, path: Some(self.0.join(file)), redact: None }
     }
     fn lines(&self, file: &str) -> usize {
         fs::read_to_string(self.0.join(file)).unwrap().lines().count()
@@ -212,7 +212,7 @@ fn a_changed_place_takes_the_lines_that_follow() {
 
 #[test]
 fn a_full_disk_is_counted() {
-    let config = weir_config::AccessLog { format: LogFormat::Json, path: Some("/dev/full".into()) };
+    let config = weir_config::AccessLog { format: LogFormat::Json, path: Some("/dev/full".into()), redact: None };
     let (log, writer) = AccessLog::open(&config).unwrap();
     let worker = log.worker();
     worker.write(&record());

@@ -167,7 +167,9 @@ fn of_tenant(tenant: &Tenant, number: usize) -> (String, Vec<String>) {
     if !matcher.sni.is_empty() {
         parts.push(format!("server name {}", hosts(&matcher.sni)));
     }
-    parts.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
+    parts.extend(
+        matcher.headers.iter().map(|(name, value)| format!("header {name}: {}", traffic::unless_secret(name, value))),
+    );
     if !matcher.networks.is_empty() {
         parts.push(format!("client in {}", networks(&matcher.networks)));
     }
@@ -201,9 +203,15 @@ fn of_match(matcher: &Match) -> String {
     if !matcher.methods.is_empty() {
         parts.push(format!("method {}", matcher.methods.join(" or ")));
     }
-    parts.extend(matcher.headers.iter().map(|(name, value)| format!("header {name}: {value}")));
-    parts.extend(matcher.query.iter().map(|(name, value)| format!("query {name}={value}")));
-    parts.extend(matcher.cookies.iter().map(|(name, value)| format!("cookie {name}={value}")));
+    parts.extend(
+        matcher.headers.iter().map(|(name, value)| format!("header {name}: {}", traffic::unless_secret(name, value))),
+    );
+    parts.extend(
+        matcher.query.iter().map(|(name, value)| format!("query {name}={}", traffic::unless_secret(name, value))),
+    );
+    parts.extend(
+        matcher.cookies.iter().map(|(name, value)| format!("cookie {name}={}", traffic::unless_secret(name, value))),
+    );
     parts.extend(matcher.sni.as_ref().map(|sni| match sni {
         HostMatch::Exact(name) => format!("server name {name}"),
         HostMatch::Suffix(suffix) => format!("server name *{suffix}"),

@@ -178,7 +178,7 @@ fn config() -> Config {
             max_memory: None,
         },
         admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
-        access_log: AccessLog { format: LogFormat::Off, path: None },
+        access_log: AccessLog { format: LogFormat::Off, path: None, redact: Some(vec![]) },
         acme: vec![Acme {
             name: "le".into(),
             directory: "https://ca.test/dir".into(),
@@ -200,6 +200,7 @@ fn config() -> Config {
         ],
         clusters: vec![api(), Cluster::of("big", vec![endpoint(1); 10])],
         places: Places::default(),
+        value_files: vec![],
     }
 }
 

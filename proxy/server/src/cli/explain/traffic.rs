@@ -2,10 +2,13 @@
 
 use weir_config::{
     Action, Compression, HeaderEdits, Mirror, PathRewrite, Piece, Redirect, RequestKey, Rewrite, Rollout, Route,
-    Scheme, Split, Template, Variable,
+    Scheme, Split, Template, Variable, is_secret_name,
 };
 
 use super::{count, size, time};
+
+/// What stands in the place of a value that is not to be seen.
+const HIDDEN: &str = "***";
 
 /// Where a request ends.
 pub(super) fn action(action: &Action) -> String {
@@ -97,15 +100,21 @@ fn of_rewrite(rewrite: &Rewrite) -> Option<String> {
 
 fn of_edits(what: &str, edits: &HeaderEdits) -> Option<String> {
     let removed = edits.remove.iter().map(|name| format!("without {name}"));
-    let set = edits.set.iter().map(|(name, value)| format!("{name}: {}", shown(value)));
-    let added = edits.add.iter().map(|(name, value)| format!("also {name}: {}", shown(value)));
+    let set = edits.set.iter().map(|(name, value)| format!("{name}: {}", shown(name, value)));
+    let added = edits.add.iter().map(|(name, value)| format!("also {name}: {}", shown(name, value)));
     let parts: Vec<String> = removed.chain(set).chain(added).collect();
     (!parts.is_empty()).then(|| format!("{what}: {}", parts.join(", ")))
 }
 
-fn shown(template: &Template) -> String {
+/// A value, or that there is one which is not to be seen.
+pub(super) fn unless_secret<'v>(name: &str, value: &'v str) -> &'v str {
+    if is_secret_name(name) { HIDDEN } else { value }
+}
+
+fn shown(header: &str, template: &Template) -> String {
     let piece = |piece: &Piece| match piece {
-        Piece::Text(text) => text.clone(),
+        Piece::Text(text) => unless_secret(header, text).to_owned(),
+        Piece::Secret(_) => HIDDEN.to_owned(),
         Piece::Variable(variable) => format!("{{{}}}", name(*variable)),
     };
     template.0.iter().map(piece).collect()
