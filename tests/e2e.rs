@@ -28,6 +28,7 @@ mod e2e {
     mod h2_rfc9113;
     mod health;
     mod informational;
+    mod lessons;
     mod limits;
     mod membership;
     mod messages;

@@ -8,9 +8,10 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::harness::{Setup, get, run};
+use super::harness::{Endpoint, Setup, Weir, get, run};
 
-fn root() -> PathBuf {
+/// The repository.
+pub fn root() -> PathBuf {
     fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap()
 }
 
@@ -33,7 +34,7 @@ fn every_example_passes_the_check() {
 }
 
 /// The same where it can run beside others: on free ports, with its files found from elsewhere.
-fn portable(file: &Path) -> String {
+pub fn portable(file: &Path) -> String {
     let (text, folder) = (fs::read_to_string(file).unwrap(), file.parent().unwrap());
     let lines = text.lines().map(|line| match line.split_once(" = \"") {
         Some(("address", value)) => format!("address = \"{}:0\"", value.rsplit_once(':').unwrap().0),
@@ -99,4 +100,17 @@ fn configurations_in_the_documentation_are_valid() {
         }
     }
     assert!(found > 0, "no whole configuration in the documentation");
+}
+
+/// The first configuration of the README is pasted before anything else is read: it needs no other file.
+#[tokio::test]
+async fn the_first_configuration_of_the_readme_proxies_as_it_stands() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let first = configurations(&readme)[0];
+    let endpoint = Endpoint::start("app").await;
+    let text = first.replace("0.0.0.0:8080", "127.0.0.1:0").replace("127.0.0.1:3000", &endpoint.address.to_string());
+    assert!(text.lines().filter(|line| !line.trim().is_empty()).count() <= 7, "{text}");
+    let weir = Weir::start(&text).await;
+    let reply = get(weir.web(), "/").await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-endpoint")), (200, "app"));
 }

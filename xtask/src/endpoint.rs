@@ -98,9 +98,12 @@ impl Endpoint {
     }
 
     fn health(&self) -> Answer {
-        let status = if self.sick.load(Ordering::Relaxed) { "failing" } else { "ok" };
-        let body = serde_json::json!({ "status": status, "name": self.name }).to_string();
-        Answer { status: "200 OK", kind: "application/json", body: body.into_bytes() }
+        let (status, word) = match self.sick.load(Ordering::Relaxed) {
+            true => ("503 Service Unavailable", "failing"),
+            false => ("200 OK", "ok"),
+        };
+        let body = serde_json::json!({ "status": word, "name": self.name }).to_string();
+        Answer { status, kind: "application/json", body: body.into_bytes() }
     }
 
     fn set_sick(&self, sick: bool) -> Answer {
@@ -188,8 +191,10 @@ mod tests {
         let mut connection = http::Connection::open(start()).unwrap();
         let echo = Ask { method: "POST", path: "/echo", headers: &[], body: b"abc" };
         assert_eq!(connection.send(&echo).unwrap().text(), "abc");
-        assert!(connection.send(&Ask::get("/healthz")).unwrap().text().contains(r#""ok""#));
+        let well = connection.send(&Ask::get("/healthz")).unwrap();
+        assert!((well.status, well.text().contains(r#""ok""#)) == (200, true), "{well:?}");
         connection.send(&Ask::get("/sick")).unwrap();
-        assert!(connection.send(&Ask::get("/healthz")).unwrap().text().contains(r#""failing""#));
+        let sick = connection.send(&Ask::get("/healthz")).unwrap();
+        assert!((sick.status, sick.text().contains(r#""failing""#)) == (503, true), "{sick:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -83,6 +83,11 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {}", shown(command)))?;
         Ok(Running { name: name.to_owned(), child })
+    }
+
+    /// Its standard output, once, where that was piped.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// Process id.

@@ -2,7 +2,6 @@
 //! and judges every answer.
 
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
     process::{Command, ExitCode},
     thread,
@@ -11,15 +10,17 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{load::Load, stage::Stage};
+use super::{
+    load::Load,
+    stage::Stage,
+    users::{self, USERS, endpoint_of, good},
+};
 use crate::{
-    http::{self, Connection, Request, Response},
+    http::{self, Request, Response},
     paths,
     process::output,
 };
 
-/// Users whose decisions are compared.
-const USERS: usize = 200;
 /// Concurrent clients during the push.
 const CLIENTS: usize = 8;
 /// Requests that must pass between two steps.
@@ -53,7 +54,8 @@ fn go_through(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn wait_until_ready(admin: SocketAddr) -> Result<()> {
+/// Wait until every cluster can serve.
+pub fn wait_until_ready(admin: SocketAddr) -> Result<()> {
     wait("Weir is ready", || Ok(http::send(admin, &Request::get("/readyz")).is_ok_and(|answer| answer.status == 200)))
 }
 
@@ -82,18 +84,18 @@ fn first_requests(stage: &Stage) -> Result<()> {
 
 fn change_and_return(stage: &Stage, load: &Load) -> Result<()> {
     pass(load)?;
-    let before = canary_users(stage.web())?;
+    let before = users::of_canary(stage.web())?;
     println!("version 1 sends {} of {USERS} users to the canary", before.len());
 
     let file = paths::guests().join("canary-v2.wasm");
     plugin(stage, &["push", "canary", &file.display().to_string()])?;
-    wait("the decisions change", || Ok(canary_users(stage.web())? != before))?;
-    let after = canary_users(stage.web())?;
+    wait("the decisions change", || Ok(users::of_canary(stage.web())? != before))?;
+    let after = users::of_canary(stage.web())?;
     println!("version 2 sends {} of {USERS} users to the canary", after.len());
     pass(load)?;
 
     plugin(stage, &["rollback", "canary"])?;
-    wait("the decisions return", || Ok(canary_users(stage.web())? == before))?;
+    wait("the decisions return", || Ok(users::of_canary(stage.web())? == before))?;
     println!("rolled back: the same {} users as before", before.len());
     pass(load)
 }
@@ -102,20 +104,6 @@ fn change_and_return(stage: &Stage, load: &Load) -> Result<()> {
 fn pass(load: &Load) -> Result<()> {
     let goal = load.answered() + BETWEEN;
     wait("requests are answered under load", || Ok(load.answered() >= goal || load.has_failed()))
-}
-
-/// Which of the users meet the endpoint of version v2.
-fn canary_users(web: SocketAddr) -> Result<BTreeSet<usize>> {
-    let mut connection = Connection::open(web)?;
-    let mut users = BTreeSet::new();
-    for number in 0..USERS {
-        let user = format!("user-{number}");
-        let request = Request { headers: &[("x-user", &user)], ..Request::get("/") };
-        if endpoint_of(&good(connection.send(&request)?)?)? == "three" {
-            users.insert(number);
-        }
-    }
-    Ok(users)
 }
 
 fn plugin(stage: &Stage, arguments: &[&str]) -> Result<()> {
@@ -127,15 +115,6 @@ fn plugin(stage: &Stage, arguments: &[&str]) -> Result<()> {
 
 fn ask(web: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
     good(http::send(web, &Request { headers, ..Request::get(path) })?)
-}
-
-fn good(response: Response) -> Result<Response> {
-    ensure!(response.status == 200, "status {}: {}", response.status, response.text());
-    Ok(response)
-}
-
-fn endpoint_of(response: &Response) -> Result<String> {
-    response.header("x-endpoint").map(str::to_owned).context("an answer that names no endpoint")
 }
 
 fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use std::{
     fs::{self, File},
+    io::BufReader,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -25,18 +26,20 @@ pub struct Stage {
     weir: Running,
     endpoints: Vec<Running>,
     addresses: [SocketAddr; 5],
-    scratch: Option<Scratch>,
+    scratch: Scratch,
 }
 
 impl Stage {
-    /// The example as it stands, logs to the terminal.
+    /// The example as it stands; its access log is [`Stage::access_log`], and the process log goes to a file.
     pub fn on_the_example() -> Result<Stage> {
         let addresses = written()?;
         let endpoints = start_endpoints(&addresses)?;
+        let scratch = Scratch::build(&paths::target(), "demo")?;
+        let log = File::create(scratch.path().join("log"))?;
         let mut command = Command::new(paths::weir("debug"));
-        command.arg("run").arg("--config").arg(example().join("weir.toml"));
-        let weir = start_weir(&mut command, &addresses)?;
-        Ok(Stage { weir, endpoints, addresses, scratch: None })
+        command.arg("run").arg("--config").arg(example().join("weir.toml")).stdout(Stdio::piped()).stderr(log);
+        let weir = start_weir(&mut command, &addresses).with_context(|| last_lines(&scratch.path().join("log")))?;
+        Ok(Stage { weir, endpoints, addresses, scratch })
     }
 
     /// A copy of the example on free ports, with its own copies of the guests and logs to a file.
@@ -51,7 +54,7 @@ impl Stage {
         command.arg("run").arg("--config").arg(config);
         command.stdout(log.try_clone()?).stderr(log);
         let weir = start_weir(&mut command, &addresses).with_context(|| last_lines(&scratch.path().join("log")))?;
-        Ok(Stage { weir, endpoints, addresses, scratch: Some(scratch) })
+        Ok(Stage { weir, endpoints, addresses, scratch })
     }
 
     /// Where clients go.
@@ -66,14 +69,19 @@ impl Stage {
         admin
     }
 
-    /// The end of Weir's log, where it goes to a file.
+    /// The end of Weir's process log.
     pub fn log(&self) -> String {
-        self.scratch.as_ref().map(|scratch| last_lines(&scratch.path().join("log"))).unwrap_or_default()
+        last_lines(&self.scratch.path().join("log"))
+    }
+
+    /// Weir's access log, once.
+    pub fn access_log(&mut self) -> Result<BufReader<ChildStdout>> {
+        self.weir.stdout().map(BufReader::new).context("the access log of Weir goes elsewhere")
     }
 
     /// An error when one of the processes has ended.
     pub fn still_runs(&mut self) -> Result<()> {
-        self.weir.still_runs()?;
+        self.weir.still_runs().with_context(|| last_lines(&self.scratch.path().join("log")))?;
         self.endpoints.iter_mut().try_for_each(Running::still_runs)
     }
 
