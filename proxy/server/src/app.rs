@@ -37,7 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use weir_config::{Config, ListenerTls, UpstreamTls};
 use weir_plugin::{Host, HostOptions};
-use weir_upstream::Moment;
+use weir_upstream::{Moment, descriptors};
 
 use self::{
     authorities::Authorities, discovery::Discoveries, health::HealthChecks, listeners::Open, upgrade::Ending,
@@ -59,13 +59,15 @@ use crate::{
     tls::{Issued, Pushed, Terms},
     upgrade::{Belongings, Estate},
     versions::Plugins,
-    worker::{self, Command, Handle, Shared},
+    worker::{self, Command, FIRST_WORD, Handle, Shared},
 };
 
 /// Between two looks for sessions that have ended.
 const SWEEP: Duration = Duration::from_secs(5);
 /// Between two looks at what may run short.
 const LOOK: Duration = Duration::from_secs(1);
+/// One look in so many is at the number of open descriptors where there are plenty.
+const SELDOM: u32 = 30;
 /// Between two steps of what changes with time alone.
 const TICK: Duration = Duration::from_millis(200);
 /// Longest wait at the start for what discovery finds first.
@@ -485,11 +487,17 @@ impl App {
     /// See what the process runs short of, for as long as it lives.
     pub async fn feel_pressure(&self) {
         let mut tick = tokio::time::interval(LOOK);
+        let mut looks = 0_u32;
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let now = tick.tick().await.into_std();
             let pressure = &self.shared.pressure;
             let resident = pressure.wants_memory().then(metrics::resident).flatten();
+            // Costs the more the more are open, and is of interest only where these are many.
+            if looks.is_multiple_of(SELDOM) || !descriptors::are_plenty() {
+                descriptors::measured(metrics::open_files().unwrap_or(0));
+            }
+            looks += 1;
             pressure.look(resident.unwrap_or(0), now);
             if pressure.is_short(Scarce::Memory) {
                 memory::give_back();
@@ -516,7 +524,8 @@ impl App {
             listening.leave_to_others(true);
             listening.close(grace);
         }
-        self.tell(|| Command::Drain);
+        let end_of_idle = Instant::now() + FIRST_WORD;
+        self.tell(|| Command::Drain { end_of_idle });
         let deadline = tokio::time::Instant::now() + grace;
         let ended = || self.workers.get().into_iter().flatten().all(|worker| worker.thread.is_finished());
         while !ended() && tokio::time::Instant::now() < deadline {

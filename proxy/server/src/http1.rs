@@ -25,7 +25,7 @@ use crate::{
     timer::Timer,
     trace::{Trace, Words},
     transport::Transport,
-    worker::{FIRST_WORD, Worker},
+    worker::Worker,
 };
 
 /// What is read of a client that goes on sending after its response, so that it sees the response
@@ -42,8 +42,8 @@ pub async fn serve(
     accepted: Instant,
 ) {
     let mut timer = Timer::default();
-    let changed = pin!(worker.draining.changed());
-    let mut draining = Watch::new(&worker.draining, changed);
+    let begins = pin!(worker.draining.begins());
+    let mut draining = Watch::new(&worker.draining, begins);
     let mut waiting = Waiting {
         header: limits.header_timeout,
         idle: limits.header_timeout,
@@ -60,6 +60,7 @@ pub async fn serve(
                 return refuse(Rc::clone(&worker), client, connection, fault, read).await;
             }
         };
+        draining.is_asked();
         let ended = match exchange(&worker, &client, &mut connection, &mut timer, head, waiting.over()).await {
             After::Next(ended) => ended,
             After::Linger => return end(connection).await,
@@ -110,14 +111,13 @@ impl Waiting {
         }
         let begun = !connection.buffered().is_empty();
         if begun {
+            draining.is_asked();
             let first = *self.first.get_or_insert_with(Instant::now);
             return timer.poll(cx, first + self.header).map(|()| Err(TOO_SLOW));
         }
-        if draining.poll(cx).is_ready() {
-            // What its client sends may be under way: only who has been silent for a while asks nothing.
-            return timer.poll(cx, self.since + FIRST_WORD).map(|()| Ok(None));
-        }
-        timer.poll(cx, self.since + self.idle).map(|()| Ok(None))
+        // What its client sends may be under way: only a client that has been silent for a while asks nothing.
+        let end = draining.idle(self.since, cx).unwrap_or(self.since + self.idle);
+        timer.poll(cx, end.min(self.since + self.idle)).map(|()| Ok(None))
     }
 }
 

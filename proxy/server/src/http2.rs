@@ -78,8 +78,8 @@ async fn accept(
     limits: &weir_config::Limits,
 ) {
     let draining = &shared.worker.draining;
-    let changed = pin!(draining.changed());
-    let mut watch = Watch::new(draining, changed);
+    let begins = pin!(draining.begins());
+    let mut watch = Watch::new(draining, begins);
     let (mut timer, mut since) = (Timer::default(), Instant::now());
     let (mut closing, mut accepted) = (false, 0_u64);
     loop {
@@ -91,11 +91,18 @@ async fn accept(
                 return Poll::Ready(Event::Violation(reason));
             }
             let idles = shared.active.get() == 0;
-            if !closing && watch.poll(cx).is_ready() && (idles || draining.is_cancelled()) {
-                return Poll::Ready(Event::Close);
-            }
             if !idles {
                 since = Instant::now();
+            }
+            let leaves = match idles && !closing {
+                true => watch.idle(since, cx).is_some(),
+                false => {
+                    watch.busy(cx);
+                    false
+                }
+            };
+            if !closing && (leaves || draining.is_cancelled()) {
+                return Poll::Ready(Event::Close);
             }
             let idle = since + if closing { LAST_WORDS.min(limits.idle_timeout) } else { limits.idle_timeout };
             let unfinished = sight.unfinished().filter(|_| !closing).map(|begun| begun + limits.header_timeout);
@@ -131,6 +138,8 @@ async fn accept(
             }
             Event::Close if shared.active.get() > 0 && !draining.is_cancelled() => since = Instant::now(),
             Event::Close => {
+                // It takes a while to say good-bye, and others may make room meanwhile.
+                watch.is_asked();
                 (closing, since) = (true, Instant::now());
                 connection.graceful_shutdown();
             }

@@ -43,6 +43,8 @@ use crate::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After an accept that failed for want of resources.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Until what was asked to make room has done so.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Accept on this listener until it is closed.
 pub fn start(worker: Rc<Worker>, listening: Arc<Listening>) {
@@ -64,11 +66,21 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
     let mut closed = pin!(listening.closed());
     let mut exceeded = pin!(listening.room.exceeded());
     while !listening.is_closed() {
-        let room = tokio::select! {
-            biased;
-            room = listening.room.take() => room?,
-            () = &mut closed => break,
+        let room = match listening.room.try_take() {
+            Some(room) => room,
+            None => {
+                listening.note_full();
+                tokio::select! {
+                    biased;
+                    room = listening.room.take() => room?,
+                    () = &mut closed => break,
+                }
+            }
         };
+        // Before a connection is taken out of the backlog: there it waits, and here it could only be cut.
+        if descriptors::are_scarce() {
+            wait_for_descriptors(&worker, &listening).await;
+        }
         let accepted = tokio::select! {
             biased;
             () = &mut exceeded => {
@@ -80,23 +92,18 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
             () = &mut closed => break,
         };
         match accepted {
-            Ok((stream, address)) => {
-                let scarce = descriptors::are_scarce(&stream);
-                match refusal(&worker, &stream) {
-                    Some(why) => refuse(&worker, &listening, &stream, why),
-                    None => tokio::select! {
-                        biased;
-                        all = worker.room() => begin(&worker, &listening, (room, all?), stream, address),
-                        () = &mut closed => begin_later(&worker, &listening, room, stream, address),
-                    },
-                }
-                if scarce {
-                    wait_for_descriptors(&worker, &listening, &socket).await;
-                }
-            }
+            Ok((stream, address)) => match refusal(&worker) {
+                Some(why) => refuse(&worker, &listening, &stream, why),
+                None => tokio::select! {
+                    biased;
+                    all = worker.room() => begin(&worker, &listening, (room, all?), stream, address),
+                    () = &mut closed => begin_later(&worker, &listening, room, stream, address),
+                },
+            },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) if descriptors::are_missing(&error) => {
-                wait_for_descriptors(&worker, &listening, &socket).await;
+                worker.run_short(Scarce::Descriptors);
+                tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
                 tracing::error!(listener = listening.name(), %error, "accept");
@@ -109,11 +116,11 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
 }
 
 /// Why a connection cannot be taken on now.
-fn refusal(worker: &Worker, stream: &TcpStream) -> Option<Refused> {
+fn refusal(worker: &Worker) -> Option<Refused> {
     if worker.pressure().is_short(Scarce::Memory) {
         return Some(Refused::Memory);
     }
-    descriptors::is_reserved(stream).then_some(Refused::Descriptors)
+    descriptors::are_reserved().then_some(Refused::Descriptors)
 }
 
 /// Close a connection by a reset: whatever its client has sent is not waited for, and nothing of it stays.
@@ -123,11 +130,14 @@ fn refuse(worker: &Worker, listening: &Listening, stream: &TcpStream, why: Refus
 }
 
 /// Leave further connections in the backlog until there are descriptors for them.
-async fn wait_for_descriptors(worker: &Worker, listening: &Listening, socket: &TcpListener) {
-    while descriptors::next_is(socket, descriptors::are_scarce) {
-        worker.run_short(Scarce::Descriptors);
+async fn wait_for_descriptors(worker: &Worker, listening: &Listening) {
+    let mut want = worker.pressure().want(Scarce::Descriptors);
+    while descriptors::are_scarce() {
+        let freed = worker.run_short(Scarce::Descriptors);
+        want.gets(freed);
+        let pause = if freed > 0 { SHORT_PAUSE } else { PAUSE };
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
             () = listening.closed() => return,
         }
     }
@@ -163,7 +173,9 @@ fn begin(
     address: SocketAddr,
 ) {
     let Some(permit) = arrived(worker, listening, address) else { return };
-    let counted = (room, worker.connection(), listening.metrics.accept(worker.index()));
+    // One that is passed on as it is needs a second descriptor at once, for its endpoint.
+    let number = if listening.speaks_http() { 1 } else { 2 };
+    let counted = (room, worker.connection(), listening.metrics.accept(worker.index()), descriptors::take(number));
     let (worker, listening) = (Rc::clone(worker), Arc::clone(listening));
     spawn_local(in_place(|| async move {
         serve(worker, listening, stream, address, permit).await;

@@ -5,8 +5,8 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -19,6 +19,8 @@ use crate::{capacity::Capacity, metrics::ListenerMetrics, tls::ServerTls};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// Seconds between two lines of the log on a listener that is full.
+const FULL_AGAIN: u64 = 60;
 /// Octets of datagrams that wait to be taken, for each worker.
 const DATAGRAM_BUFFER: usize = 4 << 20;
 
@@ -42,6 +44,8 @@ pub struct Listening {
     pub room: Capacity,
     /// Its connections.
     pub metrics: Arc<ListenerMetrics>,
+    /// The second of the process's life before which it is not logged again that it is full.
+    told_full: AtomicU64,
     closing: CancellationToken,
     /// When what is left of it is to end, once it is closed.
     end: OnceLock<Instant>,
@@ -187,6 +191,7 @@ impl Listening {
     /// # Errors
     /// The socket is none.
     pub fn over(socket: Bound, settings: Settings, metrics: Arc<ListenerMetrics>) -> std::io::Result<Arc<Self>> {
+        metrics.bound(settings.config.limits.connections);
         Ok(Arc::new(Self {
             name: Arc::clone(&settings.config.name),
             address: socket.address()?,
@@ -194,6 +199,7 @@ impl Listening {
             room: Capacity::new(Some(settings.config.limits.connections)),
             settings: ArcSwap::from_pointee(settings),
             metrics,
+            told_full: AtomicU64::new(0),
             closing: CancellationToken::new(),
             end: OnceLock::new(),
             left_to_others: AtomicBool::new(false),
@@ -242,6 +248,23 @@ impl Listening {
         let Bound::Datagrams(sockets) = &**bound else { return Ok(Vec::new()) };
         let mine = sockets.iter().skip(worker).step_by(workers.max(1));
         mine.map(|socket| Ok((socket.try_clone()?, Arc::clone(bound)))).collect()
+    }
+
+    /// Whether its connections are HTTP.
+    pub fn speaks_http(&self) -> bool {
+        self.settings.load().config.protocol == weir_config::Protocol::Http
+    }
+
+    /// It has as many connections as it may: logged once a minute at most.
+    pub fn note_full(&self) {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = BEGAN.elapsed().as_secs();
+        let told = self.told_full.load(Relaxed);
+        let next = now + FULL_AGAIN;
+        if told <= now && self.told_full.compare_exchange(told, next, Relaxed, Relaxed).is_ok() {
+            let limit = self.limits().connections;
+            tracing::warn!(listener = self.name(), limit, "listener is full: further connections wait");
+        }
     }
 
     /// Whether it takes datagrams rather than connections.
@@ -297,6 +320,7 @@ impl Listening {
     /// Take up other settings for connections to come.
     pub fn change(&self, settings: Settings) {
         self.room.change(Some(settings.config.limits.connections));
+        self.metrics.bound(settings.config.limits.connections);
         self.settings.store(Arc::new(settings));
     }
 }

@@ -40,7 +40,7 @@ pub use self::{
     judged::ClusterSample,
     limits::LimitSample,
     listeners::{ConnectionGuard, Handshake, HandshakeFailure, ListenerMetrics, Refused},
-    process::resident,
+    process::{open_files, resident},
     routes::RouteMetrics,
     sessions::SessionsSample,
     tenants::TenantMetrics,

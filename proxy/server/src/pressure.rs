@@ -1,9 +1,9 @@
-//! What the process runs short of, as all workers see it. While it is short of anything, connections
-//! that idle are closed; while memory is short, new ones are refused as well.
+//! What the process runs short of, as all workers see it. While it is short of anything, connections that have
+//! idled for longest are closed, as many as are wanted; while memory is short, new ones are refused as well.
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -62,6 +62,34 @@ struct Shortage {
     now: AtomicBool,
     /// When it was met last, in milliseconds since the beginning.
     met: AtomicU64,
+    /// Clients that wait for some.
+    waiting: AtomicUsize,
+    /// Those of them for which nothing that idles could make room.
+    in_vain: AtomicUsize,
+}
+
+/// A client waits for what is short, as long as this lives.
+#[derive(Debug)]
+pub struct Want<'a> {
+    shortage: &'a Shortage,
+    in_vain: u32,
+}
+
+impl Want<'_> {
+    /// So much is about to be free. When it is nothing again, connections are to end rather than to idle.
+    pub fn gets(&mut self, number: usize) {
+        if number == 0 && self.in_vain < 2 {
+            self.in_vain += 1;
+            self.shortage.in_vain.fetch_add(usize::from(self.in_vain == 2), Relaxed);
+        }
+    }
+}
+
+impl Drop for Want<'_> {
+    fn drop(&mut self) {
+        self.shortage.waiting.fetch_sub(1, Relaxed);
+        self.shortage.in_vain.fetch_sub(usize::from(self.in_vain == 2), Relaxed);
+    }
 }
 
 impl Pressure {
@@ -92,12 +120,29 @@ impl Pressure {
         self.shortage(of).now.load(Relaxed)
     }
 
-    /// Whether it is short of anything.
-    pub fn is_on(&self) -> bool {
-        Scarce::ALL.iter().any(|of| self.is_short(*of))
+    /// A client waits for some of it.
+    pub fn want(&self, of: Scarce) -> Want<'_> {
+        let shortage = self.shortage(of);
+        shortage.waiting.fetch_add(1, Relaxed);
+        Want { shortage, in_vain: 0 }
     }
 
-    /// Somebody found none left.
+    /// Whether something that idles is to make room: while memory is short, or a client waits for the other.
+    pub fn is_wanted(&self, of: Scarce) -> bool {
+        match of {
+            Scarce::Memory => self.is_short(of),
+            _ => self.shortage(of).waiting.load(Relaxed) > 0,
+        }
+    }
+
+    /// Whether connections are to end rather than to idle: while memory is short, or where nothing that idles could make
+    /// room for a client that waits.
+    pub fn ends_idle(&self) -> bool {
+        self.is_short(Scarce::Memory)
+            || [Scarce::Descriptors, Scarce::Connections].iter().any(|of| self.shortage(*of).in_vain.load(Relaxed) > 0)
+    }
+
+    /// There is none left.
     pub fn meet(&self, of: Scarce, now: Instant) {
         let shortage = self.shortage(of);
         shortage.met.store(self.millis(now), Relaxed);
@@ -166,7 +211,7 @@ mod tests {
         let now = Instant::now();
         let pressure = Pressure::new(now);
         pressure.look(u64::MAX, now);
-        assert!(!pressure.is_on(), "without a limit it is never short");
+        assert!(!pressure.ends_idle(), "without a limit it is never short");
         pressure.bound_memory(Some(1000));
         for (resident, short) in [(899, false), (900, true), (800, true), (799, false), (899, false), (5000, true)] {
             pressure.look(resident, now);
@@ -175,7 +220,7 @@ mod tests {
         pressure.bound_memory(None);
         assert!(pressure.wants_memory(), "it is to be noticed that it is over");
         pressure.look(5000, now);
-        assert!(!pressure.is_on() && !pressure.wants_memory());
+        assert!(!pressure.ends_idle() && !pressure.wants_memory());
     }
 
     #[test]
@@ -188,8 +233,22 @@ mod tests {
         assert!(pressure.is_short(Scarce::Descriptors) && !pressure.is_short(Scarce::Connections));
         pressure.meet(Scarce::Descriptors, at(2950));
         pressure.look(0, at(4900));
-        assert!(pressure.is_on());
+        assert!(pressure.is_short(Scarce::Descriptors));
         pressure.look(0, at(4951));
-        assert!(!pressure.is_on());
+        assert!(!pressure.is_short(Scarce::Descriptors));
+    }
+
+    #[test]
+    fn connections_end_only_where_a_client_waits_in_vain() {
+        let pressure = Pressure::new(Instant::now());
+        let mut first = pressure.want(Scarce::Connections);
+        first.gets(1);
+        first.gets(0);
+        assert!(pressure.is_wanted(Scarce::Connections) && !pressure.is_wanted(Scarce::Descriptors));
+        assert!(!pressure.ends_idle(), "what idles makes room first");
+        first.gets(0);
+        assert!(pressure.ends_idle());
+        drop(first);
+        assert!(!pressure.ends_idle() && !pressure.is_wanted(Scarce::Connections));
     }
 }

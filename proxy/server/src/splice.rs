@@ -101,7 +101,7 @@ mod system {
 
     use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
     use tokio::net::TcpStream;
-    use weir_upstream::descriptors;
+    use weir_upstream::descriptors::{self, Taken};
 
     /// What one pipe may hold: a few hundred packets.
     const SIZE: i32 = 256 * 1024;
@@ -110,17 +110,18 @@ mod system {
     pub(super) struct Inner {
         read: OwnedFd,
         write: OwnedFd,
+        _counted: Taken,
     }
 
     impl Inner {
         pub(super) fn make() -> Option<Self> {
-            let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok()?;
-            if !(descriptors::are_plenty(&read) && descriptors::are_plenty(&write)) {
+            if !descriptors::are_plenty() {
                 return None;
             }
+            let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok()?;
             // A user may have too many large pipes already: a small one does as well.
             let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(SIZE));
-            Some(Self { read, write })
+            Some(Self { read, write, _counted: descriptors::take(2) })
         }
 
         pub(super) fn fill(&self, from: &TcpStream) -> io::Result<usize> {

@@ -336,7 +336,9 @@ async fn attempt(
     trace.endpoint = Some(Arc::clone(endpoint));
     let connector = &upstream.connector;
     let dialled = async {
-        let slot = decision.worker.pools.slot(connector, endpoint).await?;
+        let mut slot = decision.worker.pools.slot(connector, endpoint).await?;
+        // Since the client was accepted.
+        slot.is_counted();
         let introduction = decision.client.introduction(connector);
         connector.open(endpoint.address(), &introduction, None).await.map(|dialled| (dialled, slot))
     };
@@ -353,7 +355,9 @@ async fn attempt(
                 dialled.resumed.into_iter().for_each(|resumed| figures.handshake(worker, resumed));
             });
         }
-        Err(ConnectionError::NoDescriptor) => decision.worker.run_short(Scarce::Descriptors),
+        Err(ConnectionError::NoDescriptor) => {
+            decision.worker.run_short(Scarce::Descriptors);
+        }
         Err(error) if error.is_ours() => {}
         Err(error) => {
             upstream.cluster.meet(endpoint, Met::NoConnection, None, asked);

@@ -144,7 +144,10 @@ impl Hub {
         if refused || self.worker.pressure().is_short(Scarce::Memory) {
             return None;
         }
-        let of_listener = self.listening.room.try_take()?;
+        let Some(of_listener) = self.listening.room.try_take() else {
+            self.listening.note_full();
+            return None;
+        };
         let Some(of_all) = self.worker.try_room() else {
             self.worker.run_short(Scarce::Connections);
             return None;
@@ -181,11 +184,11 @@ impl Hub {
         // Whoever ends is dropped when the table is free again.
         let mut ended: Vec<Rc<Session>> =
             self.sessions.borrow_mut().extract_if(|_, session| session.is_over(idle, now)).map(|(_, it)| it).collect();
-        if self.worker.wants_room(&self.socket) {
+        if self.worker.wants_room() {
             ended.extend(self.give_way(now));
         }
         // Another hub has none to end for a client of its own.
-        if self.worker.wants_datagram_socket(&self.socket)
+        if self.worker.wants_datagram_socket()
             && let Some(session) = self.longest_silent(now)
         {
             self.worker.pressure().give_datagram_socket();

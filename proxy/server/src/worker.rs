@@ -4,9 +4,11 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    os::fd::AsFd,
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
     sync::{Arc, Weak},
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -23,7 +25,7 @@ use crate::{
     access_log::{AccessLog, WorkerLog},
     acme::Challenges,
     capacity::{Capacity, Place},
-    draining::Draining,
+    draining::{Draining, Watch},
     figures::Figures,
     http_date, listener,
     listening::Listening,
@@ -32,6 +34,7 @@ use crate::{
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
     splice::Pipes,
+    timer::Timer,
 };
 
 /// A guest may take 512 KiB of stack, and exchanges run below it.
@@ -39,6 +42,9 @@ const STACK: usize = 4 << 20;
 /// How long a connection that was accepted or answered just before a drain may take to ask something.
 pub const FIRST_WORD: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
+/// Connections that idle and are ended at once where descriptors are short, and at each tick while memory is.
+const DESCRIPTORS_AT_ONCE: usize = 8;
+const MEMORY_AT_ONCE: usize = 256;
 
 /// What the process shares with its workers.
 pub struct Shared {
@@ -66,8 +72,11 @@ pub enum Command {
     Listen(Arc<Listening>),
     /// Another snapshot is in force: let go of the former one.
     Refresh,
-    /// Finish what is in flight, then end.
-    Drain,
+    /// Finish what is in flight, then end. Connections that are asked nothing more end then.
+    Drain {
+        /// When.
+        end_of_idle: Instant,
+    },
     /// End now.
     Stop,
 }
@@ -223,35 +232,54 @@ impl Worker {
             return Ok(place);
         }
         let _waits = self.connection();
+        let mut want = self.shared.pressure.want(Scarce::Connections);
         let mut again = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 place = self.shared.room.take() => return place,
-                _ = again.tick() => self.run_short(Scarce::Connections),
+                _ = again.tick() => {
+                    want.gets(self.run_short(Scarce::Connections));
+                }
             }
         }
     }
 
-    /// There is none of it left: let go of what is not in use.
-    pub fn run_short(&self, of: Scarce) {
-        self.shared.pressure.meet(of, Instant::now());
-        self.feel_pressure();
+    /// There is none of it left: let go of something that is not in use. Gives how much will be free soon.
+    pub fn run_short(&self, of: Scarce) -> usize {
+        let now = Instant::now();
+        self.shared.pressure.meet(of, now);
+        self.make_room(of, now)
     }
 
-    /// Whether sessions of datagrams that idle are to make room, by a socket of theirs: as long as none is free of what
-    /// the process is short of, so that a single one who wants it does not cost many.
-    pub fn wants_room(&self, socket: &impl AsFd) -> bool {
+    /// Ends some of what idles, that which has idled for longest: connections to endpoints first, as far as these help.
+    fn make_room(&self, of: Scarce, now: Instant) -> usize {
+        let most = match of {
+            Scarce::Connections => 1,
+            Scarce::Descriptors => DESCRIPTORS_AT_ONCE,
+            Scarce::Memory => MEMORY_AT_ONCE,
+        };
+        let kept = if of == Scarce::Connections { 0 } else { self.pools.make_room(most) };
+        match of {
+            Scarce::Memory => kept + self.draining.make_room(most, now),
+            _ if kept > 0 => kept,
+            _ => self.draining.make_room(most, now),
+        }
+    }
+
+    /// Whether sessions of datagrams that idle are to make room, as long as none is free of what the process is
+    /// short of, so that a single client that wants it does not cost many.
+    pub fn wants_room(&self) -> bool {
         let short = |of| self.shared.pressure.is_short(of);
         short(Scarce::Memory)
             || (short(Scarce::Connections) && self.shared.room.is_full())
-            || (short(Scarce::Descriptors) && descriptors::next_is(socket, descriptors::are_for_connections))
+            || (short(Scarce::Descriptors) && descriptors::are_for_connections())
     }
 
-    /// Whether one session of datagrams that idles is to make room for another one, by a socket of theirs. What was wanted
-    /// and is free by now is wanted no more.
-    pub fn wants_datagram_socket(&self, socket: &impl AsFd) -> bool {
+    /// Whether one session of datagrams that idles is to make room for another one. What was wanted and is free by now is
+    /// wanted no more.
+    pub fn wants_datagram_socket(&self) -> bool {
         let wants = self.shared.pressure.wants_datagram_socket();
-        let full = wants && descriptors::next_is(socket, descriptors::are_for_connections);
+        let full = wants && descriptors::are_for_connections();
         if wants && !full {
             self.shared.pressure.give_datagram_socket();
         }
@@ -259,24 +287,26 @@ impl Worker {
     }
 
     fn feel_pressure(&self) {
-        let on = self.shared.pressure.is_on();
-        self.pipes.press(self.shared.pressure.is_short(Scarce::Descriptors));
-        if on && !self.draining.is_pressed() {
-            self.pools.clear();
+        let (pressure, now) = (&self.shared.pressure, Instant::now());
+        self.pipes.press(pressure.is_short(Scarce::Descriptors));
+        for of in Scarce::ALL {
+            if pressure.is_wanted(of) {
+                self.make_room(of, now);
+            }
         }
-        self.draining.press(on);
+        self.draining.press(pressure.ends_idle());
     }
 
     /// No room any more for a connection of this age that has not asked anything, for a drain or for want of
     /// something: what it sent may still be under way.
     pub async fn unwanted_since(&self, accepted: Instant) {
-        loop {
-            self.draining.idle_is_over().await;
-            tokio::time::sleep_until((accepted + FIRST_WORD).into()).await;
-            if self.draining.ends_idle() {
-                return;
-            }
-        }
+        let begins = pin!(self.draining.begins());
+        let (mut watch, mut timer) = (Watch::new(&self.draining, begins), Timer::default());
+        poll_fn(|cx| match watch.idle(accepted, cx) {
+            Some(end) => timer.poll(cx, end),
+            None => Poll::Pending,
+        })
+        .await;
     }
 
     /// A new snapshot is in force: let go of what only the former one needed.
@@ -345,7 +375,7 @@ async fn run(worker: Rc<Worker>, mut orders: UnboundedReceiver<Command>) {
             command = orders.recv() => match command {
                 Some(Command::Listen(listening)) => listener::start(Rc::clone(&worker), listening),
                 Some(Command::Refresh) => worker.refresh(),
-                Some(Command::Drain) => worker.draining.cancel(),
+                Some(Command::Drain { end_of_idle }) => worker.draining.cancel(end_of_idle),
                 Some(Command::Stop) | None => break,
             },
             () = worker.pools.recalled() => worker.pools.give_up(),

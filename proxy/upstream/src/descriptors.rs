@@ -1,12 +1,13 @@
-//! File descriptors of the process: how many there may be, and how many of them are kept back.
+//! File descriptors of the process: how many there may be, how many are in use, and how many of them are kept back.
 //!
-//! The system gives the lowest number that is free, so that the number of a new socket tells how many
-//! are in use: nothing has to be counted.
+//! Sockets of clients and endpoints and pipes are counted as they come and go; what else is open is measured from time to time.
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -50,34 +51,57 @@ pub fn raise_limit() {
     }
 }
 
-/// Whether there are descriptors to spare, by a new one: for what can do without.
-pub fn are_plenty(new: &impl AsRawFd) -> bool {
-    number(new) < MARKS.plenty
+/// Descriptors that are counted.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// All others that were open when that was measured last.
+static OTHERS: AtomicU64 = AtomicU64::new(0);
+
+/// Descriptors that count as in use until this goes.
+#[derive(Debug)]
+#[must_use = "they count only while this lives"]
+pub struct Taken(u64);
+
+/// Count so many descriptors as in use.
+pub fn take(number: u64) -> Taken {
+    TAKEN.fetch_add(number, Relaxed);
+    Taken(number)
 }
 
-/// Whether what is left is kept for connections, by a new socket. Sessions of datagrams stop here: whoever sends from
+impl Drop for Taken {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(self.0, Relaxed);
+    }
+}
+
+/// So many descriptors are open in all, as the system says.
+pub fn measured(open: u64) {
+    OTHERS.store(open.saturating_sub(TAKEN.load(Relaxed)), Relaxed);
+}
+
+fn in_use() -> u64 {
+    TAKEN.load(Relaxed).saturating_add(OTHERS.load(Relaxed))
+}
+
+/// Whether there are descriptors to spare: for what can do without.
+pub fn are_plenty() -> bool {
+    in_use() < MARKS.plenty
+}
+
+/// Whether what is left is kept for connections. Sessions of datagrams stop here: a client that sends from
 /// many addresses could open them faster than a connection finds a descriptor that became free. It is no shortage:
 /// sessions make room among themselves.
-pub fn are_for_connections(socket: &impl AsRawFd) -> bool {
-    number(socket) >= MARKS.few
+pub fn are_for_connections() -> bool {
+    in_use() >= MARKS.few
 }
 
-/// Whether this holds of the next new socket, or there can be none.
-pub fn next_is(socket: &impl AsFd, holds: impl FnOnce(&OwnedFd) -> bool) -> bool {
-    // The number that a copy gets is the lowest that is free.
-    socket.as_fd().try_clone_to_owned().map_or(true, |copy| holds(&copy))
+/// Whether so many descriptors are in use that no further clients should be taken on.
+pub fn are_scarce() -> bool {
+    in_use() >= MARKS.scarce
 }
 
-/// Whether so many descriptors are in use, by that of a new socket, that no further clients should be
-/// taken on.
-pub fn are_scarce(socket: &impl AsRawFd) -> bool {
-    number(socket) >= MARKS.scarce
-}
-
-/// Whether a new socket has one of the descriptors that are kept for the admin interface, health checks
-/// and files.
-pub fn is_reserved(socket: &impl AsRawFd) -> bool {
-    number(socket) >= MARKS.reserved
+/// Whether what is left is kept for the admin interface, health checks and files.
+pub fn are_reserved() -> bool {
+    in_use() >= MARKS.reserved
 }
 
 /// Whether a call failed because there was no descriptor, in the process or the whole system.
@@ -88,10 +112,6 @@ pub fn are_missing(error: &io::Error) -> bool {
 /// The failure of a call for which there is no descriptor.
 pub fn missing() -> io::Error {
     io::Error::from_raw_os_error(nix::libc::EMFILE)
-}
-
-fn number(socket: &impl AsRawFd) -> u64 {
-    u64::try_from(socket.as_raw_fd()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -111,9 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn a_first_socket_is_no_sign_of_scarcity() {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(are_plenty(&socket) && !are_for_connections(&socket) && !are_scarce(&socket) && !is_reserved(&socket));
+    fn what_is_taken_and_what_else_is_open_count_together() {
+        assert!(are_plenty() && !are_for_connections() && !are_scarce() && !are_reserved());
+        let some = take(MARKS.scarce - 10);
+        measured(MARKS.scarce - 10 + 9);
+        assert!(are_for_connections() && !are_scarce());
+        let one = take(1);
+        assert!(are_scarce() && !are_reserved());
+        let rest = take(MARKS.reserved - MARKS.scarce);
+        assert!(are_reserved());
+        drop((some, one, rest));
+        assert!(are_plenty());
+        measured(0);
     }
 
     #[test]

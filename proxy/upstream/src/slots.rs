@@ -16,6 +16,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use crate::descriptors::{self, Taken};
+
 use crate::room::{Full, count_below};
 
 /// Connections of an endpoint or of a cluster, over all workers. Outlives reloads.
@@ -130,6 +132,7 @@ impl Drop for Wanting<'_> {
 #[must_use = "the connection counts only while this lives"]
 pub struct Slot {
     at: [Arc<Slots>; 2],
+    descriptor: Option<Taken>,
 }
 
 impl Slot {
@@ -172,7 +175,12 @@ impl Slot {
             one.0.give_back();
             return Err(other.0);
         }
-        Ok(Self { at: [Arc::clone(one.0), Arc::clone(other.0)] })
+        Ok(Self { at: [Arc::clone(one.0), Arc::clone(other.0)], descriptor: Some(descriptors::take(1)) })
+    }
+
+    /// The descriptor of its connection was counted before.
+    pub fn is_counted(&mut self) {
+        self.descriptor = None;
     }
 
     /// Whether its connection is to be closed because somebody waits for its place, or for one that is as good. That

@@ -3,12 +3,12 @@
 use futures_util::future::join_all;
 use http::Method;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
 
 use super::{
-    super::harness::{Client, Endpoint, Meter, Raw, RawEndpoint, Setup, Weir, eventually, get, weir_with_files},
+    super::harness::{Client, Endpoint, Meter, Raw, RawEndpoint, Setup, Weir, eventually, get, soon, weir_with_files},
     text,
 };
 
@@ -104,6 +104,53 @@ async fn who_idles_makes_room() {
     })
     .await;
     drop(idle);
+    is_short(&weir, false).await;
+}
+
+/// Connections that pass as they are wait in the backlog until there are two descriptors for each.
+#[tokio::test]
+async fn no_client_is_accepted_only_to_be_cut() {
+    const CLIENTS: usize = 120;
+    let echo = RawEndpoint::start(|mut raw, _| async move {
+        let octet = raw.exactly(1).await;
+        raw.send(octet).await;
+        raw.rest().await;
+    })
+    .await;
+    let weir = short_of_files(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\ncluster = \"echo\"\n\
+         [clusters.echo]\nendpoints = [\"{}\"]\n",
+        echo.address
+    ))
+    .await;
+    let (served, mut all) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..CLIENTS {
+        let (web, served) = (weir.web(), served.clone());
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(web).await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            let read = stream.read(&mut [0; 2]).await;
+            let _ = served.send((read, stream));
+        });
+    }
+    let mut held = std::collections::VecDeque::new();
+    is_short(&weir, true).await;
+    for _ in 0..CLIENTS {
+        // Where all there is room for are served, one descriptor after the other becomes free.
+        let (read, stream) = soon("the next to be served", async {
+            loop {
+                match tokio::time::timeout(std::time::Duration::from_millis(50), all.recv()).await {
+                    Ok(next) => return next.unwrap(),
+                    Err(_) => drop(held.pop_front()),
+                }
+            }
+        })
+        .await;
+        assert_eq!(read.unwrap(), 1, "served, not cut");
+        held.push_back(stream);
+    }
+    assert_eq!(weir.metric(r#"weir_connections_refused_total{listener="web",reason="descriptors"}"#).await, 0.0);
+    drop(held);
     is_short(&weir, false).await;
 }
 

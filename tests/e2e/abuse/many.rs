@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::{Method, StatusCode};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
@@ -67,15 +67,66 @@ async fn who_idles_makes_room_when_all_connections_are_taken() {
         assert_eq!(raw.response().await.1, "pong");
         idle.push(raw);
     }
-    for _ in 0..10 {
-        let reply = get(weir.listener("other"), "/ping").await;
-        assert_eq!(reply.text(), "pong");
-    }
-    for raw in &mut idle {
-        raw.closed().await;
-    }
+    let reply = get(weir.listener("other"), "/ping").await;
+    assert_eq!(reply.text(), "pong");
+    // One is enough, but each of the two workers may have made room.
+    let served = idle.iter_mut().map(|raw| async {
+        let _ = raw.try_send(GET).await;
+        let mut first = [0; 1];
+        matches!(soon("an answer or a close", raw.stream.read(&mut first)).await, Ok(1))
+    });
+    let served = futures_util::future::join_all(served).await.iter().filter(|served| **served).count();
+    assert!((1..=2).contains(&served), "{served}");
     let said = weir.said("running short: connections that idle are closed").await;
     assert_eq!(said["of"], "connections");
+}
+
+#[tokio::test]
+async fn one_client_too_many_costs_those_that_have_idled_for_longest() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = bounded(&endpoint, 40).await;
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send(GET).await;
+        assert_eq!(raw.response().await.1, "pong");
+        idle.push(raw);
+    }
+    let mut more = Vec::new();
+    for _ in 0..3 {
+        let mut raw = Raw::connect(weir.web()).await;
+        raw.send(GET).await;
+        assert_eq!(raw.response().await.1, "pong");
+        more.push(raw);
+    }
+    let mut closed = Vec::new();
+    for (number, raw) in idle.iter_mut().enumerate() {
+        let _ = raw.try_send(GET).await;
+        let mut first = [0; 1];
+        match soon("an answer or a close", raw.stream.read(&mut first)).await {
+            Ok(1) => {}
+            _ => closed.push(number),
+        }
+    }
+    // Each of the two workers may have made room for each of them.
+    assert!((3..=6).contains(&closed.len()), "{closed:?}");
+    assert!(closed.iter().all(|number| *number < 20), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_listener_that_is_full_is_seen() {
+    let endpoint = Endpoint::start("a").await;
+    let weir = weir(&endpoint, "connections = 2", "").await;
+    let mut held = [Raw::connect(weir.web()).await, Raw::connect(weir.web()).await, Raw::connect(weir.web()).await];
+    let line = weir.said("listener is full: further connections wait").await;
+    assert_eq!((&line["listener"], &line["limit"]), (&"web".into(), &2.into()));
+    assert_eq!(weir.metric(r#"weir_connections_limit{listener="web"}"#).await, 2.0);
+    assert_eq!(weir.metric(r#"weir_connections{listener="web"}"#).await, 2.0);
+    let status = weir.status().await;
+    assert_eq!((&status["listeners"][0]["connections"], &status["listeners"][0]["limit"]), (&2.into(), &2.into()));
+    held[0].stream.shutdown().await.unwrap();
+    held[2].send(GET).await;
+    assert_eq!(held[2].response().await.1, "pong");
 }
 
 #[tokio::test]
@@ -129,7 +180,7 @@ async fn a_storm() {
                     let mut stream = TcpStream::connect(web).await?;
                     stream.set_zero_linger()?;
                     if (client + number) % 2 == 0 {
-                        tokio::io::AsyncWriteExt::write_all(&mut stream, GET.as_bytes()).await?;
+                        stream.write_all(GET.as_bytes()).await?;
                         stream.read_exact(&mut [0; 16]).await?;
                     }
                 }

@@ -61,6 +61,7 @@ impl Control for Admin {
                 "tls": listening.settings().tls.is_some(),
                 "certificates": certificates::status(&listening.settings()),
                 "connections": listening.metrics.open(),
+                "limit": listening.limits().connections,
             })).collect::<Vec<_>>(),
             "acme": authorities::status(&self.0.managed.load()),
             "routes": routes.collect::<Vec<_>>(),

@@ -98,6 +98,7 @@ impl HandshakeFailure {
 pub struct ListenerMetrics {
     name: Arc<str>,
     blocks: Box<[ListenerBlock]>,
+    limit: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +157,7 @@ impl ListenerBlock {
 
 impl ListenerMetrics {
     pub(super) fn new(name: &str, workers: usize) -> ListenerMetrics {
-        ListenerMetrics { name: name.into(), blocks: blocks(workers) }
+        ListenerMetrics { name: name.into(), blocks: blocks(workers), limit: AtomicU64::default() }
     }
 
     /// Counts a connection in; it is open until the guard goes. To be called by the worker of this
@@ -172,6 +173,11 @@ impl ListenerMetrics {
     /// Connections open over all workers.
     pub fn open(&self) -> i64 {
         self.blocks.iter().map(|block| block.open.load(Relaxed)).sum()
+    }
+
+    /// So many connections may be open.
+    pub fn bound(&self, most: usize) {
+        self.limit.store(most as u64, Relaxed);
     }
 
     /// Its name.
@@ -255,6 +261,10 @@ pub(super) fn render(text: &mut Text<'_>, listeners: &[Arc<ListenerMetrics>]) {
     text.family("weir_connections", "gauge", "Open connections of clients.");
     for listener in listeners {
         text.sample("weir_connections", &[("listener", listener.name())], listener.open());
+    }
+    text.family("weir_connections_limit", "gauge", "Most open connections of clients that a listener may have.");
+    for listener in listeners {
+        text.sample("weir_connections_limit", &[("listener", listener.name())], listener.limit.load(Relaxed));
     }
     text.family("weir_connections_total", "counter", "Connections accepted.");
     for listener in listeners {

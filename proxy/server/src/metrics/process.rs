@@ -13,7 +13,7 @@ pub(super) fn render(text: &mut Text<'_>) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     gauge(text, "process_resident_memory_bytes", "Resident memory.", kibibytes(&status, "VmRSS:"));
     gauge(text, "process_virtual_memory_bytes", "Virtual memory.", kibibytes(&status, "VmSize:"));
-    gauge(text, "process_open_fds", "Open file descriptors.", open_files());
+    gauge(text, "process_open_fds", "Open file descriptors.", open_files().map(|open| open as f64));
     gauge(text, "process_max_fds", "Most file descriptors.", most_files());
     if let Some(seconds) = cpu_seconds(&stat) {
         text.family("process_cpu_seconds_total", "counter", "User and system time.");
@@ -41,9 +41,10 @@ fn kibibytes(status: &str, key: &str) -> Option<f64> {
     Some(number * 1024.0)
 }
 
-fn open_files() -> Option<f64> {
+/// Descriptors that are open.
+pub fn open_files() -> Option<u64> {
     // One of them is the folder being read.
-    Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64)
+    Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64)
 }
 
 fn most_files() -> Option<f64> {

@@ -17,7 +17,11 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 use weir_config::{Protocol, ProxyVersion};
-use weir_upstream::{Endpoint, Lasting, connection::ConnectionError, descriptors};
+use weir_upstream::{
+    Endpoint, Lasting,
+    connection::ConnectionError,
+    descriptors::{self, Taken},
+};
 
 use super::{Hub, runs, take};
 use crate::{
@@ -61,7 +65,7 @@ struct Leg {
     /// What the first datagram begins with.
     introduction: Vec<u8>,
     answers: JoinHandle<()>,
-    _counted: (Lasting, Option<InFlight>),
+    _counted: (Lasting, Option<InFlight>, Taken),
 }
 
 impl Drop for Leg {
@@ -239,7 +243,8 @@ impl Session {
         let introduction = if told { client.introduction(&upstream.connector) } else { Vec::new() };
         let socket = Rc::new(socket);
         let answers = spawn_local(answers(Rc::clone(hub), Rc::downgrade(self), Rc::downgrade(&socket)));
-        Ok(Leg { _counted: (counted.lasting(&upstream.cluster), of_tenant), endpoint, socket, introduction, answers })
+        let counted = (counted.lasting(&upstream.cluster), of_tenant, descriptors::take(1));
+        Ok(Leg { _counted: counted, endpoint, socket, introduction, answers })
     }
 
     /// Give the client what its endpoint sent.
@@ -298,25 +303,18 @@ impl Leg {
 /// A socket that speaks with this address alone. Where sessions have as many descriptors as they may, one that idles
 /// makes room. Connections do so only where they are short of descriptors themselves.
 fn connected(hub: &Hub, address: SocketAddr) -> io::Result<UdpSocket> {
-    let open = || Socket::new(Domain::for_address(address), Type::DGRAM, None);
-    let fits = |socket: &io::Result<Socket>| match socket {
-        Ok(socket) => !descriptors::are_for_connections(socket),
-        Err(error) => !descriptors::are_missing(error),
+    let open = || match descriptors::are_for_connections() {
+        true => Err(descriptors::missing()),
+        false => Socket::new(Domain::for_address(address), Type::DGRAM, None),
     };
     let mut socket = open();
-    if !fits(&socket) {
-        let scarce = socket.as_ref().map_or(true, descriptors::are_scarce);
-        drop(socket);
+    if socket.as_ref().is_err_and(descriptors::are_missing) {
+        let scarce = descriptors::are_scarce();
         if hub.make_room(Instant::now()) {
             socket = open();
-        } else {
-            socket = Err(descriptors::missing());
         }
-        if !fits(&socket) {
-            if scarce {
-                hub.worker.run_short(Scarce::Descriptors);
-            }
-            return Err(descriptors::missing());
+        if scarce && socket.is_err() {
+            hub.worker.run_short(Scarce::Descriptors);
         }
     }
     let socket = socket?;

@@ -216,10 +216,10 @@ impl Connector {
 
     async fn dial_slowly(&self, address: SocketAddr, preamble: &[u8], http: bool) -> Result<Dialled, ConnectionError> {
         let started = Instant::now();
-        let mut tcp = TcpStream::connect(address).await.map_err(unconnected)?;
-        if descriptors::is_reserved(&tcp) {
+        if descriptors::are_reserved() {
             return Err(ConnectionError::NoDescriptor);
         }
+        let mut tcp = TcpStream::connect(address).await.map_err(unconnected)?;
         tcp.set_nodelay(true).map_err(ConnectionError::Connect)?;
         if !preamble.is_empty() {
             tcp.write_all(preamble).await.map_err(ConnectionError::Connect)?;

@@ -37,6 +37,8 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const LIFE: u32 = 1 << 29;
 /// Connections under way that a request waits for in vain before it opens one of its own.
 const JOINS: usize = 3;
+/// One in so many of an endpoint's idle connections is closed before those of other endpoints are looked at.
+const SHARE: usize = 8;
 
 /// A connection for one exchange.
 #[derive(Debug)]
@@ -477,10 +479,43 @@ impl Pools {
         self.each_own(|own| own.sweep(now));
     }
 
-    /// Close every idle connection, those of single clients among them.
-    pub fn clear(&self) {
-        self.idle.borrow_mut().clear();
-        self.each_own(Self::clear);
+    /// Close so many idle connections, the longest idle ones first; those of single clients where there are no others. Gives the
+    /// number of closed ones.
+    pub fn make_room(&self, most: usize) -> usize {
+        let mut closed = self.close_longest_idle(most);
+        if closed == 0 {
+            self.each_own(|own| closed += own.close_longest_idle(most.saturating_sub(closed)));
+        }
+        closed
+    }
+
+    fn close_longest_idle(&self, most: usize) -> usize {
+        let mut idle = self.idle.borrow_mut();
+        let mut closed = 0;
+        while closed < most
+            && let Some(longest) = idle.values_mut().filter(|idle| !idle.http1.is_empty()).min_by_key(|idle| idle.age())
+        {
+            // Some at once, as the search is over all endpoints.
+            let some = (most - closed).min(longest.http1.len().div_ceil(SHARE));
+            longest.http1.drain(..some);
+            closed += some;
+        }
+        for idle in idle.values_mut() {
+            idle.http2.retain(|shared| {
+                let stays = closed >= most || shared.active() > 0;
+                closed += usize::from(!stays);
+                stays
+            });
+        }
+        closed
+    }
+}
+
+impl Idle {
+    /// Orders endpoints by how long a connection to them has idled: one that no sweep has found yet has not for long.
+    fn age(&self) -> (bool, Option<Instant>) {
+        let since = self.http1.first().and_then(|(_, since)| *since);
+        (since.is_none(), since)
     }
 }
 
