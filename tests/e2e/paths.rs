@@ -51,7 +51,7 @@ async fn sent(weir: &Weir, endpoint: &Endpoint, path: &str) -> String {
     endpoint.last().uri.path_and_query().unwrap().to_string()
 }
 
-const SPELLINGS: [&str; 13] = [
+const SPELLINGS: [&str; 14] = [
     "/admin/",
     "//admin/",
     "/x/../admin/",
@@ -64,6 +64,7 @@ const SPELLINGS: [&str; 13] = [
     "/public/..;/admin",
     "/admin;x=1/",
     "/admin%3Bx=1/",
+    "/;a=1%2f/admin%5c",
     "/x/%2e%2e//%41dmin/../admin",
 ];
 

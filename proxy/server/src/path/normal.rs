@@ -60,7 +60,7 @@ pub fn is_certain(router: &Router, request: &Request, client: &Client, route: Op
         (Some(found), Some(route)) => Arc::ptr_eq(found, route),
         (found, route) => found.is_none() && route.is_none(),
     };
-    paths::readings(sent).all(|reading| reading.is_ok_and(|path| leads_here(&path)))
+    paths::readings(sent).is_ok_and(|readings| readings.iter().all(|path| leads_here(path)))
 }
 
 /// A target whose path somebody else wrote, in its normal form.
