@@ -212,3 +212,85 @@ async fn a_file_is_followed_and_a_faulty_one_changes_nothing() {
     both.sort_by_key(|address| address.parse::<SocketAddr>().unwrap());
     until_healthy(&weir, &both).await;
 }
+
+/// A name server that says of `api.test`, for ten minutes, that it is at 127.0.0.2.
+async fn slow_to_change() -> NameServer {
+    let server = NameServer::start().await;
+    server.change(|zone| {
+        zone.ttl = Some(600);
+        zone.addresses.insert("api.test".into(), vec![Ipv4Addr::new(127, 0, 0, 2)]);
+    });
+    server
+}
+
+fn moved(server: &NameServer) {
+    server.change(|zone| drop(zone.addresses.insert("api.test".into(), vec![Ipv4Addr::LOCALHOST])));
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_again_when_its_endpoint_cannot_be_connected_to() {
+    let (endpoint, server) = (Endpoint::start("a").await, slow_to_change().await);
+    let discover = format!("{{ dns = \"api.test:{}\", max-ttl = \"1h\" }}", endpoint.address.port());
+    let weir = Weir::start(&text(&server, &discover)).await;
+    moved(&server);
+    assert_eq!(get(weir.web(), "/").await.status, 502);
+    until_healthy(&weir, &[endpoint.address.to_string()]).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_again_when_checks_of_its_endpoint_fail() {
+    let (endpoint, server) = (Endpoint::start("a").await, slow_to_change().await);
+    let discover = format!(
+        "{{ dns = \"api.test:{}\", max-ttl = \"1h\" }}\nhealth = {{ tcp = {{}}, interval = \"200ms\", timeout = \"200ms\" }}",
+        endpoint.address.port()
+    );
+    let weir = Weir::start(&text(&server, &discover)).await;
+    moved(&server);
+    until_healthy(&weir, &[endpoint.address.to_string()]).await;
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_again_at_a_reload() {
+    let server = slow_to_change().await;
+    let text = text(&server, "{ dns = \"api.test:80\", max-ttl = \"1h\" }");
+    let mut weir = Weir::start(&text).await;
+    until_healthy(&weir, &["127.0.0.2:80".to_owned()]).await;
+    moved(&server);
+    weir.reload(&text).await.unwrap();
+    until_healthy(&weir, &["127.0.0.1:80".to_owned()]).await;
+}
+
+#[tokio::test]
+async fn an_answer_counts_no_longer_than_it_may() {
+    let server = slow_to_change().await;
+    let weir = Weir::start(&text(&server, "{ dns = \"api.test:80\", max-ttl = \"1s\" }")).await;
+    until_healthy(&weir, &["127.0.0.2:80".to_owned()]).await;
+    moved(&server);
+    until_healthy(&weir, &["127.0.0.1:80".to_owned()]).await;
+}
+
+#[tokio::test]
+async fn names_among_the_endpoints_are_followed() {
+    let (endpoint, server) = (Endpoint::start("a").await, NameServer::start().await);
+    let port = endpoint.address.port();
+    server.change(|zone| drop(zone.addresses.insert("api.test".into(), vec![Ipv4Addr::LOCALHOST])));
+    let list = format!(
+        "[\"127.0.0.4:{port}\", \"Api.test:{port}\", {{ address = \"late.test:{port}\", weight = 3, labels = {{ v = \"2\" }} }}]"
+    );
+    let text = text(&server, "{}").replace("discover = {}", &format!("endpoints = {list}"));
+    let weir = Weir::start(&text).await;
+    let at = |last: u8| format!("127.0.0.{last}:{port}");
+    let said = weir.said("discovery misses endpoints, the others serve").await;
+    assert!(said["why"].as_str().unwrap().contains("late.test"), "{said}");
+    until_healthy(&weir, &[at(4), at(1)]).await;
+    assert_eq!(get(weir.web(), "/").await.text(), "a");
+    let two = vec![Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+    server.change(|zone| drop(zone.addresses.insert("late.test".into(), two)));
+    weir.said("discovery answers again").await;
+    let late = weir.endpoint("web", at(3).parse().unwrap()).await;
+    assert_eq!((&late["weight"], &late["labels"]["v"], &late["origin"]), (&3.into(), &"2".into(), &"discovery".into()));
+    assert_eq!(weir.endpoint("web", at(4).parse().unwrap()).await["origin"], "file");
+    server.change(|zone| drop(zone.addresses.remove("api.test")));
+    weir.said("discovery misses endpoints, the others serve").await;
+}

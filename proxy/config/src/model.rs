@@ -14,7 +14,13 @@ mod tenant;
 mod tls;
 mod traffic;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::places::Places;
 
@@ -317,6 +323,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// Where further ones are found.
     pub discover: Option<Discover>,
+    /// Longest time an answer of DNS counts. Default 60 s.
+    pub max_ttl: Duration,
     /// Which endpoint a request goes to. Default round-robin.
     pub balance: Balance,
     /// What endpoints say of their load changes their weights; none listens.
@@ -380,6 +388,7 @@ impl Cluster {
             name: Arc::from(name),
             endpoints,
             discover: None,
+            max_ttl: Duration::from_secs(60),
             balance: Balance::RoundRobin,
             load_reports: None,
             affinity: None,
@@ -494,6 +503,24 @@ pub enum Discover {
     Srv(String),
     /// A file of endpoints.
     File(PathBuf),
+    /// The addresses of names that `endpoints` lists.
+    Names(Vec<NamedEndpoint>),
+}
+
+/// A name in `endpoints`: each of its addresses is an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedEndpoint {
+    /// The name, in lower case.
+    pub name: String,
+    /// What its endpoints are like; the IP address is unspecified.
+    pub like: Endpoint,
+}
+
+impl NamedEndpoint {
+    /// The endpoint at one of the addresses of the name.
+    pub fn at(&self, address: IpAddr) -> Endpoint {
+        Endpoint { address: SocketAddr::new(address, self.like.address.port()), ..self.like.clone() }
+    }
 }
 
 /// `hedge`

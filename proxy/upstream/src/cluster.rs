@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use http::HeaderMap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use weir_config::{Balance, Initial};
 
 use self::{members::Rules, roster::Roster};
@@ -65,6 +65,8 @@ pub struct Cluster {
     slots: Arc<Slots>,
     agent_figures: Arc<CheckFigures>,
     outliers: Outliers,
+    /// What discovery found last is in doubt.
+    doubt: Notify,
 }
 
 impl Cluster {
@@ -124,6 +126,7 @@ impl Cluster {
             room: previous.map(|previous| Arc::clone(&previous.room)).unwrap_or_default(),
             slots: previous.map(|previous| Arc::clone(&previous.slots)).unwrap_or_default(),
             config: config.clone(),
+            doubt: Notify::new(),
         })
     }
 
@@ -202,6 +205,18 @@ impl Cluster {
         Some(report.map(|report| endpoint.hear(report)))
     }
 
+    /// What discovery found last may be out of date: endpoints cannot be connected to. It looks again soon.
+    pub fn doubt(&self) {
+        if self.config.discover.is_some() {
+            self.doubt.notify_one();
+        }
+    }
+
+    /// Ends when what was found last is in doubt.
+    pub(crate) async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+
     /// The endpoint of an id, whatever its state.
     pub fn find(&self, id: u64) -> Option<Arc<Endpoint>> {
         self.members.load().find(id).cloned()
@@ -268,16 +283,25 @@ impl Cluster {
 
     /// Discovery's answer in the place of its former one. Newcomers begin, with a slow start where there is
     /// one; those not listed any more drain and are then forgotten.
-    pub fn found(&self, endpoints: Vec<weir_config::Endpoint>) {
-        self.found_at(endpoints, Moment::now());
+    /// Names of which some have no address are told of as a `fault`.
+    pub fn found(&self, endpoints: Vec<weir_config::Endpoint>, fault: Option<String>) {
+        let now = Moment::now();
+        let mut roster = self.roster();
+        match (&roster.discovery().fault, &fault) {
+            (Some(_), None) => tracing::info!(cluster = &**self.name(), "discovery answers again"),
+            (None, Some(why)) => {
+                tracing::warn!(cluster = &**self.name(), why, "discovery misses endpoints, the others serve");
+            }
+            _ => {}
+        }
+        roster.find(endpoints, fault, now.time);
+        self.follow(&roster, now);
     }
 
+    #[cfg(test)]
     pub(crate) fn found_at(&self, endpoints: Vec<weir_config::Endpoint>, now: Moment) {
         let mut roster = self.roster();
-        if roster.discovery().fault.is_some() {
-            tracing::info!(cluster = &**self.name(), "discovery answers again");
-        }
-        roster.find(endpoints, now.time);
+        roster.find(endpoints, None, now.time);
         self.follow(&roster, now);
     }
 

@@ -17,16 +17,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
-use weir_config::{Discover, Endpoint};
+use tokio::time::{Instant, sleep_until};
+use weir_config::{Discover, Endpoint, NamedEndpoint};
 
 use self::resolver::{Answer, Service};
 pub use self::{names::Known, resolver::Resolver};
 use crate::{cluster::Cluster, rng::Rng};
 
-/// The shortest and the longest time an answer counts, whatever its TTL.
+/// The shortest time an answer counts, whatever its TTL; the longest is the cluster's `max-ttl`.
 const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(3_600);
 /// Between two looks at a file.
 const FILE: Duration = Duration::from_secs(1);
 /// Before another try: at first, and at most.
@@ -39,6 +38,8 @@ struct Found {
     endpoints: Vec<Endpoint>,
     /// How long it counts.
     for_now: Duration,
+    /// Why some of it is missing.
+    fault: Option<String>,
 }
 
 /// Told of the endpoints that are known while the rest is waited for, and whether they suffice to begin with.
@@ -48,6 +49,9 @@ type Early<'a> = &'a (dyn Fn(Vec<Endpoint>, bool) + Send + Sync);
 trait Look: Send {
     /// One look; errors are for people.
     fn look(&mut self, early: Early<'_>) -> impl Future<Output = Result<Found, String>> + Send;
+
+    /// The next look goes by nothing that is known already.
+    fn hasten(&mut self) {}
 }
 
 /// Keep a cluster's endpoints as they are found, until `shutdown` comes. A cluster without `discover` has
@@ -56,7 +60,8 @@ pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, known: Known, shutdo
     if let Some(discover) = cluster.config().discover.clone() {
         // Whoever begins asks for everything, of its own name servers.
         known.hasten();
-        let seeker = Seeker { discover, resolver: Arc::new(resolver), known, services: None };
+        let longest = cluster.config().max_ttl.max(SHORTEST);
+        let seeker = Seeker { discover, resolver: Arc::new(resolver), known, longest, services: None };
         tokio::select! {
             () = shutdown => {}
             () = follow(&cluster, seeker) => {}
@@ -64,15 +69,17 @@ pub async fn run(cluster: Arc<Cluster>, resolver: Resolver, known: Known, shutdo
     }
 }
 
-/// Look whenever the last answer has had its time; after a failure soon, and then less and less often.
+/// Look whenever the last answer has had its time, or is in doubt: where endpoints cannot be connected to, and at a
+/// reload. After a failure, and while the doubt goes on, soon, and then less and less often.
 async fn follow(cluster: &Cluster, mut seeker: impl Look) {
     let mut rng = Rng::seeded();
-    let mut retry = FIRST_RETRY;
+    let (mut retry, mut doubt) = (FIRST_RETRY, FIRST_RETRY);
     let early = |endpoints: Vec<Endpoint>, suffices: bool| cluster.found_some(endpoints, suffices);
     loop {
+        let begun = Instant::now();
         let pause = match seeker.look(&early).await {
             Ok(found) => {
-                cluster.found(found.endpoints);
+                cluster.found(found.endpoints, found.fault);
                 retry = FIRST_RETRY;
                 found.for_now
             }
@@ -83,7 +90,15 @@ async fn follow(cluster: &Cluster, mut seeker: impl Look) {
                 pause
             }
         };
-        sleep(pause).await;
+        let due = Instant::now() + pause;
+        tokio::select! {
+            () = sleep_until(due) => doubt = FIRST_RETRY,
+            () = cluster.doubted() => {
+                sleep_until(due.min(begun + doubt)).await;
+                seeker.hasten();
+                doubt = (doubt * 2).min(LAST_RETRY);
+            }
+        }
     }
 }
 
@@ -92,11 +107,18 @@ struct Seeker {
     discover: Discover,
     resolver: Arc<Resolver>,
     known: Known,
+    /// Longest time an answer counts.
+    longest: Duration,
     /// The records of a service, and when they are to be asked for again.
     services: Option<(Vec<Service>, Instant)>,
 }
 
 impl Look for Seeker {
+    fn hasten(&mut self) {
+        self.services = None;
+        self.known.hasten();
+    }
+
     async fn look(&mut self, early: Early<'_>) -> Result<Found, String> {
         let services = self.services.take();
         let found = match &self.discover {
@@ -109,6 +131,7 @@ impl Look for Seeker {
                 Err(why) => Err(why),
             },
             Discover::File(path) => file(path).await,
+            Discover::Names(named) => self.names(named, early).await,
         };
         if found.is_err() {
             // With nothing to go by, the pauses between looks are all there is to wait for.
@@ -125,10 +148,28 @@ impl Seeker {
             addresses.map(|address| Endpoint::at(SocketAddr::new(address, port))).collect()
         };
         let names = BTreeSet::from([name.to_owned()]);
-        for outcome in self.known.look(&names, &self.resolver, &|| early(endpoints(), true)).await {
+        for outcome in self.known.look(&names, &self.resolver, self.longest, &|| early(endpoints(), true)).await {
             outcome?;
         }
-        Ok(Found { endpoints: endpoints(), for_now: self.known.pause().clamp(SHORTEST, LONGEST) })
+        Ok(Found { endpoints: endpoints(), for_now: self.known.pause().clamp(SHORTEST, self.longest), fault: None })
+    }
+
+    /// The addresses of every name that `endpoints` lists. One without any keeps no other from being used.
+    async fn names(&self, named: &[NamedEndpoint], early: Early<'_>) -> Result<Found, String> {
+        let addresses = |named: &NamedEndpoint| self.known.addresses(&named.name).into_iter();
+        let endpoints =
+            || named.iter().flat_map(|named| addresses(named).map(|address| named.at(address))).collect::<Vec<_>>();
+        let suffices = || named.iter().filter(|named| addresses(named).len() > 0).count() * 2 >= named.len();
+        let names = named.iter().map(|named| named.name.clone()).collect();
+        let progress = || early(endpoints(), suffices());
+        let outcomes = self.known.look(&names, &self.resolver, self.longest, &progress).await;
+        let fault = outcomes.into_iter().find_map(Result::err);
+        match (endpoints(), fault) {
+            (endpoints, Some(why)) if endpoints.is_empty() => Err(why),
+            (endpoints, fault) => {
+                Ok(Found { endpoints, for_now: self.known.pause().clamp(SHORTEST, self.longest), fault })
+            }
+        }
     }
 
     /// The addresses of every target of a service, whose records may be known still.
@@ -143,7 +184,7 @@ impl Seeker {
             None => {
                 let Answer { records: mut services, ttl } = self.resolver.services(name).await?;
                 rank(&mut services);
-                (services, Instant::now() + ttl.clamp(SHORTEST, LONGEST))
+                (services, Instant::now() + ttl.clamp(SHORTEST, self.longest))
             }
         };
         if services.is_empty() {
@@ -155,14 +196,18 @@ impl Seeker {
         };
         let targets = services.iter().map(|service| service.target.clone()).collect();
         let suffices = || suffice(&services, |target| !self.known.addresses(target).is_empty());
-        let outcomes = self.known.look(&targets, &self.resolver, &|| early(endpoints(), suffices())).await;
+        let progress = || early(endpoints(), suffices());
+        let outcomes = self.known.look(&targets, &self.resolver, self.longest, &progress).await;
         let fault = outcomes.into_iter().find_map(Result::err);
         let endpoints: Vec<Endpoint> = endpoints();
         match fault {
             Some(why) if endpoints.is_empty() => Err(why),
             _ => {
                 let for_now = self.known.pause().min(until - Instant::now());
-                Ok((Found { endpoints, for_now: for_now.clamp(SHORTEST, LONGEST) }, (services, until)))
+                Ok((
+                    Found { endpoints, for_now: for_now.clamp(SHORTEST, self.longest), fault: None },
+                    (services, until),
+                ))
             }
         }
     }
@@ -194,7 +239,7 @@ fn endpoint(service: &Service, address: IpAddr) -> Endpoint {
 async fn file(path: &Path) -> Result<Found, String> {
     let text = tokio::fs::read_to_string(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
     let endpoints = weir_config::endpoints_of(&text, path).map_err(|faults| faults.to_string())?;
-    Ok(Found { endpoints, for_now: FILE })
+    Ok(Found { endpoints, for_now: FILE, fault: None })
 }
 
 #[cfg(test)]

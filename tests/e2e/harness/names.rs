@@ -25,6 +25,8 @@ pub struct Zone {
     pub addresses: BTreeMap<String, Vec<Ipv4Addr>>,
     pub services: BTreeMap<String, Vec<(u16, u16, u16, String)>>,
     pub broken: bool,
+    /// How long its answers count, if not a second.
+    pub ttl: Option<u32>,
     /// Names of which nothing at all is said.
     pub silent: BTreeSet<String>,
     /// Names of which so many questions are lost.
@@ -33,7 +35,7 @@ pub struct Zone {
     pub asked: BTreeMap<String, usize>,
 }
 
-/// A name server of its own, whose answers count for a second.
+/// A name server of its own, whose answers count for a second unless it says otherwise.
 pub struct NameServer {
     pub address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
@@ -133,7 +135,7 @@ impl Zone {
         if self.broken {
             *reply.rcode_mut() = RCODE::ServerFailure;
         } else {
-            let record = |data| ResourceRecord::new(Name::new(&name).unwrap(), CLASS::IN, 1, data);
+            let record = |data| ResourceRecord::new(Name::new(&name).unwrap(), CLASS::IN, self.ttl.unwrap_or(1), data);
             reply.answers.extend(data.into_iter().map(record));
         }
         Some(reply.build_bytes_vec().unwrap())

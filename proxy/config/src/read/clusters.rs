@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     time::Duration,
 };
@@ -18,14 +18,18 @@ use super::{
     named, tls, zone,
 };
 use crate::{
-    model::{Balance, Cluster, Endpoint, OutlierDetection, ProxyVersion},
+    model::{Balance, Cluster, Discover, Endpoint, NamedEndpoint, OutlierDetection, ProxyVersion, UpstreamTls},
     node::{Node, Table},
     read::{
         attempts::{at_once, hedge, limits, queue, retries, retry_budget},
         outlier::{agent, outliers},
     },
+    syntax,
 };
 
+/// Longest time an answer of DNS counts.
+const MAX_TTL: Duration = Duration::from_secs(60);
+const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const DRAIN: Duration = Duration::from_secs(30);
 /// Any time that may pass, or none.
 const ANY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
@@ -46,14 +50,21 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
         Some(_) => table.get("endpoints"),
         None => table.require("endpoints", "[\"127.0.0.1:9001\"]"),
     };
-    let endpoints = listed.and_then(|node| match found.is_some() && node.is_empty_array() {
-        true => Some(Vec::new()),
-        false => endpoints(&node),
+    let listed = listed.and_then(|node| match found.is_some() && node.is_empty_array() {
+        true => Some(Listed::default()),
+        false => listed_endpoints(&node, true).inspect(|listed| exclude(&node, listed, found.as_ref())),
     });
+    let listed = listed.unwrap_or_default();
+    let (discover, max_ttl) = match &found {
+        Some(node) => discover(node).unzip(),
+        None => ((!listed.named.is_empty()).then(|| Discover::Names(listed.named.clone())), None),
+    };
+    let tls = tls.map(|tls| name_of(&listed, tls));
     let cluster = Cluster {
         name: named(node),
-        endpoints: endpoints.unwrap_or_default(),
-        discover: found.as_ref().and_then(discover),
+        endpoints: listed.endpoints,
+        discover,
+        max_ttl: max_ttl.flatten().unwrap_or(MAX_TTL),
         balance: table.read("balance", |node| balance(node, names)).unwrap_or(Balance::RoundRobin),
         load_reports: table.read("load-reports", load_reports),
         affinity: table.read("affinity", |node| affinity(node, names)),
@@ -88,7 +99,8 @@ pub(super) fn cluster<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Cluster>
     habits(&table, &cluster);
     table.done();
     shared_connections(&table, &cluster);
-    warn_of_addresses(found.as_ref(), &cluster);
+    let place = found.or_else(|| table.get("endpoints").filter(|_| cluster.discover.is_some()));
+    warn_of_addresses(place.as_ref(), &cluster);
     Some(cluster)
 }
 
@@ -128,7 +140,12 @@ fn habits(table: &Table<'_>, cluster: &Cluster) {
 fn shared_connections(table: &Table<'_>, cluster: &Cluster) {
     let limits = cluster.limits;
     let whole = limits.connections.or(limits.endpoint_connections).is_some();
-    let own = cluster.endpoints.iter().any(|endpoint| endpoint.max_connections.is_some());
+    let named = match &cluster.discover {
+        Some(Discover::Names(named)) => named.as_slice(),
+        _ => &[],
+    };
+    let mut all = cluster.endpoints.iter().chain(named.iter().map(|named| &named.like));
+    let own = all.any(|endpoint| endpoint.max_connections.is_some());
     let key = if whole { "limits" } else { "endpoints" };
     if let (true, true, Some(node)) = (cluster.http2, whole || own, table.get(key)) {
         node.key_fault(
@@ -157,31 +174,78 @@ fn is_near(address: IpAddr) -> bool {
     }
 }
 
+/// Endpoints by their addresses alone.
 pub(super) fn endpoints(node: &Node<'_>) -> Option<Vec<Endpoint>> {
+    listed_endpoints(node, false).map(|listed| listed.endpoints)
+}
+
+/// What `endpoints` lists.
+#[derive(Default)]
+struct Listed {
+    endpoints: Vec<Endpoint>,
+    named: Vec<NamedEndpoint>,
+}
+
+/// Where an endpoint is.
+enum Place {
+    At(SocketAddr),
+    Named(String, u16),
+}
+
+/// Names are followed like what `discover` finds, and there is one such list.
+fn exclude(node: &Node<'_>, listed: &Listed, found: Option<&Node<'_>>) {
+    if let (Some(named), Some(_)) = (listed.named.first(), found) {
+        let name = &named.name;
+        node.key_fault(
+            format!("the name `{name}` and `discover` exclude each other"),
+            "write IP addresses here, or give the names a cluster of their own",
+        );
+    }
+}
+
+/// Where one name is all that is listed, certificates are for that.
+fn name_of(listed: &Listed, tls: UpstreamTls) -> UpstreamTls {
+    let first = listed.named.first().map(|named| &named.name);
+    let alone = listed.endpoints.is_empty() && listed.named.iter().all(|named| Some(&named.name) == first);
+    let sni = tls.sni.clone().or_else(|| first.filter(|_| alone).cloned());
+    UpstreamTls { sni, ..tls }
+}
+
+fn listed_endpoints(node: &Node<'_>, by_name: bool) -> Option<Listed> {
     let example = "`[\"127.0.0.1:9001\"]`";
     let nodes = node.array(example)?;
     if nodes.is_empty() {
         return node.fault("a cluster without endpoints answers nothing", format!("write {example}"));
     }
-    let mut lines: HashMap<SocketAddr, usize> = HashMap::new();
-    let endpoints: Vec<Endpoint> = nodes.iter().filter_map(|node| endpoint(node, &mut lines)).collect();
-    if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+    let (mut lines, mut listed) = (HashMap::new(), Listed::default());
+    for (place, like) in nodes.iter().filter_map(|node| endpoint(node, by_name, &mut lines)) {
+        match place {
+            Place::At(address) => listed.endpoints.push(Endpoint { address, ..like }),
+            Place::Named(name, port) => {
+                let address = SocketAddr::new(UNSPECIFIED, port);
+                listed.named.push(NamedEndpoint { name, like: Endpoint { address, ..like } });
+            }
+        }
+    }
+    let all = || listed.endpoints.iter().chain(listed.named.iter().map(|named| &named.like));
+    if all().next().is_some() && all().all(|endpoint| endpoint.weight == 0) {
         node.warn("every endpoint has weight 0: none takes requests", "raise the weight of one");
     }
-    if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.backup) {
+    if all().next().is_some() && all().all(|endpoint| endpoint.backup) {
         node.warn("every endpoint is a backup: there is none they stand in for", "leave out `backup`");
     }
-    Some(endpoints)
+    Some(listed)
 }
 
 fn percent(node: &Node<'_>) -> Option<u32> {
     node.integer(0..=100)
 }
 
-fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<Endpoint> {
+/// One of `endpoints`; the address of what is described is yet to be told.
+fn endpoint(node: &Node<'_>, by_name: bool, lines: &mut HashMap<String, usize>) -> Option<(Place, Endpoint)> {
+    let nowhere = SocketAddr::new(UNSPECIFIED, 0);
     if node.as_string().is_some() {
-        let address = endpoint_address(node, lines)?;
-        return Some(Endpoint::at(address));
+        return Some((endpoint_place(node, by_name, lines)?, Endpoint::at(nowhere)));
     }
     let table = node.table("`\"127.0.0.1:9001\"` or `{ address = \"127.0.0.1:9001\" }`")?;
     let address = table.require("address", "\"127.0.0.1:9001\"");
@@ -193,31 +257,37 @@ fn endpoint(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<E
     let max_requests = table.read("max-requests", at_once);
     let max_connections = table.read("max-connections", at_once);
     table.done();
-    Some(Endpoint {
-        address: endpoint_address(&address?, lines)?,
-        weight,
-        labels,
-        priority,
-        zone,
-        backup,
-        max_requests,
-        max_connections,
-    })
+    let place = endpoint_place(&address?, by_name, lines)?;
+    let like = Endpoint { address: nowhere, weight, labels, priority, zone, backup, max_requests, max_connections };
+    Some((place, like))
 }
 
-/// An address that can be connected to and that the cluster does not have yet.
-fn endpoint_address(node: &Node<'_>, lines: &mut HashMap<SocketAddr, usize>) -> Option<SocketAddr> {
-    let address = node.address()?;
-    if address.port() == 0 {
+/// Where something can be connected to, and that the cluster does not have yet.
+fn endpoint_place(node: &Node<'_>, by_name: bool, lines: &mut HashMap<String, usize>) -> Option<Place> {
+    let named = node.as_string().and_then(name_and_port).filter(|_| by_name);
+    let (place, port, text) = match named {
+        Some((name, port)) => (Place::Named(name.clone(), port), port, format!("{name}:{port}")),
+        None => {
+            let address = node.address()?;
+            (Place::At(address), address.port(), address.to_string())
+        }
+    };
+    if port == 0 {
         return node.fault("nothing listens on port 0", "write the endpoint's port");
     }
-    match lines.insert(address, node.line()) {
-        Some(line) => node.fault(
-            format!("the endpoint {address} is already there on line {line}"),
-            "give one endpoint a greater `weight` instead",
-        ),
-        None => Some(address),
+    let problem = |line| format!("the endpoint {text} is already there on line {line}");
+    match lines.insert(text.clone(), node.line()) {
+        Some(line) => node.fault(problem(line), "give one endpoint a greater `weight` instead"),
+        None => Some(place),
     }
+}
+
+/// A host name, in lower case, with a port. What consists of digits alone was meant to be an address.
+fn name_and_port(text: &str) -> Option<(String, u16)> {
+    let (name, port) = text.rsplit_once(':')?;
+    let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && !name.contains(['[', ':']);
+    let name = syntax::host_name(name).ok().filter(|_| is_name)?;
+    Some((name.to_ascii_lowercase(), port.parse().ok()?))
 }
 
 fn labels(node: &Node<'_>) -> Option<BTreeMap<String, String>> {

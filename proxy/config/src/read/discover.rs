@@ -1,6 +1,6 @@
 //! `discover` of a cluster, and what endpoints found elsewhere are written like.
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, ops::RangeInclusive, path::Path, time::Duration};
 
 use serde_json::Value;
 
@@ -14,12 +14,20 @@ use crate::{
     syntax::{self, Wrong},
 };
 
-pub(super) fn discover(node: &Node<'_>) -> Option<Discover> {
+/// Bounds of the longest time an answer counts.
+const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
+
+/// Where endpoints are found, and how long an answer of DNS counts at most.
+pub(super) fn discover(node: &Node<'_>) -> Option<(Discover, Option<Duration>)> {
     let table = node.table("`{ dns = \"api.internal:8080\" }`")?;
-    let (dns, srv, file) = (table.get("dns"), table.get("srv"), table.get("file"));
+    let (dns, srv, file, max_ttl) = (table.get("dns"), table.get("srv"), table.get("file"), table.get("max-ttl"));
     table.done();
+    if let (Some(node), Some(_)) = (&max_ttl, &file) {
+        node.key_fault("`max-ttl` is for DNS: a file is looked at every second", "leave out `max-ttl`");
+    }
+    let max_ttl = max_ttl.and_then(|node| node.duration(TTL));
     let ways = [dns.as_ref(), srv.as_ref(), file.as_ref()];
-    match ways.iter().flatten().count() {
+    let discover = match ways.iter().flatten().count() {
         0 => {
             table.fault("one of `dns`, `srv` and `file` is missing", "add `dns = \"api.internal:8080\"`");
             None
@@ -29,7 +37,8 @@ pub(super) fn discover(node: &Node<'_>) -> Option<Discover> {
             .or_else(|| srv.and_then(|node| checked(&node, "`\"_http._tcp.api.internal\"`", srv_name)))
             .or_else(|| Some(Discover::File(file?.file()?))),
         _ => node.fault("`dns`, `srv` and `file` exclude each other", "keep one of them"),
-    }
+    };
+    Some((discover?, max_ttl))
 }
 
 /// A name with its port.

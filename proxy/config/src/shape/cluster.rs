@@ -10,7 +10,7 @@ use super::{
     balance::{Balance, LoadReports},
     health::Health,
     outlier::{Agent, Outliers},
-    scalar::{Address, Duration},
+    scalar::{Duration, EndpointAddress},
     tls::UpstreamTls,
 };
 
@@ -101,7 +101,7 @@ enum ProxyVersion {
 #[schemars(untagged)]
 enum Endpoint {
     /// With weight 1.
-    Plain(Address),
+    Plain(EndpointAddress),
     /// With more to say.
     Full(FullEndpoint),
 }
@@ -117,14 +117,17 @@ struct Discover {
     srv: Option<String>,
     /// A file of endpoints, TOML or JSON, followed as it changes.
     file: Option<String>,
+    /// Longest time an answer of DNS counts, whatever its TTL.
+    #[schemars(extend("default" = "60s"))]
+    max_ttl: Option<Duration>,
 }
 
 /// An endpoint with its weight, labels and limit.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct FullEndpoint {
-    /// IP address and port.
-    address: Address,
+    /// IP address or host name, and port.
+    address: EndpointAddress,
     /// Share among the cluster's endpoints; 0 takes no requests.
     #[schemars(range(min = 0, max = 1_000), extend("default" = 1))]
     weight: Option<u32>,

@@ -63,6 +63,23 @@ impl JsonSchema for Size {
     }
 }
 
+/// `127.0.0.1:8080`, `[::1]:8080`, `backend:8080`
+pub(super) struct EndpointAddress;
+
+impl JsonSchema for EndpointAddress {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "EndpointAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9A-Za-z._-]+|\\[[0-9a-fA-F:.%]+\\]):[0-9]+$" })
+    }
+}
+
 /// `127.0.0.1:8080`, `[::1]:8080`
 pub(super) struct Address;
 

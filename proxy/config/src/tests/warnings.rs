@@ -182,6 +182,10 @@ fn certificates_for_addresses_that_are_found() {
     assert_eq!(warning.key, "clusters.web.discover");
     let named = EXAMPLE.replace("balance = \"round-robin\"", &found.replace("{}", "{ sni = \"api.internal\" }"));
     assert!(warnings(&named).is_empty());
+    let list = "[\"127.0.0.1:9003\"]";
+    assert!(warnings(&EXAMPLE.replacen(list, "[\"a.test:1\", \"a.test:2\"]\ntls = {}", 1)).is_empty(), "one name");
+    let warning = only(list, "[\"a.test:1\", \"b.test:1\"]\ntls = {}");
+    assert_eq!(warning.key, "clusters.web.endpoints");
 }
 
 #[test]

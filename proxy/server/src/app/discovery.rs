@@ -49,6 +49,7 @@ impl Discoveries {
                 let looks_there = |task: &&Task| task.cluster.config().discover == *discover;
                 let known = before.as_ref().filter(looks_there).map(|task| task.known.clone()).unwrap_or_default();
                 let running = before.filter(is_same);
+                running.iter().for_each(|task| task.cluster.doubt());
                 next.insert(Arc::clone(name), running.unwrap_or_else(|| start(&upstream.cluster, servers, known)));
             }
         }

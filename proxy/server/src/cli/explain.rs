@@ -253,6 +253,10 @@ fn of_discover(discover: &Discover) -> String {
         Discover::Dns { name, port } => format!("discovers: the addresses of {name}, at port {port}"),
         Discover::Srv(name) => format!("discovers: the services {name}"),
         Discover::File(path) => format!("discovers: what {} lists", path.display()),
+        Discover::Names(named) => {
+            let places = named.iter().map(|named| format!("{}:{}", named.name, named.like.address.port()));
+            format!("discovers: the addresses of {}", places.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -15,6 +15,9 @@ impl Cluster {
     /// is one. Outlier detection may take the endpoint out at once; what was `asked` it looks at only where that failed.
     #[inline]
     pub fn meet(&self, endpoint: &Endpoint, met: Met, latency: Option<Duration>, asked: impl FnOnce() -> Asked) {
+        if met == Met::NoConnection {
+            self.doubt();
+        }
         if self.outliers.compares() {
             endpoint.record().compare(met, latency);
         }

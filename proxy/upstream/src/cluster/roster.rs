@@ -39,7 +39,7 @@ impl Origin {
 pub struct Discovery {
     /// The last answer that could be used.
     pub answered: Option<SystemTime>,
-    /// Why the present endpoints are those of an earlier answer.
+    /// Why the present endpoints are those of an earlier answer, or some are missing.
     pub fault: Option<String>,
     /// Enough is known to begin with, be it part of an answer.
     pub suffices: bool,
@@ -127,13 +127,13 @@ impl Roster {
         found.chain(listed).chain(words).collect()
     }
 
-    /// Discovery's answer in the place of the former one.
-    pub(super) fn find(&mut self, mut found: Vec<Endpoint>, at: SystemTime) {
+    /// Discovery's answer in the place of the former one, and why some of it is missing.
+    pub(super) fn find(&mut self, mut found: Vec<Endpoint>, fault: Option<String>, at: SystemTime) {
         // The order of answers is chance, and another order would be news.
         found.sort_by_key(|endpoint| endpoint.address);
         self.found = found;
         self.staying.clear();
-        self.discovery = Discovery { answered: Some(at), fault: None, suffices: true };
+        self.discovery = Discovery { answered: Some(at), fault, suffices: true };
     }
 
     /// Part of an answer of discovery, while the rest is waited for: it adds to what is there, and changes

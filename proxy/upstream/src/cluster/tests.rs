@@ -351,7 +351,7 @@ fn those_of_before_stay_until_discovery_answers() {
     assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9003"], "of the first level");
     second.delete(at(9_001).address);
     assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9003"], "the operator's word counts of them too");
-    second.found(fixture::cluster(&[1]).endpoints);
+    second.found(fixture::cluster(&[1]).endpoints, None);
     assert_eq!(names(&second), ["127.0.0.1:9000", "127.0.0.1:9003"]);
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    FIRST_RETRY, LAST_RETRY, LONGEST, Resolver, SHORTEST,
+    FIRST_RETRY, LAST_RETRY, Resolver, SHORTEST,
     resolver::{Answer, Family},
 };
 
@@ -71,15 +71,16 @@ impl Known {
     pub(super) fn pause(&self) -> Duration {
         let now = Instant::now();
         let pauses = self.hosts().values().map(|host| host.due.map_or(Duration::ZERO, |due| due - now)).min();
-        pauses.unwrap_or(LONGEST)
+        pauses.unwrap_or(Duration::MAX)
     }
 
-    /// Ask for those of these names whose time is over, and forget any other. Says of each why it has no addresses, or
+    /// Ask for those of these names whose time is over, which is `longest` at most, and forget any other. Says of each why it has no addresses, or
     /// none but those known before. While some are waited for, `progress` hears now and then that more is known.
     pub(super) async fn look(
         &self,
         names: &BTreeSet<String>,
         resolver: &Arc<Resolver>,
+        longest: Duration,
         progress: &(dyn Fn() + Send + Sync),
     ) -> Vec<Result<(), String>> {
         let mut heard: BTreeMap<String, Heard> = BTreeMap::new();
@@ -112,7 +113,7 @@ impl Known {
         }
         let (now, mut hosts) = (Instant::now(), self.hosts());
         for (name, heard) in heard {
-            heard.conclude(&name, hosts.entry(name.clone()).or_default(), now);
+            heard.conclude(&name, hosts.entry(name.clone()).or_default(), now, longest);
         }
         let fault = |name: &String| hosts.get(name).and_then(|host| host.fault.clone());
         names.iter().map(|name| fault(name).map_or(Ok(()), Err)).collect()
@@ -146,7 +147,7 @@ struct Heard {
 
 impl Default for Heard {
     fn default() -> Self {
-        Self { ttl: LONGEST, with: 0, without: Vec::new(), faults: 0, fault: None }
+        Self { ttl: Duration::MAX, with: 0, without: Vec::new(), faults: 0, fault: None }
     }
 }
 
@@ -179,7 +180,7 @@ impl Heard {
 
     /// One that did not answer in full is asked for again soon, and then less and less often: it has its own time, so
     /// that the others have theirs.
-    fn conclude(self, name: &str, host: &mut Host, now: Instant) {
+    fn conclude(self, name: &str, host: &mut Host, now: Instant, longest: Duration) {
         let is_empty = host.addresses.is_empty();
         let pause = match self.fault.is_none() && !is_empty {
             true => {
@@ -192,7 +193,7 @@ impl Heard {
                 pause.min(self.ttl)
             }
         };
-        host.due = Some(now + pause.clamp(SHORTEST, LONGEST));
+        host.due = Some(now + pause.clamp(SHORTEST, longest));
         host.fault = match self.fault {
             None if is_empty => Some(format!("{name} has no address")),
             fault => fault.filter(|_| is_empty || self.faults == FAMILIES),

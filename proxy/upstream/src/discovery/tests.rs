@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::{Discovery, fixture};
@@ -11,7 +11,7 @@ fn endpoint_at(port: u16) -> Endpoint {
 
 fn found(ports: &[u16], seconds: u64) -> Result<Found, String> {
     let endpoints = ports.iter().map(|port| endpoint_at(*port)).collect();
-    Ok(Found { endpoints, for_now: Duration::from_secs(seconds) })
+    Ok(Found { endpoints, for_now: Duration::from_secs(seconds), fault: None })
 }
 
 /// Gives these answers, the last of them for ever; notes the moments at which it looked.

@@ -99,6 +99,8 @@ impl Watch {
     fn take(&self, health: &mut HealthState, verdict: &Verdict, begun: Instant) {
         if verdict.state.is_able() {
             self.cluster.forgive(&self.endpoint, begun.into_std());
+        } else {
+            self.cluster.doubt();
         }
         if health.observe(verdict) {
             self.cluster.set_health(&self.endpoint, verdict);

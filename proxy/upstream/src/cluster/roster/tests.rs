@@ -13,7 +13,7 @@ fn wanted(roster: &Roster) -> Vec<(u16, u32)> {
 fn file_discovery_and_operator_come_together() {
     let config = fixture::cluster(&[1, 1]);
     let mut roster = Roster::of(&config, None);
-    roster.find(vec![endpoint(9_100, 5), endpoint(9_000, 7)], SystemTime::now());
+    roster.find(vec![endpoint(9_100, 5), endpoint(9_000, 7)], None, SystemTime::now());
     assert_eq!(wanted(&roster), [(9_000, 1), (9_001, 1), (9_100, 5)], "the file's description counts");
     roster.put(endpoint(9_200, 2));
     roster.put(endpoint(9_100, 6));
@@ -22,7 +22,7 @@ fn file_discovery_and_operator_come_together() {
     let origins = roster.origins();
     let of = |port| origins[&endpoint(port, 1).address];
     assert_eq!((of(9_001), of(9_100), of(9_200)), (Origin::File, Origin::Admin, Origin::Admin));
-    roster.find(vec![endpoint(9_300, 1)], SystemTime::now());
+    roster.find(vec![endpoint(9_300, 1)], None, SystemTime::now());
     assert_eq!(wanted(&roster), [(9_001, 1), (9_300, 1), (9_100, 6), (9_200, 2)]);
 }
 
@@ -49,10 +49,10 @@ fn what_only_the_operator_added_is_forgotten_when_it_is_deleted() {
     let mut roster = Roster::of(&fixture::cluster(&[1]), None);
     roster.put(endpoint(9_100, 1));
     roster.delete(endpoint(9_100, 1).address);
-    roster.find(vec![endpoint(9_100, 1)], SystemTime::now());
+    roster.find(vec![endpoint(9_100, 1)], None, SystemTime::now());
     assert_eq!(wanted(&roster), [(9_000, 1), (9_100, 1)]);
     roster.delete(endpoint(9_100, 1).address);
-    roster.find(vec![endpoint(9_100, 1)], SystemTime::now());
+    roster.find(vec![endpoint(9_100, 1)], None, SystemTime::now());
     assert_eq!(wanted(&roster), [(9_000, 1)], "what others list stays deleted");
 }
 
@@ -62,7 +62,7 @@ fn what_was_found_is_kept_where_it_is_still_looked_for() {
     config.discover = Some(weir_config::Discover::Srv("a".to_owned()));
     let mut roster = Roster::of(&config, None);
     assert_eq!(roster.discovery().answered, None);
-    roster.find(vec![endpoint(9_100, 1)], SystemTime::now());
+    roster.find(vec![endpoint(9_100, 1)], None, SystemTime::now());
     assert!(roster.miss("timed out") && !roster.miss("timed out"));
     let same = Roster::of(&config, Some((&roster, &config)));
     assert_eq!((wanted(&same), same.discovery().fault.as_deref()), (vec![(9_100, 1)], Some("timed out")));

@@ -46,6 +46,8 @@ fn reply(question: &[u8], zone: &BTreeMap<String, Option<Vec<u8>>>) -> Option<Ve
     Some(reply.build_bytes_vec().unwrap())
 }
 
+const LONG: Duration = Duration::from_secs(3600);
+
 fn address(last: u8) -> u32 {
     u32::from_be_bytes([10, 0, 0, last])
 }
@@ -69,7 +71,7 @@ async fn those_that_answer_are_known_while_others_are_silent() {
     let (known, (heard, mut early)) = (Known::default(), mpsc::unbounded_channel());
     let begin = Clock::now();
     let progress = || heard.send(last_octets(&known, "well.test")).unwrap();
-    let outcomes = known.look(&all, &resolver, &progress).await;
+    let outcomes = known.look(&all, &resolver, LONG, &progress).await;
     assert!(begin.elapsed() < Duration::from_secs(8), "they are waited for at the same time");
     assert_eq!(early.try_recv().unwrap(), [7]);
     assert!(early.try_recv().is_err(), "without news there is no progress");
@@ -84,21 +86,21 @@ async fn those_that_answer_are_known_while_others_are_silent() {
 async fn a_silent_name_keeps_what_it_had_and_one_that_is_gone_does_not() {
     let (resolver, zone) = server(&[("silent.test", Some(&[1, 2])), ("gone.test", Some(&[3]))]).await;
     let (known, both) = (Known::default(), names(&["gone.test", "silent.test"]));
-    assert!(known.look(&both, &resolver, &|| {}).await.iter().all(Result::is_ok));
+    assert!(known.look(&both, &resolver, LONG, &|| {}).await.iter().all(Result::is_ok));
     zone.lock().unwrap().insert("silent.test".to_owned(), None);
     zone.lock().unwrap().insert("gone.test".to_owned(), Some(Vec::new()));
     known.hasten();
     let during = Mutex::new(None);
     let note =
         || *during.lock().unwrap() = Some((last_octets(&known, "silent.test"), last_octets(&known, "gone.test")));
-    let outcomes = known.look(&both, &resolver, &note).await;
+    let outcomes = known.look(&both, &resolver, LONG, &note).await;
     assert_eq!(*during.lock().unwrap(), Some((vec![1, 2], vec![])), "what is not known yet is as it was");
     assert_eq!(outcomes[0], Err("gone.test has no address".to_owned()));
     assert!(outcomes[1].as_ref().unwrap_err().contains("no answer"), "{outcomes:?}");
     assert_eq!((last_octets(&known, "silent.test"), last_octets(&known, "gone.test")), (vec![1, 2], vec![]));
     zone.lock().unwrap().insert("silent.test".to_owned(), Some(vec![4]));
     known.hasten();
-    let outcomes = known.look(&names(&["silent.test"]), &resolver, &|| {}).await;
+    let outcomes = known.look(&names(&["silent.test"]), &resolver, LONG, &|| {}).await;
     assert_eq!(outcomes, [Ok(())]);
     assert_eq!(last_octets(&known, "silent.test"), [4]);
 }
@@ -116,7 +118,7 @@ fn an_answer_of_none_counts_once_both_families_have_been_asked_for() {
     heard.note(Family::V6, Err("no answer".to_owned()), &mut host);
     assert_eq!((host.addresses(), host.is_silent), (vec![v6], true));
     let now = Instant::now();
-    heard.conclude("a.test", &mut host, now);
+    heard.conclude("a.test", &mut host, now, LONG);
     assert_eq!((host.fault, host.due), (None, Some(now + FIRST_RETRY)));
 }
 
@@ -128,7 +130,7 @@ fn a_name_with_a_fault_is_asked_for_less_and_less_often_until_it_answers() {
         for (family, reply) in [Family::V4, Family::V6].into_iter().zip(replies) {
             heard.note(family, reply, &mut host);
         }
-        heard.conclude("a.test", &mut host, now);
+        heard.conclude("a.test", &mut host, now, LONG);
         (host.due.unwrap() - now).as_secs()
     };
     let of = |records, ttl| Ok(Answer { records, ttl: Duration::from_secs(ttl) });
@@ -144,7 +146,7 @@ fn a_name_with_a_fault_is_asked_for_less_and_less_often_until_it_answers() {
 async fn a_name_without_address_does_not_have_the_others_asked_for_again() {
     let (resolver, _) = server(&[("well.test", Some(&[1])), ("gone.test", Some(&[]))]).await;
     let (known, both) = (Known::default(), names(&["gone.test", "well.test"]));
-    let outcomes = known.look(&both, &resolver, &|| {}).await;
+    let outcomes = known.look(&both, &resolver, LONG, &|| {}).await;
     assert_eq!(outcomes, [Err("gone.test has no address".to_owned()), Ok(())]);
     let now = Instant::now();
     assert!(known.pause() <= FIRST_RETRY);
@@ -157,8 +159,8 @@ async fn a_name_without_address_does_not_have_the_others_asked_for_again() {
 async fn other_names_are_forgotten() {
     let (resolver, _) = server(&[("a.test", Some(&[1])), ("b.test", Some(&[2]))]).await;
     let known = Known::default();
-    known.look(&names(&["a.test", "b.test"]), &resolver, &|| {}).await;
-    known.look(&names(&["b.test"]), &resolver, &|| {}).await;
+    known.look(&names(&["a.test", "b.test"]), &resolver, LONG, &|| {}).await;
+    known.look(&names(&["b.test"]), &resolver, LONG, &|| {}).await;
     assert_eq!((last_octets(&known, "a.test"), last_octets(&known, "b.test")), (vec![], vec![2]));
 }
 
@@ -168,6 +170,17 @@ async fn questions_beyond_those_at_a_time_are_asked_in_their_turn() {
     let zone: Vec<(&str, Option<&[u8]>)> = many.iter().map(|name| (name.as_str(), Some(&[1][..]))).collect();
     let (resolver, _) = server(&zone).await;
     let known = Known::default();
-    let outcomes = known.look(&many.into_iter().collect(), &resolver, &|| {}).await;
+    let outcomes = known.look(&many.into_iter().collect(), &resolver, LONG, &|| {}).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 100);
+}
+
+#[tokio::test]
+async fn an_answer_of_none_for_one_family_does_not_put_off_the_other() {
+    let (resolver, _) = server(&[("v4.test", Some(&[1]))]).await;
+    let (known, name) = (Known::default(), names(&["v4.test"]));
+    assert!(known.look(&name, &resolver, LONG, &|| {}).await.iter().all(Result::is_ok));
+    assert!(known.pause() <= Duration::from_secs(9), "{:?}", known.pause());
+    known.hasten();
+    known.look(&name, &resolver, Duration::from_secs(2), &|| {}).await;
+    assert!(known.pause() <= Duration::from_secs(2), "{:?}", known.pause());
 }
