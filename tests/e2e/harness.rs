@@ -7,6 +7,7 @@ mod body;
 mod bystander;
 mod client;
 mod endpoint;
+pub mod exposition;
 mod names;
 mod raw;
 mod tls;

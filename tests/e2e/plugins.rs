@@ -1,6 +1,7 @@
 //! Plugins from outside: what they decide, what happens when they fail, and how they are swapped.
 
 mod harm;
+mod hostile;
 mod load;
 mod refusals;
 mod roles;

@@ -3,6 +3,7 @@
 mod acme;
 mod grpc;
 mod layer4;
+mod metrics;
 mod peer;
 mod proxy_protocol;
 mod smuggling;

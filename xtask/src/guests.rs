@@ -3,6 +3,7 @@
 //! Guests live in workspaces of their own and share one build folder, so a run in which nothing changed
 //! takes a second. A component is written only when its bytes changed.
 
+mod hostile;
 mod toolchain;
 
 use std::{
@@ -35,7 +36,7 @@ pub fn run() -> Result<()> {
             build(&toolchain, &workspace, ours).with_context(|| format!("cannot build the guests in {folder}"))?;
         }
     }
-    Ok(())
+    hostile::build()
 }
 
 fn build(toolchain: &Toolchain, workspace: &Path, ours: bool) -> Result<()> {
@@ -98,7 +99,7 @@ fn write(file: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let partial: PathBuf = file.with_extension(format!("{}.partial", std::process::id()));
-    fs::create_dir_all(paths::guests())?;
+    fs::create_dir_all(file.parent().context("a file without a folder")?)?;
     fs::write(&partial, bytes).with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, file).with_context(|| format!("cannot write {}", file.display()))
 }

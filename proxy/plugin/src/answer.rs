@@ -9,6 +9,17 @@ use crate::Failure;
 
 /// Longest session key in bytes.
 pub const SESSION_KEY_LIMIT: usize = 512;
+/// Most header fields that an answer sets, removes or adds, and most labels it asks for: of each.
+pub const FIELD_LIMIT: usize = 128;
+/// Most bytes of text in an answer: names, values, path, cluster, key and labels together.
+pub const TEXT_LIMIT: usize = 64 << 10;
+/// Longest body of a plugin's own answer in bytes.
+pub const BODY_LIMIT: usize = 1 << 20;
+/// Most bytes that a guest hands over in one call. What lies far above the limits is refused before it is
+/// copied or read, because copying is not under the deadline.
+pub(crate) const HANDED_OVER: usize = BODY_LIMIT + 4 * TEXT_LIMIT;
+/// Longest complaint about settings in bytes; what is above is cut.
+const COMPLAINT_LIMIT: usize = 4 << 10;
 /// Longest explanation of a health verdict in bytes; what is above is cut.
 const WHY_LIMIT: usize = 1024;
 
@@ -108,8 +119,12 @@ impl RouteDecision {
 
 impl Forward {
     fn check(&self) -> Result<(), Failure> {
+        self.check_size()?;
         check_headers(&self.set_headers)?;
         self.remove_headers.iter().try_for_each(|n| check_name(n))?;
+        if self.set_headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("host")).count() > 1 {
+            return bad("header host is set twice");
+        }
         match &self.path {
             Some(path) if !is_target(path) => bad(format!("path {path:?} is not a request target")),
             _ => Ok(()),
@@ -117,8 +132,24 @@ impl Forward {
     }
 }
 
+impl Forward {
+    fn check_size(&self) -> Result<(), Failure> {
+        check_count("headers to set", self.set_headers.len())?;
+        check_count("headers to remove", self.remove_headers.len())?;
+        check_count("labels", self.labels.len())?;
+        let lists = octets(&self.set_headers) + octets(&self.labels);
+        let removed: usize = self.remove_headers.iter().map(String::len).sum();
+        let single = [&self.cluster, &self.path, &self.hash_key];
+        check_text(lists + removed + single.into_iter().flatten().map(String::len).sum::<usize>())
+    }
+}
+
 impl Response {
     fn check(&self) -> Result<(), Failure> {
+        check_fields(&self.headers)?;
+        if self.body.len() > BODY_LIMIT {
+            return bad(format!("a body of {} bytes: at most {BODY_LIMIT}", self.body.len()));
+        }
         if !(200..=599).contains(&self.status) {
             return bad(format!("status {} is not in 200 to 599", self.status));
         }
@@ -138,6 +169,7 @@ impl Session {
 
 impl Mark {
     pub(crate) fn checked(mut self) -> Result<Self, Failure> {
+        check_fields(&self.headers)?;
         check_headers(&self.headers)?;
         self.session = self.session.map(Session::checked).transpose()?;
         Ok(self)
@@ -152,6 +184,36 @@ impl HealthVerdict {
         self.why.truncate(self.why.floor_char_boundary(WHY_LIMIT));
         Ok(self)
     }
+}
+
+/// A complaint about settings that an operator can read.
+pub(crate) fn complaint(mut why: String) -> String {
+    why.truncate(why.floor_char_boundary(COMPLAINT_LIMIT));
+    why
+}
+
+/// How many header fields there are, and how long they are.
+fn check_fields(headers: &[(String, String)]) -> Result<(), Failure> {
+    check_count("headers", headers.len())?;
+    check_text(octets(headers))
+}
+
+fn check_count(what: &str, count: usize) -> Result<(), Failure> {
+    match count {
+        0..=FIELD_LIMIT => Ok(()),
+        _ => bad(format!("{count} {what}: at most {FIELD_LIMIT}")),
+    }
+}
+
+fn check_text(octets: usize) -> Result<(), Failure> {
+    match octets {
+        0..=TEXT_LIMIT => Ok(()),
+        _ => bad(format!("{octets} bytes of text: at most {TEXT_LIMIT}")),
+    }
+}
+
+fn octets(pairs: &[(String, String)]) -> usize {
+    pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn check_headers(headers: &[(String, String)]) -> Result<(), Failure> {
@@ -205,6 +267,45 @@ mod tests {
         assert!(RouteDecision::Forward(forward).checked().is_err());
         let mark = Mark { session: None, headers: header("set-cookie", "a\0b") };
         assert!(mark.checked().is_err());
+    }
+
+    #[test]
+    fn an_answer_has_a_size() {
+        let forward = |forward: Forward| RouteDecision::Forward(forward).checked().map(drop);
+        let respond =
+            |headers, body| RouteDecision::Respond(Response { status: 200, headers, body }).checked().map(drop);
+        let fields = |count: usize| -> Vec<_> { (0..count).map(|i| (format!("x-{i}"), String::new())).collect() };
+        let names = |count: usize| (0..count).map(|i| format!("x-{i}")).collect();
+        let value = |length: usize| vec![("x".to_owned(), "v".repeat(length))];
+        assert!(
+            forward(Forward { set_headers: fields(128), remove_headers: names(128), ..Forward::default() }).is_ok()
+        );
+        for large in [
+            Forward { set_headers: fields(129), ..Forward::default() },
+            Forward { remove_headers: names(129), ..Forward::default() },
+            Forward { labels: fields(129), ..Forward::default() },
+            Forward { set_headers: value(TEXT_LIMIT), ..Forward::default() },
+            Forward { hash_key: Some("k".repeat(TEXT_LIMIT + 1)), ..Forward::default() },
+        ] {
+            assert_eq!(forward(large).unwrap_err().kind(), "bad-answer");
+        }
+        assert!(respond(fields(128), vec![0; BODY_LIMIT]).is_ok());
+        assert!(respond(fields(129), vec![]).is_err());
+        assert!(respond(vec![], vec![0; BODY_LIMIT + 1]).is_err());
+        let mark = |headers| Mark { session: None, headers }.checked().map(drop);
+        assert!(mark(value(TEXT_LIMIT - 1)).is_ok());
+        assert!(mark(value(TEXT_LIMIT)).is_err());
+        assert!(mark(fields(129)).is_err());
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let set = |names: &[&str]| {
+            let set_headers = names.iter().map(|name| ((*name).to_owned(), "a".to_owned())).collect();
+            RouteDecision::Forward(Forward { set_headers, ..Forward::default() }).checked().is_ok()
+        };
+        assert!(set(&["host", "x-a", "x-a"]));
+        assert!(!set(&["host", "x-a", "Host"]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
     Bound, CandidatesView, Failure, HealthVerdict, Program, RequestView, Target,
+    answer::{HANDED_OVER, complaint},
     contract::waiting,
     decision::Data,
     fault::Fault,
@@ -111,7 +112,7 @@ impl Idle {
             let is_over = store.data().meter.is_over();
             Ok(if is_over { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
         });
-        store.set_hostcall_fuel(program.memory);
+        store.set_hostcall_fuel(HANDED_OVER);
         let most = (program.check_cpu, program.start_deadline());
         match meter.run(most.1, Self::link(program, &mut store)).await {
             Ok((lifecycle, health)) => {
@@ -153,7 +154,7 @@ impl Idle {
                 self.configured.insert(binding.number);
                 Ok(())
             }
-            Ok(Err(why)) => Err(Failure::Start(format!("it refuses its settings: {why}")).into()),
+            Ok(Err(why)) => Err(Failure::Start(format!("it refuses its settings: {}", complaint(why))).into()),
             Err(cause) => Err(self.fault(cause)),
         }
     }

@@ -1,5 +1,8 @@
 //! Figures that guests keep for the metrics page: at most 64 names a plugin.
 //!
+//! A name with the ending of a histogram's own series, or of a series of ours, is not taken: on the page it
+//! would be the same series twice, and a scraper refuses the whole page.
+//!
 //! Looking a name up takes no lock. A further name copies the map, which happens 64 times at most.
 
 use std::{
@@ -17,6 +20,10 @@ use arc_swap::ArcSwap;
 const NAMES: usize = 64;
 /// Longest name in bytes.
 const NAME_LIMIT: usize = 64;
+/// Endings of the series that a histogram is written as.
+const OF_HISTOGRAMS: [&str; 3] = ["_bucket", "_sum", "_count"];
+/// Names of the host's own series about these figures.
+const OURS: [&str; 2] = ["dropped_total", "hidden"];
 /// Upper bounds of a histogram's buckets.
 const BOUNDS: [f64; 16] =
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0, 100_000.0];
@@ -69,6 +76,9 @@ impl Custom {
     }
 
     pub(crate) fn observe(&self, name: &str, value: f64) {
+        if value.is_nan() {
+            return self.drop_one();
+        }
         self.with(name, Kind::Histogram, |metric| {
             if let Metric::Histogram { buckets, sum } = metric {
                 let bucket = BOUNDS.iter().position(|b| value <= *b).unwrap_or(BOUNDS.len());
@@ -79,7 +89,8 @@ impl Custom {
         });
     }
 
-    /// What was dropped: names beyond the limit, names that are none, names of another kind.
+    /// What was dropped: names beyond the limit, names that are none or are reserved, names of another
+    /// kind, observations that are no number.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
@@ -187,6 +198,8 @@ fn is_name(name: &str) -> bool {
     name.len() <= NAME_LIMIT
         && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'_')
+        && !OF_HISTOGRAMS.iter().any(|ending| name.ends_with(ending))
+        && !OURS.contains(&name)
 }
 
 #[cfg(test)]
@@ -212,5 +225,15 @@ mod tests {
         ["", "1a", "a-b", "a\nb"].iter().for_each(|name| custom.count(name, 1));
         assert_eq!(custom.metrics().len(), 64);
         assert_eq!(custom.dropped(), 10);
+    }
+
+    #[test]
+    fn names_of_other_series_are_reserved() {
+        let custom = Custom::default();
+        custom.observe("x", 1.0);
+        ["x_sum", "x_count", "x_bucket", "dropped_total", "hidden"].iter().for_each(|name| custom.count(name, 1));
+        custom.observe("x", f64::NAN);
+        assert_eq!(custom.metrics().keys().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(custom.dropped(), 6);
     }
 }

@@ -2,7 +2,7 @@
 
 use wasmtime::{Error, Trap};
 
-use crate::{Failure, limits::Limits};
+use crate::{Failure, answer::HANDED_OVER, limits::Limits};
 
 /// A failure and, where the engine knows more, its cause for the log.
 pub(crate) struct Fault {
@@ -16,6 +16,7 @@ impl Fault {
         let failure = match cause.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Failure::Deadline,
             _ if limits.refused => Failure::Memory,
+            None if is_too_much(&cause) => Failure::BadAnswer(format!("more than {HANDED_OVER} bytes in one call")),
             _ => Failure::Trap,
         };
         Self { failure, cause: Some(cause) }
@@ -30,6 +31,11 @@ impl Fault {
             fault => fault,
         }
     }
+}
+
+/// Whether a guest wanted to hand over more than it may in one call. wasmtime's error has no public type.
+fn is_too_much(cause: &Error) -> bool {
+    cause.chain().any(|error| error.to_string().contains("fuel allocated for hostcalls has been exhausted"))
 }
 
 impl From<Failure> for Fault {

@@ -10,6 +10,7 @@ use wasmtime::{Store, UpdateDeadline, component::Instance as Linked};
 use crate::{
     CandidatesView, Failure, RequestView, Role,
     allowance::thread_time,
+    answer::{HANDED_OVER, complaint},
     contract::sync::{affinity, balancer, lifecycle, router},
     decision::{Decision, during},
     fault::Fault,
@@ -61,7 +62,7 @@ impl Instance {
             Ok(left.map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
         });
         begin(&mut store, within);
-        store.set_hostcall_fuel(program.memory);
+        store.set_hostcall_fuel(HANDED_OVER);
         let linked = program.decisions.instantiate(&mut store);
         let exports = linked.and_then(|linked| Functions::of(program, &mut store, &linked));
         match exports {
@@ -92,7 +93,7 @@ impl Instance {
                 self.remember(binding);
                 Ok(Configured::Done)
             }
-            Ok(Err(why)) => Ok(Configured::Refused(why)),
+            Ok(Err(why)) => Ok(Configured::Refused(complaint(why))),
             Err(cause) => Err(Fault::of_call(cause, &store.data().limits)),
         }
     }

@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     Failure, Role, Skip,
+    bodies::{ROOM_OF_ONE, Room},
     custom::Custom,
     kv::Kv,
     rate::Rate,
@@ -37,6 +38,10 @@ pub(crate) struct Ledger {
     pub instances: AtomicI64,
     /// Bindings that are not asked.
     pub breakers: Breakers,
+    /// Bodies of its own answers that clients have not taken yet.
+    pub bodies: Room,
+    /// Answers for whose bodies there was no room.
+    pub answers_refused: AtomicU64,
     /// Where `clock.monotonic` starts.
     pub born: Instant,
     failures_logged: Rate,
@@ -61,6 +66,8 @@ impl Ledger {
             lines: Rate::new(GUEST_LINES),
             instances: AtomicI64::new(0),
             breakers: Breakers::default(),
+            bodies: Room::new(ROOM_OF_ONE),
+            answers_refused: AtomicU64::new(0),
             born: Instant::now(),
             failures_logged: Rate::new(1),
             failures_silent: AtomicU64::new(0),
@@ -130,6 +137,16 @@ impl Ledger {
             let (name, open) = (&self.label, self.breakers.count(role));
             _ = writeln!(out, "weir_plugin_breakers_open{{plugin=\"{name}\",role=\"{role}\"}} {open}");
         }
+    }
+
+    pub(crate) fn write_bodies(&self, out: &mut String) {
+        let (name, taken) = (&self.label, self.bodies.taken());
+        _ = writeln!(out, "weir_plugin_answer_bytes{{plugin=\"{name}\"}} {taken}");
+    }
+
+    pub(crate) fn write_refused(&self, out: &mut String) {
+        let (name, refused) = (&self.label, self.answers_refused.load(Relaxed));
+        _ = writeln!(out, "weir_plugin_answers_refused_total{{plugin=\"{name}\"}} {refused}");
     }
 
     fn tallies(&self) -> MutexGuard<'_, Tallies> {

@@ -41,6 +41,7 @@ mod contract;
 mod decision;
 mod imports;
 // Programs and their instances.
+mod bodies;
 mod checking;
 mod guests;
 mod instance;
@@ -51,6 +52,7 @@ mod slot;
 mod host;
 
 pub use answer::{Forward, HealthState, HealthVerdict, Mark, Response, RouteDecision, SESSION_KEY_LIMIT, Session};
+pub use bodies::Body;
 pub use budget::Budget;
 pub use failure::{Failure, HostError, Refused, Skip};
 pub use guests::Guests;

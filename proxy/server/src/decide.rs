@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, Uri, header::HOST};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode, Uri, header::HOST};
 use weir_config::{Balance, HashKey, OnFailure};
 use weir_plugin::{Bound, Budget, Failure, Forward, Role, RouteDecision};
 use weir_upstream::{Candidates, Endpoint, KeyHash, connection::Pools};
@@ -22,6 +23,9 @@ use crate::{
     trace::{Asking, Trace},
     worker::Worker,
 };
+
+/// Most fields of a request that plugins add to: each may add some, and a route may have many plugins.
+const MOST_FIELDS: usize = 1_024;
 
 /// Everything a decision needs.
 pub struct Decision<'a> {
@@ -102,8 +106,8 @@ impl Decision<'_> {
             let answer = trace.ask(&self.worker.guests, bound, Role::Router, ask);
             match native_after(bound, answer)? {
                 None | Some(RouteDecision::Pass) => {}
-                Some(RouteDecision::Respond(response)) => match prepared(response) {
-                    Ok(answer) => return Ok(Some(Destination::Answer(answer))),
+                Some(RouteDecision::Respond(response)) => match fields(&response) {
+                    Ok(head) => return own_answer(bound, head, response.body).map(Some),
                     Err(why) => self.retract(bound, &why, trace)?,
                 },
                 Some(RouteDecision::Forward(forward)) => match self.forward(forward, request) {
@@ -142,6 +146,9 @@ impl Decision<'_> {
         }
         if set.get(HOST).is_some_and(|host| !host.to_str().is_ok_and(weir_http1::is_valid_authority)) {
             return Err("malformed host".to_owned());
+        }
+        if request.headers.len() + set.len() > MOST_FIELDS {
+            return Err(format!("a request of more than {MOST_FIELDS} header fields"));
         }
         names(&forward.remove_headers).iter().filter(|name| *name != HOST).for_each(|name| {
             request.headers.remove(name);
@@ -256,12 +263,24 @@ pub fn native_after<T>(bound: &Bound, answer: Result<T, Failure>) -> Result<Opti
     }
 }
 
-fn prepared(response: weir_plugin::Response) -> Result<Prepared, String> {
-    let status = http::StatusCode::from_u16(response.status).map_err(|error| error.to_string())?;
+/// Status and fields of a plugin's own answer.
+fn fields(response: &weir_plugin::Response) -> Result<(StatusCode, HeaderMap), String> {
+    let status = StatusCode::from_u16(response.status).map_err(|error| error.to_string())?;
     let mut headers = header_map(&response.headers)?;
     weir_http1::strip_hop_by_hop(&mut headers);
     headers.remove(http::header::CONTENT_LENGTH);
-    Ok(Prepared { status, headers, body: response.body.into() })
+    Ok((status, headers))
+}
+
+/// A plugin's own answer, whose body is counted until the client has taken it.
+///
+/// # Errors
+/// There is no room for it: the request does not go on natively, because the plugin has answered.
+fn own_answer(bound: &Bound, head: (StatusCode, HeaderMap), body: Vec<u8>) -> Result<Destination, ProxyError> {
+    let (status, headers) = head;
+    let held = bound.program.hold(body);
+    let held = held.ok_or_else(|| ProxyError::NoRoomForAnswer(Arc::clone(bound.program.name())))?;
+    Ok(Destination::Answer(Prepared { status, headers, body: Bytes::from_owner(held) }))
 }
 
 /// Fields that a plugin marks a client with.

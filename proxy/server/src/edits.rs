@@ -12,6 +12,9 @@ use crate::{
     request::{Client, Request},
 };
 
+/// Most fields that a route sets and adds on a message.
+const MOST_FIELDS: usize = 1_024;
+
 /// Every edit of a route, ready to run.
 #[derive(Debug)]
 pub struct Edits {
@@ -136,6 +139,9 @@ impl Fields {
         let values = |fields: &[(String, Template)]| -> Result<Vec<_>, String> {
             fields.iter().map(|(text, template)| Ok((name(text)?, Value::build(template)?))).collect()
         };
+        if config.set.len() + config.add.len() > MOST_FIELDS {
+            return Err(format!("more than {MOST_FIELDS} header fields to set and add"));
+        }
         let remove: Vec<_> = config.remove.iter().map(name).collect::<Result<_, _>>()?;
         let set = values(&config.set)?;
         let decided = Reserved::from_iter(remove.iter().chain(set.iter().map(|(name, _)| name)).cloned());

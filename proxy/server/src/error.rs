@@ -63,6 +63,9 @@ pub enum ProxyError {
         /// Kind of failure.
         kind: &'static str,
     },
+    /// Clients have not taken so many bytes of a plugin's own answers yet that there is no room for another.
+    #[error("clients have yet to take other answers of plugin {0}")]
+    NoRoomForAnswer(Arc<str>),
     /// The endpoint could not be talked to, or broke the protocol.
     #[error("{0}")]
     Upstream(#[source] ConnectionError),
@@ -106,9 +109,12 @@ impl ProxyError {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::TenantLimit(_) | Self::RateLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied => StatusCode::FORBIDDEN,
-            Self::NoEndpoint | Self::SessionLost(_) | Self::QueueFull | Self::QueueTimeout | Self::Plugin { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoEndpoint
+            | Self::SessionLost(_)
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::NoRoomForAnswer(_)
+            | Self::Plugin { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(ConnectionError::ConnectTimeout)
             | Self::UpstreamTimeout
             | Self::AttemptTimeout
@@ -126,6 +132,7 @@ impl ProxyError {
             Self::RateLimit { refused: Refused::Rate(wait), .. } => Some(whole_seconds(*wait).max(1)),
             Self::RateLimit { .. }
             | Self::NoEndpoint
+            | Self::NoRoomForAnswer(_)
             | Self::QueueFull
             | Self::QueueTimeout
             | Self::TenantLimit(_)

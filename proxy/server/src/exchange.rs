@@ -443,6 +443,7 @@ async fn fail(
             | ProxyError::RateLimit { .. }
             | ProxyError::Denied
             | ProxyError::Plugin { .. }
+            | ProxyError::NoRoomForAnswer(_)
             | ProxyError::Upstream(_)
             | ProxyError::AttemptTimeout
             | ProxyError::QueueFull

@@ -199,7 +199,7 @@ fn convert(head: http::request::Parts, received: bool) -> Result<Request, &'stat
         return Err("malformed :path");
     }
     put_host(&uri, &mut headers)?;
-    join_cookies(&mut headers);
+    join_cookies(&mut headers)?;
     let length = match announced(&headers)? {
         Some(_) if method == Method::CONNECT => return Err("CONNECT with a content-length"),
         _ if received || method == Method::CONNECT => Length::Empty,
@@ -262,7 +262,7 @@ fn put_host(uri: &http::Uri, headers: &mut HeaderMap) -> Result<(), &'static str
         }
         (Some(authority), None) => {
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| "malformed :authority")?;
-            headers.insert(HOST, value);
+            headers.try_insert(HOST, value).map_err(|_| "too many fields")?;
         }
         (None, None) => return Err("no host"),
         _ => {}
@@ -272,12 +272,13 @@ fn put_host(uri: &http::Uri, headers: &mut HeaderMap) -> Result<(), &'static str
 }
 
 /// HTTP/2 may split cookies over several fields; everybody else expects one (section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), &'static str> {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
-        return;
+        return Ok(());
     }
     let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
+        headers.try_insert(COOKIE, joined).map_err(|_| "too many fields")?;
     }
+    Ok(())
 }

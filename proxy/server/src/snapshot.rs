@@ -379,11 +379,12 @@ fn prepare(respond: &weir_config::Respond) -> Result<Prepared, String> {
 /// # Errors
 /// The first name or value that is none.
 pub fn header_map(fields: &[(String, String)]) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+    let too_many = || format!("{} header fields are too many", fields.len());
+    let mut headers = HeaderMap::try_with_capacity(fields.len()).map_err(|_| too_many())?;
     for (name, value) in fields {
         let parsed = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
         let (key, value) = parsed.ok_or_else(|| format!("malformed header {name}"))?;
-        headers.append(key, value);
+        headers.try_append(key, value).map_err(|_| too_many())?;
     }
     Ok(headers)
 }

@@ -25,7 +25,7 @@ use super::{
     Client, Reply,
     body::{empty, full},
     client::request,
-    eventually, target,
+    eventually, exposition, target,
 };
 
 /// A configuration with the files it names, not running yet.
@@ -285,8 +285,11 @@ impl Weir {
         eventually(&what, || async { (self.endpoint(cluster, address).await["state"] == state).then_some(()) }).await;
     }
 
+    /// Which a scraper would take.
     pub async fn metrics(&self) -> String {
-        self.command(Method::GET, "/metrics", "").await.text().to_owned()
+        let page = self.command(Method::GET, "/metrics", "").await.text().to_owned();
+        exposition::check(&page).unwrap_or_else(|problem| panic!("{problem}"));
+        page
     }
 
     /// The value of a series, written as on the page; 0 where it is not there.

@@ -32,6 +32,9 @@ use crate::{
 /// that: clients that do not read must not hold up those that do.
 const STREAM_WINDOW: u32 = 512 << 10;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// Size of a head or of trailers (RFC 9113 section 6.5.2) that an endpoint may send over HTTP/2. So that a
+/// response has some thousand fields at most, which leaves room for those that are added.
+const HEADER_LIST: u32 = 256 << 10;
 
 /// Streams that an HTTP/2 connection carries in its life: ids of streams are used up by twice as many.
 const LIFE: u32 = 1 << 29;
@@ -396,6 +399,7 @@ impl Pools {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(connector.streams)
+            .max_header_list_size(HEADER_LIST)
             .enable_push(false)
             .handshake(Awaited::new(transport, &link))
             .await?;

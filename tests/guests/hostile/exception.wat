@@ -1,0 +1,3 @@
+;; refused: exceptions
+(tag $e)
+(func (export "weir:plugin/balancer@0.1.0#pick") (param i32) (result i32) (throw $e))

@@ -1,0 +1,3 @@
+;; refused: gc types
+(func $f (param externref))
+(func (export "weir:plugin/balancer@0.1.0#pick") (param i32) (result i32) i32.const 0)

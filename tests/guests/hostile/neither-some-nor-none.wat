@@ -1,0 +1,3 @@
+;; fails: trap
+(data (i32.const 32) "\07")
+(func (export "weir:plugin/balancer@0.1.0#pick") (param i32) (result i32) i32.const 32)

@@ -1,0 +1,2 @@
+;; fails: trap
+(func (export "weir:plugin/balancer@0.1.0#pick") (param i32) (result i32) i32.const 33)

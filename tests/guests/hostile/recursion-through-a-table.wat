@@ -1,0 +1,10 @@
+;; fails: trap
+(type $f (func (param i64 i64 i64 i64) (result i64)))
+(table 1 1 funcref)
+(elem (i32.const 0) func $deeper)
+(func $deeper (type $f)
+  (i64.add (local.get 0) (call_indirect (type $f)
+    (local.get 1) (local.get 2) (local.get 3) (local.get 0) (i32.const 0))))
+(func (export "weir:plugin/balancer@0.1.0#pick") (param i32) (result i32)
+  (drop (call $deeper (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+  i32.const 32)

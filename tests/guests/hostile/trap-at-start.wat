@@ -1,0 +1,4 @@
+;; unbound: start
+(func $start unreachable)
+(start $start)
+(func (export "weir:plugin/balancer@0.1.0#pick") (param i32) (result i32) i32.const 32)
