@@ -14,6 +14,7 @@ mod report;
 mod secrets;
 mod source;
 // What single values mean.
+mod foreign;
 mod suggest;
 mod syntax;
 mod units;

@@ -14,7 +14,7 @@ use toml::{
 pub(crate) use known::Known;
 pub(crate) use table::Table;
 
-use crate::{fault::Severity, report::Report};
+use crate::{fault::Severity, foreign, report::Report};
 
 /// One value of the file. Readers that return `None` have said why in the report.
 #[derive(Debug, Clone)]
@@ -31,6 +31,11 @@ pub(crate) struct Node<'a> {
 /// how deeply a file may nest, so that readers may recurse.
 pub(crate) fn document<'t>(text: &'t str, report: &Report<'_>) -> Option<Spanned<DeTable<'t>>> {
     let (table, errors) = DeTable::parse_recoverable(text);
+    if let (Some(error), Some((looks, remedy))) = (errors.first(), foreign::file(text)) {
+        let problem = format!("this is not TOML: it looks like a configuration {looks}");
+        report.add(Severity::Error, error.span(), "", problem, Some(remedy.to_owned()));
+        return None;
+    }
     for error in &errors {
         let span = error.span().unwrap_or_default();
         let (problem, remedy) = match error.message().split_once(", expected ") {

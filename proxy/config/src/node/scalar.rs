@@ -14,6 +14,7 @@ use toml::de::{DeFloat, DeInteger, DeValue};
 
 use super::{Known, Node};
 use crate::{
+    foreign,
     model::{ByteSize, Network},
     suggest, units,
 };
@@ -187,6 +188,9 @@ impl<'a> Node<'a> {
 
 /// Tells what is wrong with an address and what would be right.
 fn address_fault(text: &str) -> (String, String) {
+    if let Some(fault) = foreign::address(text) {
+        return fault;
+    }
     let problem = |why: &str| format!("`{text}` {why}");
     if let Ok(ip) = text.parse::<IpAddr>() {
         let remedy = format!("add a port, as in `{}`", SocketAddr::new(ip, 8080));

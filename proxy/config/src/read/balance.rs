@@ -8,6 +8,7 @@ use super::{
     text,
 };
 use crate::{
+    foreign,
     model::{Balance, Choices, Hash, HashAlgorithm, HashKey, LoadReports, RequestKey},
     node::Node,
     read::bindings::{beside, one_of},
@@ -34,6 +35,9 @@ pub(super) fn balance<'a>(node: &Node<'a>, names: &Names<'a>) -> Option<Balance>
     if names.plugins.contains(word) {
         let remedy = format!("write `{{ plugin = \"{word}\" }}`");
         return node.fault(format!("`{word}` is a plugin"), remedy);
+    }
+    if let Some(ours) = foreign::algorithm(word) {
+        return node.fault(format!("`{word}` is not possible here"), format!("write `{ours}`, which means the same"));
     }
     let words: [Word<Balance>; 6] = [
         ("round-robin", || Balance::RoundRobin),

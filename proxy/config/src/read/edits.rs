@@ -4,6 +4,7 @@ use regex::Regex;
 
 use super::{Names, checked, text};
 use crate::{
+    foreign,
     model::{ByteSize, Edits, HeaderEdits, Mirror, PathMatch, PathRewrite, Piece, Rewrite, Template, Variable},
     node::{Node, Table},
     read::{
@@ -77,7 +78,11 @@ fn templates(table: &Table<'_>, key: &'static str, way: Way) -> Vec<(String, Tem
 }
 
 fn written(node: &Node<'_>, way: Way) -> Option<Template> {
-    match template(&header_text(node)?, way) {
+    let text = header_text(node)?;
+    if let Some((foreign, remedy)) = foreign::variable(&text) {
+        node.warn(format!("`{foreign}` is sent as it stands here"), remedy);
+    }
+    match template(&text, way) {
         Ok(template) => Some(template),
         Err((problem, remedy)) => {
             node.key_fault(problem, remedy);

@@ -16,7 +16,7 @@ pub(super) fn matcher(node: &Node<'_>, names: &Names<'_>) -> Option<Match> {
         host: table.read("host", host),
         scheme: table.read("scheme", scheme),
         path: path(&table),
-        headers: pairs(&table, "headers", header).unwrap_or_default(),
+        headers: pairs(&table, "headers", matched_header).unwrap_or_default(),
         query: pairs(&table, "query", |node| plain(node, false)).unwrap_or_default(),
         cookies: pairs(&table, "cookies", |node| plain(node, true)).unwrap_or_default(),
         methods: table.read("methods", methods).unwrap_or_default(),
@@ -31,6 +31,10 @@ pub(super) fn matcher(node: &Node<'_>, names: &Names<'_>) -> Option<Match> {
 }
 
 pub(super) fn host(node: &Node<'_>) -> Option<HostMatch> {
+    if node.is_array() {
+        let remedy = "write a route for each host, or `host = \"*.example.com\"` for all below a name";
+        return node.fault("a match has one host", remedy);
+    }
     checked(node, "`\"api.example.com\"`", syntax::host)
 }
 
@@ -48,10 +52,23 @@ fn path(table: &Table<'_>) -> Option<PathMatch> {
             "keep `path` for one path, `path-prefix` for all below it",
         );
     }
-    let read = |node: &Node<'_>| text(node, "`\"/v1\"`", syntax::path).and_then(|path| normal(node, path));
+    let read = |node: &Node<'_>| {
+        let path = text(node, "`\"/v1\"`", syntax::path)?;
+        warn_of_star(node, &path);
+        normal(node, path)
+    };
     let exact = exact.as_ref().and_then(read).map(PathMatch::Exact);
     let prefix = prefix.as_ref().and_then(read).map(|prefix| PathMatch::Prefix(trimmed(&prefix)));
     exact.or(prefix)
+}
+
+/// Warns of a `*`, which other proxies take for any text.
+fn warn_of_star(node: &Node<'_>, path: &str) {
+    if let Some((before, _)) = path.split_once('*') {
+        let prefix = trimmed(before);
+        let problem = format!("`*` means itself: `{path}` matches no other path");
+        node.warn(problem, format!("write `path-prefix = \"{prefix}\"` for all below it"));
+    }
 }
 
 /// A path as requests are compared with it.
@@ -141,6 +158,15 @@ pub(super) fn pairs<T>(
         pairs.push((name, value));
     }
     Some(pairs)
+}
+
+/// A header field that requests are compared with.
+fn matched_header(node: &Node<'_>) -> Option<(String, String)> {
+    let (name, value) = header(node)?;
+    if value == "*" || value.ends_with(" *") {
+        node.warn(format!("`*` means itself in the value of `{name}`"), "write the whole value that requests have");
+    }
+    Some((name, value))
 }
 
 /// A header field, its name in lower case.

@@ -43,6 +43,11 @@ pub(super) fn fits(node: &Node<'_>, protocol: Protocol, tls: Option<&Node<'_>>) 
 pub(super) fn listener<'a>(node: &Node<'a>, protocol: Protocol, names: &Names<'a>) -> Option<ListenerTls> {
     let table = node.table("`{ certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }`")?;
     let acme = table.get("acme");
+    if let Some(stray) = table.entries().into_iter().find(|entry| matches!(entry.name(), "cert" | "key")) {
+        let remedy = format!("write `certificates = {}`", CERTIFICATES.trim_matches('`'));
+        stray.key_fault(format!("`{}` belongs to one of `certificates`", stray.name()), remedy);
+        return None;
+    }
     let certificates = match acme {
         Some(_) => table.get("certificates"),
         None => table.require("certificates", CERTIFICATES.trim_matches('`')),

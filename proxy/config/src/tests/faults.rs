@@ -79,6 +79,35 @@ fn addresses() {
     ]);
 }
 
+/// Each is said in the words of another proxy, and the remedy is in ours.
+#[test]
+fn words_of_other_proxies() {
+    let endpoint = "clusters.web.endpoints[0]";
+    each(&[
+        ("127.0.0.1:9003", "http://127.0.0.1:9003/", endpoint, "is a URL", "write `127.0.0.1:9003`"),
+        ("127.0.0.1:9003", "https://app.test", endpoint, "is a URL", "write `app.test:443`, and `tls = {}`"),
+        ("127.0.0.1:9003", "unix:/run/app.sock", endpoint, "Unix socket", "address and port"),
+        (
+            "certificates = [{ cert",
+            "cert = \"a.pem\", certificates = [{ cert",
+            "listeners.secure.tls.cert",
+            "belongs to",
+            "= [{",
+        ),
+        ("\"round-robin\"", "\"least_conn\"", "clusters.web.balance", "not possible", "write `least-request`"),
+        ("host = \"api.example.com\"", "host = [\"a.test\"]", "routes[0].match.host", "one host", "a route for each"),
+    ]);
+}
+
+#[test]
+fn files_of_other_proxies() {
+    let text = "server {\n  listen 80;\n  location / { proxy_pass http://app; }\n}\n";
+    let faults = Folder::new().parse(text).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults}");
+    assert!(faults.0[0].problem.contains("of nginx"), "{faults}");
+    assert!(faults.0[0].remedy.as_ref().unwrap().contains("[listeners.web]"), "{faults}");
+}
+
 /// The same of lines added to the listener `web`.
 fn each_of_a_listener(cases: &[(&str, &str, &str, &str)]) {
     let address = "address = \"127.0.0.1:8080\"\n";

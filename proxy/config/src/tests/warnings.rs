@@ -234,3 +234,35 @@ fn a_server_name_needs_tls() {
     let found = warnings(text);
     assert_eq!((found.len(), &*found[0].key), (1, "tenants.a"), "{found:?}");
 }
+
+#[test]
+fn words_that_other_proxies_read_and_weir_takes_as_they_stand() {
+    for (from, to, key, problem, remedy) in [
+        (
+            "path-prefix = \"/v1\"",
+            "path = \"/api/*\"",
+            "routes[0].match.path",
+            "`*` means itself",
+            "path-prefix = \"/api\"",
+        ),
+        (
+            "x-team = \"blue\"",
+            "authorization = \"Bearer *\"",
+            "routes[0].match.headers.authorization",
+            "`*` means",
+            "whole",
+        ),
+        (
+            "methods = [\"GET\"] }",
+            "methods = [\"GET\"] }\nrequest-headers = { set = { x-ip = \"$remote_addr\" } }",
+            "routes[0].request-headers.set.x-ip",
+            "`$remote_addr` is sent as it stands",
+            "`{client-address}`",
+        ),
+    ] {
+        let fault = only(from, to);
+        assert_eq!(fault.key, key, "{fault}");
+        assert!(fault.problem.contains(problem), "{fault}");
+        assert!(fault.remedy.as_ref().unwrap().contains(remedy), "{fault}");
+    }
+}
