@@ -6,6 +6,7 @@ mod e2e {
     pub mod harness;
 
     mod abuse;
+    mod admin;
     mod affinity;
     mod agents;
     mod attempts;

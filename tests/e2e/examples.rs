@@ -37,6 +37,8 @@ fn every_example_passes_the_check() {
 pub fn portable(file: &Path) -> String {
     let (text, folder) = (fs::read_to_string(file).unwrap(), file.parent().unwrap());
     let lines = text.lines().map(|line| match line.split_once(" = \"") {
+        Some(("address", value)) if value.starts_with("unix:") => "address = \"127.0.0.1:0\"".to_owned(),
+        Some(("read-only", _)) => "read-only = \"127.0.0.1:0\"".to_owned(),
         Some(("address", value)) => format!("address = \"{}:0\"", value.rsplit_once(':').unwrap().0),
         Some(("path", value)) => format!("path = \"{}\"", folder.join(value.trim_end_matches('"')).display()),
         Some(("upgrade-socket", _)) => "upgrade-socket = \"upgrade.sock\"".to_owned(),

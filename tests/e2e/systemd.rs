@@ -61,6 +61,7 @@ respond = { body = "ok" }
 endpoints = ["127.0.0.1:9"]
 [admin]
 address = "127.0.0.1:3"
+unauthenticated = "deploy"
 "#;
 
 #[tokio::test]

@@ -138,3 +138,19 @@ async fn verification_can_be_left_out() {
     let (_endpoint, weir) = upstream(&stranger.issue(&["endpoint.test"]), &ca, "verify = false", false).await;
     assert_eq!(get(weir.web(), "/").await.text(), "one");
 }
+
+#[tokio::test]
+async fn plain_http_on_a_port_of_tls_is_told_so() {
+    let (ca, endpoint) = (Ca::new(), Endpoint::start("one").await);
+    let a = ca.issue(&["a.test"]);
+    let one = r#"certificates = [{ cert = "a.pem", key = "a.key" }]"#;
+    let text = secure(one, &format!("endpoints = [\"{}\"]", endpoint.address));
+    let weir = Setup::new(&text).certificate("a", &a).start().await;
+    let reply = get(weir.listener("secure"), "/").await;
+    assert_eq!((reply.status.as_u16(), reply.header("connection")), (400, "close"));
+    assert!(reply.text().contains("https://"), "{reply:?}");
+    let mut client = Client::http1(weir.listener("secure")).await;
+    assert_eq!(client.post("/", "x".repeat(20_000)).await.status.as_u16(), 400);
+    assert_eq!(endpoint.requests(), 0);
+    assert_eq!(Client::tls(weir.listener("secure"), &ca, "a.test", BOTH).await.get("/").await.text(), "one");
+}

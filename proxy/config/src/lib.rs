@@ -37,7 +37,7 @@ use std::path::Path;
 pub use fault::{Fault, Faults, Severity};
 pub use model::*;
 pub use places::{Places, Unusable};
-pub use read::{endpoint_of, endpoints_of};
+pub use read::{endpoint_of, endpoints_of, read_token};
 pub use schema::json_schema;
 pub use secrets::{Secret, is_secret_name};
 

@@ -2,6 +2,7 @@
 //! exists, every duration and size typed and every default filled in.
 
 mod acme;
+mod admin;
 mod affinity;
 mod balance;
 mod health;
@@ -25,6 +26,7 @@ use std::{
 use crate::places::Places;
 
 pub use acme::*;
+pub use admin::*;
 pub use affinity::*;
 pub use balance::*;
 pub use health::*;
@@ -95,13 +97,6 @@ pub struct Process {
     pub max_connections: Option<usize>,
     /// Resident memory: near it, connections are refused and closed. None is unlimited.
     pub max_memory: Option<ByteSize>,
-}
-
-/// `[admin]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Where the admin interface listens.
-    pub address: SocketAddr,
 }
 
 /// `[plugins.NAME]`

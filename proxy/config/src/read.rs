@@ -5,6 +5,7 @@
 
 mod acme;
 mod actions;
+mod admin;
 mod affinity;
 mod attempts;
 mod balance;
@@ -26,7 +27,10 @@ mod secrets;
 mod tenants;
 mod tls;
 
-pub use self::discover::{endpoint_of, endpoints_of};
+pub use self::{
+    admin::read_token,
+    discover::{endpoint_of, endpoints_of},
+};
 
 use std::{cell::RefCell, collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -75,7 +79,6 @@ impl<'a> Names<'a> {
 /// Reads the whole file; on `None` or with faults in the report there is no configuration.
 pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     let process = process::process(root);
-    let admin = process::admin(root);
     let access_log = process::access_log(root);
     let listeners = section(root, "listeners", "[listeners.NAME]");
     let plugins = section(root, "plugins", "[plugins.NAME]");
@@ -102,12 +105,13 @@ pub(crate) fn config<'a>(root: &Table<'a>) -> Option<Config> {
     };
     limits::rate_limits(&limits, &names);
     let authorities = acme::authorities(&acme);
+    let admin = admin::admin(root, &names);
     let listeners = listeners::listeners(&listeners, &names);
     let routes = routes::routes(root, &names, &listeners);
     let tenants = tenants::tenants(tenants, &names);
     let read: Vec<Cluster> = clusters.iter().filter_map(|node| clusters::cluster(node, &names)).collect();
     root.done();
-    listeners::addresses_differ(&listeners, admin.as_ref());
+    listeners::addresses_differ(&listeners, admin.as_ref().map(|(_, addresses)| &**addresses).unwrap_or_default());
     listeners::introductions_fit(&listeners, &read);
     warn::routes(&routes, &listeners);
     warn::paths(&routes, &listeners);

@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
 mod acme;
+mod admin;
 mod affinity;
 mod attempts;
 mod balance;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use acme::Acme;
+use admin::Admin;
 use attempts::{Hedge, Retries};
 use cluster::Cluster;
 use limits::{LimitUse, RateLimit};
@@ -87,14 +89,6 @@ struct Process {
     max_connections: Option<u32>,
     /// Resident memory: near it, connections are refused and closed; without it there is no limit.
     max_memory: Option<Size>,
-}
-
-/// The admin interface.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
-struct Admin {
-    /// Where it listens.
-    address: Address,
 }
 
 /// One line an exchange.

@@ -1,6 +1,7 @@
 //! Whole files in, configurations or faults out.
 
 mod acme;
+mod admin;
 mod bounds;
 mod document;
 mod example;
@@ -38,6 +39,8 @@ impl Folder {
         }
         folder.write("cert.pem", "");
         folder.write("key.pem", "");
+        folder.write("deploy.token", &"d".repeat(32));
+        folder.write("monitoring.token", &"m".repeat(32));
         folder.write("secret", &"s".repeat(32));
         folder
     }

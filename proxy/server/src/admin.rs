@@ -1,10 +1,13 @@
-//! The admin address: health of the process, metrics, status, and commands.
+//! The admin interface: health of the process, metrics, status, and commands.
 //!
-//! It answers until the process ends, drain included. It has no authentication: bind it where only
-//! operators reach it. Commands sent by web pages are refused.
+//! It answers until the process ends, drain included. What a caller may do depends on the address and on what the caller
+//! shows ([`Access`]). Commands sent by web pages are refused.
 
+mod access;
 mod answer;
+mod audit;
 mod desk;
+mod door;
 mod places;
 mod routes;
 mod upload;
@@ -27,16 +30,21 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use weir_upstream::{Order, rollout::Steer};
 
+pub use self::{
+    access::Access,
+    audit::{REFUSED, Subject, other as audit},
+    door::{Door, Peer, Socket},
+};
 use self::{
     desk::Desk,
+    door::{Listener, Raw},
     places::{Place, Places},
 };
 
@@ -46,6 +54,8 @@ const CONNECTIONS: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for a client that takes nothing of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait at the end for the request of a connection that has just been accepted.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// Longest wait at the end for answers under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, such as for want of file descriptors.
@@ -80,6 +90,8 @@ pub trait Control: Send + Sync + 'static {
     fn acme_list(&self) -> Value;
     /// Orders a certificate now, by its name.
     fn acme_renew(&self, certificate: &str) -> Answer;
+    /// The state of something, for the audit log; null where it is not there.
+    fn state(&self, of: &Subject) -> Value;
     /// Reads the configuration again.
     fn reload(&self) -> BoxFuture<'_, Answer>;
 }
@@ -115,8 +127,12 @@ impl ApiError {
     }
 }
 
-/// Serves until `shutdown` ends, then gives answers under way a moment.
-pub async fn serve(listener: TcpListener, control: Arc<dyn Control>, shutdown: impl Future<Output = ()>) {
+/// Serves until the door closes or `shutdown` ends, then gives answers under way a moment.
+pub async fn serve(door: Arc<Door>, control: Arc<dyn Control>, shutdown: impl Future<Output = ()>) {
+    let listener = match door.listen() {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, address = %door.socket, "the admin address cannot be used"),
+    };
     let (ending, ended) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -124,12 +140,13 @@ pub async fn serve(listener: TcpListener, control: Arc<dyn Control>, shutdown: i
     loop {
         let stream = tokio::select! {
             () = &mut shutdown => break,
+            () = door.closing.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
         match stream {
             Ok((stream, place)) => {
-                let control = Arc::clone(&control);
-                connections.spawn(connection(stream, place, control, Arc::clone(&desk), ended.clone()));
+                let (door, control, desk) = (Arc::clone(&door), Arc::clone(&control), Arc::clone(&desk));
+                connections.spawn(connection(stream, place, door, control, desk, ended.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the admin address cannot accept");
@@ -145,24 +162,38 @@ pub async fn serve(listener: TcpListener, control: Arc<dyn Control>, shutdown: i
 }
 
 /// The next connection, with its place: where there is none, the one that has rested longest is closed for it.
-async fn accept(listener: &TcpListener, places: &Arc<Places>) -> io::Result<(TcpStream, Place)> {
-    let (stream, _) = listener.accept().await?;
+async fn accept(listener: &Listener, places: &Arc<Places>) -> io::Result<(Raw, Place)> {
+    let stream = listener.accept().await?;
     Ok((stream, places.take().await))
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Raw,
     place: Place,
+    door: Arc<Door>,
     control: Arc<dyn Control>,
     desk: Arc<Desk>,
     mut ended: watch::Receiver<bool>,
 ) {
-    let (place, desk) = (&place, &*desk);
+    let opened = tokio::select! {
+        // Without TLS it is open at once: a request that came before the end is answered.
+        biased;
+        opened = stream.open(door.access.load_full()) => opened,
+        () = place.asked_for() => return,
+        () = end(&mut ended) => return,
+    };
+    let (stream, peer) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return tracing::debug!(%error, "an admin connection ended early"),
+    };
+    let first = Notify::new();
+    let (place, desk, door, peer, first_came) = (&place, &*desk, &*door, &peer, &first);
     let service = service_fn(move |request: http::Request<Incoming>| {
         place.work();
-        let answer = routes::answer(request, Arc::clone(&control), desk);
+        first_came.notify_one();
+        let control = Arc::clone(&control);
         async move {
-            let answer = answer.await;
+            let answer = routes::answer(request, control, &door.access.load_full(), peer, desk).await;
             place.rest();
             Ok::<_, Infallible>(answer)
         }
@@ -176,8 +207,9 @@ async fn connection(
             .serve_connection(TokioIo::new(Box::pin(stream)), service)
     );
     let served = tokio::select! {
+        biased;
         served = &mut serving => served,
-        () = end(&mut ended) => {
+        () = end_after(&mut ended, first_came) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -192,6 +224,13 @@ async fn connection(
     if let Err(error) = served {
         tracing::debug!(%error, "an admin connection ended early");
     }
+}
+
+/// The end, and for a connection on which no request has come yet a moment more: its request may be on its way, and
+/// would meet a reset.
+async fn end_after(ended: &mut watch::Receiver<bool>, first_came: &Notify) {
+    end(ended).await;
+    let _ = timeout(FIRST_REQUEST, first_came.notified()).await;
 }
 
 async fn end(ended: &mut watch::Receiver<bool>) {

@@ -4,10 +4,12 @@
 //! cannot fail.
 
 mod advice;
+mod audited;
 mod authorities;
 mod certificates;
 mod control;
 mod discovery;
+mod doors;
 mod endpoints;
 mod estate;
 mod health;
@@ -46,7 +48,6 @@ use self::{
 use crate::{
     access_log::{AccessLog, Writer},
     acme::{self, Challenges, Managed},
-    admin,
     capacity::Capacity,
     cli::Found,
     inherited::Inherited,
@@ -57,7 +58,7 @@ use crate::{
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
     tls::{Issued, Pushed, Terms},
-    upgrade::{Belongings, Estate},
+    upgrade::{Belongings, Estate, Requests},
     versions::Plugins,
     worker::{self, Command, FIRST_WORD, Handle, Shared},
 };
@@ -86,6 +87,8 @@ pub struct App {
     workshop: Workshop,
     ending_as: ArcSwap<Ending>,
     doors: OnceLock<Doors>,
+    /// Open addresses of the admin interface.
+    admin: doors::Doors,
     /// Told of each reload that was taken up.
     reloads: Notify,
     draining: AtomicBool,
@@ -180,6 +183,7 @@ impl App {
             workshop,
             ending_as: ArcSwap::from_pointee(ending_as),
             doors: OnceLock::new(),
+            admin: doors::Doors::default(),
             reloads: Notify::new(),
             draining: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
@@ -206,6 +210,7 @@ impl App {
                 Err(fault) => found.faults.push(fault),
             }
         }
+        found.faults.extend(doors::fault(config, &terms));
         found.faults.extend(authority_faults(config));
         found.faults.extend(tried().err().unwrap_or_default());
         found
@@ -234,16 +239,8 @@ impl App {
             self.tell(|| Command::Listen(Arc::clone(listening)));
         }
         self.order();
-        let doors = self.doors.get_or_init(|| doors);
-        if let Some(socket) = doors.admin.as_ref().map(std::net::TcpListener::try_clone) {
-            match socket.and_then(tokio::net::TcpListener::from_std) {
-                Ok(listener) => {
-                    let control = Arc::new(Admin(Arc::clone(self)));
-                    tokio::spawn(admin::serve(listener, control, self.relieved.clone().cancelled_owned()));
-                }
-                Err(error) => tracing::error!(%error, "the admin address cannot be used"),
-            }
-        }
+        let _ = self.doors.set(doors);
+        self.admin.all().iter().for_each(|door| self.serve(door));
         let app = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(requests) = app.doors.get().and_then(|doors| doors.requests.as_ref()) {
@@ -278,9 +275,15 @@ impl App {
         !self.workers.get().into_iter().flatten().any(|worker| worker.thread.is_finished())
     }
 
-    /// Where `[admin]` wants to listen.
-    pub async fn admin_address(&self) -> Option<std::net::SocketAddr> {
-        self.running.lock().await.config.admin.as_ref().map(|admin| admin.address)
+    /// Binds the addresses of `[admin]`, or takes their sockets out of `inherited`. Nothing is answered there yet.
+    ///
+    /// # Errors
+    /// Which address cannot be used, for people.
+    pub async fn bind_admin(&self, inherited: &mut Inherited) -> Result<(), String> {
+        let running = self.running.lock().await;
+        let changes = doors::bind(&running.config, &[], inherited, &Terms::at_start())?;
+        self.admin.begin(changes);
+        Ok(())
     }
 
     /// Where `[process]` wants `weir upgrade` to be heard.
@@ -297,6 +300,7 @@ impl App {
         let tls = running.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
         let mut files: Vec<PathBuf> = running.plugins.files().map(PathBuf::from).collect();
         files.extend(tls.flat_map(ListenerTls::files).cloned());
+        files.extend(running.config.admin.iter().flat_map(weir_config::Admin::files).cloned());
         let tls = running.config.clusters.iter().flat_map(weir_config::Cluster::tls);
         files.extend(tls.flat_map(UpstreamTls::files).cloned());
         files.extend(running.config.value_files.iter().cloned());
@@ -345,6 +349,7 @@ impl App {
         warn_of_restart(&running.config, &prepared.config);
         self.take_up_listeners(prepared.listeners, prepared.config.process.shutdown_grace, &mut running.ending);
         running.pushed.keep(&certificates::served(&self.listeners.load()));
+        self.take_up_doors(prepared.doors, &prepared.config);
         self.managed.store(Arc::new(prepared.managed));
         self.order();
         self.ending_as.store(Arc::new(Ending::of(&prepared.config)));
@@ -365,7 +370,9 @@ impl App {
         let managed = managed(&config, Some(&self.managed.load()))?;
         let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&open.present) };
         let listeners = listeners::bind(&config, open, &mut Inherited::default(), &self.shared.metrics, &terms)?;
-        Ok(Prepared { config, plugins, snapshot, listeners, managed })
+        let doors = doors::bind(&config, &self.admin.all(), &mut Inherited::default(), &terms);
+        let doors = doors.map_err(|fault| vec![fault])?;
+        Ok(Prepared { config, plugins, snapshot, listeners, doors, managed })
     }
 
     /// Put another version of a plugin in force.
@@ -536,10 +543,9 @@ impl App {
         while !ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        if let Some(requests) = self.doors.get().and_then(|doors| doors.requests.as_ref())
-            && !self.handed_over.load(Relaxed)
-        {
-            requests.remove();
+        if !self.handed_over.load(Relaxed) {
+            self.doors.get().iter().filter_map(|doors| doors.requests.as_ref()).for_each(Requests::remove);
+            self.admin.close();
         }
         clean
     }
@@ -550,6 +556,7 @@ struct Prepared {
     plugins: Plugins,
     snapshot: Snapshot,
     listeners: Vec<listeners::Change>,
+    doors: Vec<doors::Change>,
     managed: Vec<Arc<Managed>>,
 }
 
@@ -577,7 +584,6 @@ fn warn_of_restart(before: &Config, after: &Config) {
         (before.process.workers != after.process.workers, "process.workers"),
         (before.process.plugin_cache != after.process.plugin_cache, "process.plugin-cache"),
         (before.process.upgrade_socket != after.process.upgrade_socket, "process.upgrade-socket"),
-        (before.admin != after.admin, "admin.address"),
     ];
     for (_, key) in changed.iter().filter(|(changed, _)| *changed) {
         tracing::warn!(key, "takes effect at the next start");

@@ -6,11 +6,14 @@ mod acme;
 mod certificate;
 mod check;
 mod client;
+mod connect;
 mod endpoint;
 mod explain;
 mod help;
 mod plugin;
+mod reload;
 mod rollout;
+mod status;
 mod table;
 mod upgrade;
 
@@ -20,7 +23,9 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource,
+};
 
 pub use self::{
     acme::acme,
@@ -29,7 +34,9 @@ pub use self::{
     endpoint::endpoint,
     explain::explain,
     plugin::plugin,
+    reload::reload,
     rollout::rollout,
+    status::status,
     upgrade::upgrade,
 };
 
@@ -58,6 +65,12 @@ pub enum Command {
     /// Put another process in the place of the running one, without losing a request
     #[command(after_help = help::UPGRADE)]
     Upgrade(Upgrade),
+    /// Show how a running Weir is: listeners, clusters and what to look at
+    #[command(after_help = help::STATUS)]
+    Status(Status),
+    /// Have a running Weir read its configuration again
+    #[command(after_help = help::RELOAD)]
+    Reload(Reload),
     /// Show, replace and bring back plugins of a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = help::PLUGIN)]
     Plugin(PluginCommand),
@@ -78,9 +91,41 @@ pub enum Command {
 /// A command on a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Configured {
-    /// The configuration file
-    #[arg(long, short, value_name = "FILE", default_value = "weir.toml")]
-    pub config: PathBuf,
+    /// The configuration file [default: weir.toml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+    /// The same, by name
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Configured {
+    /// The configuration file.
+    pub fn path(&self) -> PathBuf {
+        self.file.as_ref().or(self.config.as_ref()).cloned().unwrap_or_else(|| "weir.toml".into())
+    }
+}
+
+/// `weir status`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Status {
+    /// Of this cluster only, as in `[clusters.NAME]`
+    #[arg(value_parser = name)]
+    pub cluster: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the running Weir is asked
+    #[command(flatten)]
+    pub admin: AdminAddress,
+}
+
+/// `weir reload`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Reload {
+    /// Where the running Weir is asked
+    #[command(flatten)]
+    pub admin: AdminAddress,
 }
 
 /// `weir run`
@@ -333,18 +378,63 @@ pub enum AcmeCommand {
     },
 }
 
-/// The admin address of a running Weir.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+/// The admin interface of a running Weir, and what it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Running Weir")]
 pub struct AdminAddress {
-    /// Admin address of the running Weir
-    #[arg(long = "admin", value_name = "ADDR", env = "WEIR_ADMIN", default_value = "127.0.0.1:9901")]
-    pub address: String,
+    /// unix:PATH or HOST:PORT [default: that of --config, /run/weir/admin.sock if it exists, 127.0.0.1:9901]
+    #[arg(id = "admin", long = "admin", value_name = "ADDR", env = "WEIR_ADMIN")]
+    pub address: Option<String>,
+    /// Its configuration file, which names the address
+    #[arg(id = "config", long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// File with the token to show
+    #[arg(id = "token-file", long, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Authorities that its certificate is verified by: a PEM file; it has TLS
+    #[arg(id = "admin-ca", long = "ca", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to show: a PEM file; it has TLS
+    #[arg(id = "admin-cert", long = "cert", value_name = "FILE", requires = "admin-key")]
+    pub cert: Option<PathBuf>,
+    /// Private key of the certificate: a PEM file
+    #[arg(id = "admin-key", long = "key", value_name = "FILE", requires = "admin-cert")]
+    pub key: Option<PathBuf>,
 }
+
+/// Options of [`AdminAddress`] that only commands to a running Weir take.
+const ADMIN_ONLY: [&str; 5] = ["admin", "token-file", "admin-ca", "admin-cert", "admin-key"];
 
 /// Reads the process's arguments. Prints help, the version or a usage error and ends the process
 /// where there is nothing to do.
 pub fn parse() -> Command {
-    Line::parse().command
+    read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// The options of the admin interface may stand before a command as well as after it.
+fn line() -> clap::Command {
+    let admin = AdminAddress::augment_args(clap::Command::new("admin"));
+    let before: Vec<_> = admin.get_arguments().map(|arg| arg.clone().global(true).hide(true)).collect();
+    Line::command().args(before)
+}
+
+fn read<T: Into<std::ffi::OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Command, clap::Error> {
+    let mut line = line();
+    let matches = line.try_get_matches_from_mut(arguments)?;
+    let command = Line::from_arg_matches(&matches).map_err(|error| error.format(&mut line))?.command;
+    if let (Command::Run(_) | Command::Check(_) | Command::Upgrade(_), Some(option)) =
+        (&command, admin_option(&matches))
+    {
+        let why = format!("`--{}` is for commands to a running Weir", option.trim_start_matches("admin-"));
+        return Err(line.error(ErrorKind::ArgumentConflict, why));
+    }
+    Ok(command)
+}
+
+/// An option of the admin interface that was written.
+fn admin_option(matches: &ArgMatches) -> Option<&'static str> {
+    let (_, of) = matches.subcommand()?;
+    ADMIN_ONLY.into_iter().find(|id| of.value_source(id) == Some(ValueSource::CommandLine))
 }
 
 fn label(text: &str) -> Result<(String, String), &'static str> {
@@ -374,31 +464,77 @@ fn exit(code: u8) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-
     use super::*;
 
     fn read(line: &str) -> Result<Command, clap::Error> {
-        Line::try_parse_from(line.split_whitespace()).map(|line| line.command)
+        super::read(line.split_whitespace())
     }
 
     fn admin(address: &str) -> AdminAddress {
-        AdminAddress { address: address.into() }
+        AdminAddress { address: Some(address.into()), ..AdminAddress::default() }
     }
 
     #[test]
     fn the_command_line_is_well_formed() {
         Line::command().debug_assert();
+        line().debug_assert();
+    }
+
+    #[test]
+    fn the_admin_address_stands_before_or_after_the_verb() {
+        let wanted = read("weir plugin list --admin a:1").unwrap();
+        for line in ["weir --admin a:1 plugin list", "weir plugin --admin a:1 list", "weir --admin=a:1 plugin list"] {
+            assert_eq!(read(line).unwrap(), wanted, "{line}");
+        }
+        let all = "--config w.toml --token-file t --ca ca.pem --cert c.pem --key k.pem";
+        let wanted = Command::Reload(Reload {
+            admin: AdminAddress {
+                address: None,
+                config: Some("w.toml".into()),
+                token_file: Some("t".into()),
+                ca: Some("ca.pem".into()),
+                cert: Some("c.pem".into()),
+                key: Some("k.pem".into()),
+            },
+        });
+        assert_eq!(read(&format!("weir reload {all}")).unwrap(), wanted);
+        assert_eq!(read(&format!("weir {all} reload")).unwrap(), wanted);
+        for line in
+            ["weir run --admin a:1", "weir --admin a:1 check", "weir --token-file t upgrade", "weir reload --cert c"]
+        {
+            assert_eq!(read(line).unwrap_err().exit_code(), i32::from(FAULT), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_named_by_place_or_by_option() {
+        let path = |line: &str| match read(line).unwrap() {
+            Command::Check(configured) => configured.path(),
+            Command::Run(run) => run.configured.path(),
+            Command::Upgrade(upgrade) => upgrade.configured.path(),
+            other => panic!("{other:?}"),
+        };
+        for line in [
+            "weir check a.toml",
+            "weir check -c a.toml",
+            "weir run a.toml",
+            "weir upgrade a.toml",
+            "weir --config a.toml check",
+        ] {
+            assert_eq!(path(line), PathBuf::from("a.toml"), "{line}");
+        }
+        assert_eq!(path("weir check"), PathBuf::from("weir.toml"));
+        assert!(read("weir check a.toml --config b.toml").is_err());
     }
 
     #[test]
     fn commands_are_read() {
-        let config = |path: &str| Configured { config: path.into() };
-        let run = Run { configured: config("a.toml"), take_over: false };
+        let config = |path: Option<&str>| Configured { file: None, config: path.map(Into::into) };
+        let run = Run { configured: config(Some("a.toml")), take_over: false };
         assert_eq!(read("weir run --config a.toml").unwrap(), Command::Run(run));
-        let upgrade = Upgrade { configured: config("weir.toml"), socket: Some("s".into()), binary: Some("b".into()) };
+        let upgrade = Upgrade { configured: config(None), socket: Some("s".into()), binary: Some("b".into()) };
         assert_eq!(read("weir upgrade --socket s --binary b").unwrap(), Command::Upgrade(upgrade));
-        assert_eq!(read("weir check").unwrap(), Command::Check(config("weir.toml")));
+        assert_eq!(read("weir check").unwrap(), Command::Check(config(None)));
         assert_eq!(
             read("weir plugin push canary c.wasm --admin [::1]:1").unwrap(),
             Command::Plugin(PluginCommand::Push {
@@ -444,8 +580,7 @@ mod tests {
 
     #[test]
     fn certificates_are_renewed_by_name() {
-        let admin = AdminAddress { address: "a:1".to_owned() };
-        let wanted = AcmeCommand::Renew { certificate: "a.test_1_0f".to_owned(), admin };
+        let wanted = AcmeCommand::Renew { certificate: "a.test_1_0f".to_owned(), admin: admin("a:1") };
         assert_eq!(read("weir acme renew a.test_1_0f --admin a:1").unwrap(), Command::Acme(wanted));
         assert!(read("weir acme renew").is_err() && read("weir acme renew a/b").is_err());
     }

@@ -1,13 +1,17 @@
 //! Sockets that a process is given at its start: by the service manager (`sd_listen_fds(3)`), or by the
 //! process whose place it takes.
 //!
-//! A listener takes the socket that bears its name, or else one at its address. The admin address takes
-//! one named `admin`.
+//! A listener takes the socket that bears its name, or else one at its address. The addresses of the admin interface
+//! take those named `admin` and `admin-read-only`.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    os::fd::{AsFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, FromRawFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    path::{Path, PathBuf},
 };
 
 use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
@@ -16,13 +20,12 @@ use socket2::{SockRef, Type};
 
 use crate::listening::{Bound, Kind};
 
-/// The name of the admin address's socket.
-const ADMIN: &str = "admin";
-
 /// Sockets that nobody has taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Given>,
+    /// Unix sockets at their paths.
+    unix: Vec<(Label, PathBuf, UnixListener)>,
 }
 
 /// What a socket is for.
@@ -68,6 +71,10 @@ impl Inherited {
     /// # Errors
     /// It is no socket of use to a listener.
     pub fn add(&mut self, label: Label, socket: OwnedFd) -> Result<(), String> {
+        if let Some(path) = unix_path(&socket).map_err(|error| error.to_string())? {
+            self.unix.push((label, path, socket.into()));
+            return Ok(());
+        }
         let (kind, address) = judge(&socket).map_err(|error| error.to_string())??;
         let same = |given: &&mut Given| given.label == label && given.address == address;
         if let Some(Bound::Datagrams(sockets)) = self.sockets.iter_mut().find(same).map(|given| &mut given.bound) {
@@ -98,10 +105,10 @@ impl Inherited {
         }
     }
 
-    /// The socket of the admin address; none where it has to be bound. To be asked when the listeners have
-    /// theirs.
-    pub fn take_admin(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let named = |given: &Given| given.label.admin || given.label.name == ADMIN;
+    /// The socket of an address of the admin interface, by its name; none where it has to be bound. To be asked when
+    /// the listeners have theirs.
+    pub fn take_admin(&mut self, name: &str, address: SocketAddr) -> Option<TcpListener> {
+        let named = |given: &Given| given.label.name == name;
         let place = self
             .find(address, |given| named(given) && given.label.is_for(address))
             .or_else(|| self.find(address, |given| given.is_at(address, Kind::Connections)))?;
@@ -111,9 +118,17 @@ impl Inherited {
         }
     }
 
+    /// The Unix socket of the admin interface at this path; none where it has to be bound.
+    pub fn take_admin_unix(&mut self, name: &str, path: &Path) -> Option<UnixListener> {
+        let place = self.unix.iter().position(|(label, at, _)| label.name == name && at == path);
+        let place = place.or_else(|| self.unix.iter().position(|(_, at, _)| at == path))?;
+        Some(self.unix.swap_remove(place).2)
+    }
+
     /// Names and addresses of those that nobody took.
-    pub fn left(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.sockets.iter().map(|given| (&*given.label.name, given.address))
+    pub fn left(&self) -> impl Iterator<Item = (&str, String)> {
+        let unix = self.unix.iter().map(|(label, path, _)| (&*label.name, path.display().to_string()));
+        self.sockets.iter().map(|given| (&*given.label.name, given.address.to_string())).chain(unix)
     }
 
     /// One that fits, at this address rather than elsewhere.
@@ -135,6 +150,14 @@ impl Given {
     fn is_at(&self, address: SocketAddr, kind: Kind) -> bool {
         address.port() != 0 && self.address == address && self.bound.kind() == kind
     }
+}
+
+/// The path of a Unix socket that listens; none of another socket.
+fn unix_path(socket: &OwnedFd) -> io::Result<Option<PathBuf>> {
+    let view = SockRef::from(socket);
+    let path = view.local_addr()?.as_pathname().map(Path::to_owned);
+    let listens = view.r#type()? == Type::STREAM && getsockopt(&socket.as_fd(), AcceptConn)?;
+    Ok(path.filter(|_| listens))
 }
 
 /// What a descriptor is; the inner error says for people why it is of no use.

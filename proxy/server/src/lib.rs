@@ -18,10 +18,12 @@ pub mod metrics;
 mod notify;
 mod pace;
 mod peek;
+mod plain_http;
 pub mod pressure;
 mod splice;
 mod timer;
 pub mod tls;
+mod unix_socket;
 
 pub mod acme;
 

@@ -28,7 +28,7 @@ use crate::{
     listening::{Listening, Settings},
     metrics::Refused,
     origin::Origin,
-    permit,
+    permit, plain_http,
     pressure::Scarce,
     proxy_protocol,
     request::Client,
@@ -312,7 +312,10 @@ fn encrypted(
     accepted: Instant,
 ) -> Later<Option<Spoken>> {
     Box::pin(async move {
-        let handshake = worker.challenges().accept(&tls, stream);
+        let handshake = async {
+            let stream = plain_http::refused(stream).await?;
+            worker.challenges().accept(&tls, stream).await
+        };
         let handshake = tls::counted(&listening.metrics, worker.index(), handshake);
         let shaken = tokio::select! {
             shaken = timeout(limits.header_timeout, handshake) => shaken,

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir::{
     access_log::Writer,
+    admin,
     app::{App, Doors, Leaving},
     cli::{self, Command},
     inherited::Inherited,
@@ -25,9 +26,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Command::Run(run) => serve(run.configured.config, run.take_over),
-        Command::Check(configured) => cli::check(&configured.config, App::check),
+        Command::Run(run) => serve(run.configured.path(), run.take_over),
+        Command::Check(configured) => cli::check(&configured.path(), App::check),
         Command::Upgrade(command) => cli::upgrade(&command),
+        Command::Status(command) => cli::status(&command),
+        Command::Reload(command) => cli::reload(&command),
         Command::Plugin(command) => cli::plugin(&command),
         Command::Endpoint(command) => cli::endpoint(&command),
         Command::Rollout(command) => cli::rollout(&command),
@@ -109,7 +112,7 @@ fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()
         let mut signals = Signals::new().context("signals")?;
         let doors = doors(&app, &mut inherited, predecessor.as_mut()).await?;
         for (name, address) in inherited.left() {
-            tracing::warn!(name, %address, "a socket that was passed is not used");
+            tracing::warn!(name, address, "a socket that was passed is not used");
         }
         drop(inherited);
         app.start().await.context("workers")?;
@@ -134,13 +137,7 @@ fn run(begun: Begun, predecessor: &mut Option<Predecessor>) -> anyhow::Result<()
 /// What is open besides the listeners.
 async fn doors(app: &App, inherited: &mut Inherited, predecessor: Option<&mut Predecessor>) -> anyhow::Result<Doors> {
     let mut doors = Doors::default();
-    if let Some(address) = app.admin_address().await {
-        let passed = inherited.take_admin(address).map_or_else(|| std::net::TcpListener::bind(address), Ok);
-        let listener = passed.with_context(|| format!("admin: {address}"))?;
-        listener.set_nonblocking(true)?;
-        tracing::info!(address = %listener.local_addr()?, "admin listening");
-        doors.admin = Some(listener);
-    }
+    app.bind_admin(inherited).await.map_err(anyhow::Error::msg)?;
     if let Some(path) = app.upgrade_socket().await {
         let requests = match predecessor.and_then(|predecessor| predecessor.requests(&path)) {
             Some(passed) => Requests::over(&path, passed),
@@ -149,6 +146,10 @@ async fn doors(app: &App, inherited: &mut Inherited, predecessor: Option<&mut Pr
         doors.requests = Some(requests.with_context(|| format!("upgrade socket: {}", path.display()))?);
     }
     Ok(doors)
+}
+
+fn audit(who: &str, action: &'static str, outcome: Result<String, String>) {
+    admin::audit(who, action, "process", outcome);
 }
 
 /// What the process is told.
@@ -196,12 +197,18 @@ async fn live(app: Arc<App>, mut signals: Signals, writer: &Writer) -> anyhow::R
             _ = signals.hangup.recv() => {
                 writer.reopen();
                 let app = Arc::clone(&app);
-                tokio::spawn(async move { app.reload().await });
+                tokio::spawn(async move {
+                    let outcome = app.reload().await.map(|number| format!("snapshot {number}"));
+                    audit("signal HUP", "reload", outcome.map_err(|_| admin::REFUSED.to_owned()));
+                });
             }
             _ = signals.upgrade.recv() => {
                 let app = Arc::clone(&app);
                 tokio::spawn(async move {
-                    if app.upgrade(None).await.is_ok() {
+                    let upgraded = app.upgrade(None).await;
+                    let is_done = upgraded.is_ok();
+                    audit("signal USR2", "upgrade", upgraded.map(|pid| format!("pid {pid}")));
+                    if is_done {
                         app.relieve();
                     }
                 });
@@ -211,6 +218,9 @@ async fn live(app: Arc<App>, mut signals: Signals, writer: &Writer) -> anyhow::R
             () = app.relieved() => break Leaving::Relieved,
         }
     };
+    if leaving == Leaving::Shutdown {
+        audit("signal TERM or INT", "shut down", Ok("draining".to_owned()));
+    }
     let clean = app.drain(leaving).await;
     tracing::info!(clean, "ended");
     Ok(())

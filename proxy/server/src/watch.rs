@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use crate::app::App;
+use crate::{
+    admin::{REFUSED, audit},
+    app::App,
+};
 
 /// Writers take a moment to finish a file; what comes within it is one change.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -58,12 +61,12 @@ impl Watching {
                     settle(changes).await;
                     // Before the files are read: what changes from then on is seen where they are now.
                     self.renew();
-                    let _ = app.reload().await;
+                    reload(&app).await;
                 }
                 () = app.reloaded() => {}
                 () = sleep(AGAIN), if failed => {
                     if self.renew() {
-                        let _ = app.reload().await;
+                        reload(&app).await;
                     }
                 }
             }
@@ -71,7 +74,7 @@ impl Watching {
             if wanted != self.files {
                 self.files = wanted;
                 if self.renew() {
-                    let _ = app.reload().await;
+                    reload(&app).await;
                 }
             }
         }
@@ -101,6 +104,11 @@ impl Watching {
         let failed = std::mem::take(&mut self.failed);
         self.watch.is_some() && (failed || former.is_none_or(|mut former| former.changes.try_recv().is_ok()))
     }
+}
+
+async fn reload(app: &Arc<App>) {
+    let outcome = app.reload().await.map(|number| format!("snapshot {number}"));
+    audit("file watch", "reload", "configuration", outcome.map_err(|_| REFUSED.to_owned()));
 }
 
 /// Wait until no more changes come, or for long enough.

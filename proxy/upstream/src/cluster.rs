@@ -313,10 +313,18 @@ impl Cluster {
         self.follow(&roster, Moment::now());
     }
 
-    /// Discovery has no answer: its former one goes on.
+    /// Discovery has no answer: its former one, if any, stays in force.
     pub fn not_found(&self, why: &str) {
-        if self.roster().miss(why) {
-            tracing::warn!(cluster = &**self.name(), why, "discovery has no answer, its last one goes on");
+        let mut roster = self.roster();
+        let is_first = roster.discovery().answered.is_none();
+        match (roster.miss(why), is_first) {
+            (false, _) => {}
+            (true, false) => {
+                tracing::warn!(cluster = &**self.name(), why, "discovery has no answer, its last one goes on");
+            }
+            (true, true) => {
+                tracing::warn!(cluster = &**self.name(), why, "discovery has no answer yet, it gives no endpoints");
+            }
         }
     }
 

@@ -38,6 +38,8 @@ const UNLIMITED: u32 = u32::MAX;
 pub(crate) struct Load {
     in_flight: AtomicU32,
     latency: AtomicU32,
+    /// Answers that the latency is made of, counted as far as it matters.
+    samples: AtomicU32,
     peak: Peak,
     report: LastReport,
 }
@@ -227,6 +229,9 @@ impl Endpoint {
         self.load.in_flight.fetch_sub(1, SeqCst);
     }
 
+    /// Answers after which a latency says more than chance does.
+    const SETTLED: u32 = 50;
+
     /// Take a response's time into the smoothed latency, with a weight of one eighth.
     ///
     /// Two workers at the same moment may lose one of two samples, which a smoothed figure bears.
@@ -237,6 +242,15 @@ impl Endpoint {
             before => smooth(before, sample),
         };
         self.load.latency.store(smoothed, Relaxed);
+        let samples = self.load.samples.load(Relaxed);
+        if samples < Self::SETTLED {
+            self.load.samples.store(samples + 1, Relaxed);
+        }
+    }
+
+    /// Whether the smoothed latency is made of enough answers to be compared with others.
+    pub fn latency_is_settled(&self) -> bool {
+        self.load.samples.load(Relaxed) >= Self::SETTLED
     }
 
     /// What it says of its load; the last word counts.

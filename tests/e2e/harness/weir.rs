@@ -99,7 +99,7 @@ impl Setup {
 fn complete(text: &str) -> String {
     let mut text = text.to_owned();
     if !text.contains("[admin]") {
-        text.push_str("\n[admin]\naddress = \"127.0.0.1:0\"\n");
+        text.push_str("\n[admin]\naddress = \"127.0.0.1:0\"\nunauthenticated = \"deploy\"\n");
     }
     if !text.contains("[process]") {
         text.push_str("\n[process]\nworkers = 2\n");
@@ -131,7 +131,7 @@ pub fn weir_without_privilege(arguments: &[&str]) -> Command {
 
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).env("XDG_CACHE_HOME", target().join("e2e-cache")).env_remove("WEIR_LOG");
-    command.env_remove("WEIR_ADMIN");
+    command.env_remove("WEIR_ADMIN").env_remove("WEIR_ADMIN_TOKEN_FILE");
     command
 }
 
@@ -180,9 +180,19 @@ impl Weir {
     pub async fn begun(mut self) -> Weir {
         self.said("ready").await;
         let admin = self.said("admin listening").await;
-        self.admin = admin["address"].as_str().unwrap().parse().unwrap();
+        // One at a Unix socket is asked over its second address.
+        self.admin = match admin["address"].as_str().unwrap().parse() {
+            Ok(address) => address,
+            Err(_) => self.second_admin().await,
+        };
         self.learn().await;
         self
+    }
+
+    /// The read-only address of the admin interface.
+    pub async fn second_admin(&self) -> SocketAddr {
+        let second = self.said("admin listening, read-only").await;
+        second["address"].as_str().unwrap().parse().unwrap()
     }
 
     /// Waits until another process serves in its place.
@@ -252,7 +262,8 @@ impl Weir {
     pub async fn command(&self, method: Method, path: &str, body: impl Into<bytes::Bytes>) -> Reply {
         let body = body.into();
         let body = if body.is_empty() { empty() } else { full(body) };
-        Client::http1(self.admin).await.ask(request(method, path).body(body).unwrap()).await
+        let asked = request(method, path).header("host", "localhost").body(body).unwrap();
+        Client::http1(self.admin).await.ask(asked).await
     }
 
     pub async fn status(&self) -> Value {

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        Admin, ByteSize, Cluster, EncodedSlashes, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, Network,
-        Paths, Protocol, ProxyProtocol, ProxyVersion, SentPath,
+        ByteSize, Cluster, EncodedSlashes, Forwarded, ForwardedHeader, ForwardedMode, Limits, Listener, Network, Paths,
+        Protocol, ProxyProtocol, ProxyVersion, SentPath,
     },
     node::{Node, Table},
 };
@@ -240,8 +240,8 @@ pub(super) fn introductions_fit(listeners: &[(Listener, Node<'_>)], clusters: &[
 
 /// Two of them on one address cannot both be bound, unless one is of datagrams; port 0 is another each
 /// time. Every address of its family belongs to `0.0.0.0` and `[::]`, where connections are accepted.
-pub(super) fn addresses_differ(listeners: &[(Listener, Node<'_>)], admin: Option<&(Admin, Node<'_>)>) {
-    let admin = admin.map(|(admin, node)| (admin.address, false, node));
+pub(super) fn addresses_differ(listeners: &[(Listener, Node<'_>)], admin: &[(SocketAddr, Node<'_>)]) {
+    let admin = admin.iter().map(|(address, node)| (*address, false, node));
     let all = listeners.iter().map(|(one, node)| (one.address, one.protocol == Protocol::Udp, node)).chain(admin);
     let mut all: Vec<(SocketAddr, bool, &Node<'_>)> = all.filter(|(address, ..)| address.port() != 0).collect();
     all.sort_by_key(|(_, _, node)| node.line());

@@ -1,9 +1,9 @@
-//! `[process]`, `[admin]` and `[access-log]`.
+//! `[process]` and `[access-log]`.
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    model::{AccessLog, Admin, LogFormat, Process},
+    model::{AccessLog, LogFormat, Process},
     node::{Node, Table},
     read::{WAIT, count, text, zone},
     syntax::Wrong,
@@ -38,7 +38,7 @@ fn filled(table: &Table<'_>) -> Process {
         workers: table.read("workers", |node| count(node, 1..=1_024)),
         shutdown_grace: table.read("shutdown-grace", |node| patience(node, grace.clone())).unwrap_or(GRACE),
         drain_delay: table.read("drain-delay", |node| node.duration(grace)).unwrap_or_default(),
-        upgrade_socket: table.read("upgrade-socket", socket),
+        upgrade_socket: table.read("upgrade-socket", |node| socket_path(node, node.path()?)),
         upgrade_timeout: table.read("upgrade-timeout", |node| node.duration(WAIT)).unwrap_or(UPGRADE),
         watch: table.read("watch", Node::boolean).unwrap_or(true),
         plugin_cache: table.read("plugin-cache", Node::path),
@@ -63,12 +63,11 @@ fn patience(node: &Node<'_>, range: RangeInclusive<Duration>) -> Option<Duration
 }
 
 /// A path that a Unix socket can have.
-fn socket(node: &Node<'_>) -> Option<PathBuf> {
-    let path = node.path()?;
+pub(super) fn socket_path(node: &Node<'_>, path: PathBuf) -> Option<PathBuf> {
     if path.as_os_str().len() > SOCKET_PATH {
         return node.fault(
             format!("{} is longer than the {SOCKET_PATH} bytes that a socket's path may have", path.display()),
-            "name a shorter one, as in `/run/weir/upgrade.sock`",
+            "name a shorter one, as in `/run/weir/weir.sock`",
         );
     }
     match path.is_dir() {
@@ -79,22 +78,6 @@ fn socket(node: &Node<'_>) -> Option<PathBuf> {
 
 fn resolvers(node: &Node<'_>) -> Option<Vec<SocketAddr>> {
     node.each("`[\"127.0.0.1:53\"]`", Node::address)
-}
-
-/// With the node of its address.
-pub(super) fn admin<'a>(root: &Table<'a>) -> Option<(Admin, Node<'a>)> {
-    let table = root.read("admin", |node| node.table("`[admin]` above its keys"))?;
-    let address = table.require("address", "\"127.0.0.1:9901\"");
-    table.done();
-    let node = address?;
-    let address = node.address()?;
-    if !address.ip().is_loopback() {
-        node.warn(
-            "whoever reaches the admin address may change plugins",
-            "use a loopback address, or keep others out by a firewall",
-        );
-    }
-    Some((Admin { address }, node))
 }
 
 pub(super) fn access_log(root: &Table<'_>) -> AccessLog {

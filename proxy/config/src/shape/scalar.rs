@@ -97,6 +97,23 @@ impl JsonSchema for Address {
     }
 }
 
+/// `127.0.0.1:9901`, `unix:/run/weir/admin.sock`
+pub(super) struct AdminAddress;
+
+impl JsonSchema for AdminAddress {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AdminAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(unix:.+|([0-9.]+|\\[[0-9a-fA-F:.%]+\\]):[0-9]+)$" })
+    }
+}
+
 /// `10.0.0.0/8`, or one address
 pub(super) struct Network;
 

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{EXAMPLE, Folder};
 use crate::{
-    Action, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash, HashAlgorithm, HashKey,
-    Health, HealthKind, Hedge, HedgeDelay, HostMatch, Initial, LoadReports, LogFormat, MarkCookie, MarkMode,
-    OnCheckFailure, OnFailure, OnLost, OutlierDetection, PathMatch, Queue, RequestKey, ResponseKey, RetryOn,
-    SuccessRate, TcpCheck, UpstreamLimits, load,
+    Action, AdminAddress, AffinityKind, Balance, ByteSize, Choices, Config, Discover, Grant, GrpcCheck, Hash,
+    HashAlgorithm, HashKey, Health, HealthKind, Hedge, HedgeDelay, HostMatch, Initial, LoadReports, LogFormat,
+    MarkCookie, MarkMode, OnCheckFailure, OnFailure, OnLost, OutlierDetection, PathMatch, Queue, RequestKey,
+    ResponseKey, RetryOn, SuccessRate, TcpCheck, UpstreamLimits, load,
 };
 
 fn example() -> (Folder, Config) {
@@ -24,7 +24,7 @@ fn process_and_listeners() {
     let (folder, config) = example();
     assert_eq!(config.process.workers, Some(2));
     assert_eq!(config.process.shutdown_grace, Duration::from_secs(30));
-    assert_eq!(config.admin.unwrap().address, "127.0.0.1:9901".parse().unwrap());
+    assert_eq!(config.admin.unwrap().address, AdminAddress::Tcp("127.0.0.1:9901".parse().unwrap()));
     assert_eq!((config.access_log.format, config.access_log.path), (LogFormat::Json, None));
     let [web, secure] = config.listeners.as_slice() else { panic!("two listeners") };
     assert_eq!((&*web.name, &*secure.name), ("web", "secure"));

@@ -64,6 +64,7 @@ fn readers_and_schema_know_the_same_keys() {
         ("File", odd.to_owned()),
         ("Process", format!("[process]\n{odd}")),
         ("Admin", format!("[admin]\n{odd}")),
+        ("AdminToken", format!("[admin]\ntokens = [{{ {odd} }}]")),
         ("AccessLog", format!("[access-log]\n{odd}")),
         ("Listener", format!("[listeners.l]\n{odd}")),
         ("ListenerTls", format!("[listeners.l]\ntls = {{ {odd} }}")),

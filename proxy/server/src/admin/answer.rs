@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, access::Denied};
 
 pub(super) type AdminResponse = Response<Full<Bytes>>;
 
@@ -33,6 +33,15 @@ pub(super) fn refusal(error: &ApiError) -> AdminResponse {
     let mut response = json(error.status, &json!({ "error": error.message }));
     if error.status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
+
+/// A caller may not do it; 401 asks for a token (RFC 6750, section 3).
+pub(super) fn denial(denied: &Denied) -> AdminResponse {
+    let mut response = refusal(&denied.error);
+    if denied.wants_token {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
     }
     response
 }

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
+use weir_config::AdminRole;
 use weir_upstream::{Order, rollout::Steer};
 
 use super::{
     Answer, ApiError, BoxFuture, Control, EndpointChange,
-    answer::{AdminResponse, json, metrics, only, outcome, refusal, text},
+    access::{Access, Caller, Denied},
+    answer::{AdminResponse, denial, json, metrics, only, outcome, refusal, text},
+    audit::{Change, Subject},
     desk::{Desk, Turn},
+    door::Peer,
     upload::Upload,
 };
 
@@ -109,41 +113,138 @@ impl Place<'_> {
         is_name(name).then_some(Place::Renew(name))
     }
 
-    fn method(&self) -> &'static str {
+    /// The one table of methods and of the role that they need. What a query may hold stands beside them; probes and
+    /// scrapers may send what they like.
+    const fn terms(&self) -> Terms {
+        use AdminRole::{Deploy, Operate, Read};
         match self {
-            Place::Plugin(_) | Place::Certificate(_) => "PUT",
-            Place::Endpoint(..) => "PUT, DELETE",
-            Place::Rollback(_) | Place::Order(..) | Place::Rollout(..) | Place::Renew(_) | Place::Reload => "POST",
-            _ => "GET, HEAD",
+            Place::Health | Place::Ready => Terms { methods: SHOWN, role: AdminRole::None, query: None },
+            Place::Metrics => Terms { methods: SHOWN, role: Read, query: None },
+            Place::Status => Terms { methods: SHOWN, role: Read, query: Some(&["cluster"]) },
+            Place::Plugins | Place::Rollouts | Place::Acme => Terms::of(SHOWN, Read),
+            Place::Endpoint(..) => Terms::of("PUT, DELETE", Operate),
+            Place::Order(..) | Place::Rollout(..) | Place::Renew(_) => Terms::of("POST", Operate),
+            Place::Certificate(_) => Terms::of("PUT", Operate),
+            Place::Plugin(_) => Terms::of("PUT", Deploy),
+            Place::Rollback(_) => Terms { methods: "POST", role: Deploy, query: Some(&["version"]) },
+            Place::Reload => Terms::of("POST", Deploy),
+        }
+    }
+
+    /// How the audit log names what is done, and to what.
+    fn change(&self, method: &Method) -> (&'static str, Subject) {
+        let endpoint = |cluster: &str, address: &str| Subject::Endpoint(cluster.to_owned(), unescaped(address));
+        match *self {
+            Place::Plugin(name) => ("push", Subject::Plugin(name.to_owned())),
+            Place::Rollback(name) => ("rollback", Subject::Plugin(name.to_owned())),
+            Place::Certificate(name) => ("push", Subject::Certificate(name.to_owned())),
+            Place::Renew(name) => ("renew", Subject::Order(name.to_owned())),
+            Place::Endpoint(cluster, address) if *method == Method::DELETE => ("remove", endpoint(cluster, address)),
+            Place::Endpoint(cluster, address) => ("put", endpoint(cluster, address)),
+            Place::Order(cluster, address, order) => {
+                let action = match order {
+                    Some(Order::Drain) => "drain",
+                    Some(Order::Maintenance) => "maintenance",
+                    None => "ready",
+                };
+                (action, endpoint(cluster, address))
+            }
+            Place::Rollout(route, steer) => {
+                let action = ORDERS.iter().find(|(_, order)| *order == steer);
+                (action.map_or("steer", |(end, _)| end.trim_start_matches('/')), Subject::Rollout(route.to_owned()))
+            }
+            _ => ("reload", Subject::Configuration),
         }
     }
 }
 
+const SHOWN: &str = "GET, HEAD";
+
+/// On which terms a path is answered.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    methods: &'static str,
+    role: AdminRole,
+    /// Parameters; none are not looked at.
+    query: Option<&'static [&'static str]>,
+}
+
+impl Terms {
+    const fn of(methods: &'static str, role: AdminRole) -> Self {
+        Self { methods, role, query: Some(&[]) }
+    }
+
+    fn check_query(&self, query: Option<&str>) -> Result<(), ApiError> {
+        let (Some(known), Some(query)) = (self.query, query) else { return Ok(()) };
+        let keys = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
+        for key in keys {
+            if !known.contains(&key) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let why = format!("there is no parameter `{key}` here; there is: {known}");
+                return Err(ApiError::new(StatusCode::BAD_REQUEST, why));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Answers one request.
-pub(super) async fn answer(request: Request<Incoming>, control: Arc<dyn Control>, desk: &Desk) -> AdminResponse {
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    control: Arc<dyn Control>,
+    access: &Access,
+    peer: &Peer,
+    desk: &Desk,
+) -> AdminResponse {
     let (head, body) = request.into_parts();
     let mut upload = Upload::new(&head.headers, body);
-    let response = answer_to(&head, &mut upload, control, desk).await;
+    let response = match access.identify(&head, peer) {
+        Ok(caller) => answer_to(&head, &mut upload, (control, access), caller, desk).await,
+        Err(denied) => denial(&denied),
+    };
     upload.discard();
     response
 }
 
-async fn answer_to(head: &Parts, upload: &mut Upload, control: Arc<dyn Control>, desk: &Desk) -> AdminResponse {
+async fn answer_to(
+    head: &Parts,
+    upload: &mut Upload,
+    (control, access): (Arc<dyn Control>, &Access),
+    caller: Caller,
+    desk: &Desk,
+) -> AdminResponse {
     let uri = &head.uri;
     let Some(place) = Place::find(uri.path()) else {
         return refusal(&nothing_here(uri.path()));
     };
-    if !place.method().split(", ").any(|method| method == head.method.as_str()) {
-        return only(place.method());
+    let terms = place.terms();
+    if !terms.methods.split(", ").any(|method| method == head.method.as_str()) {
+        return only(terms.methods);
     }
+    // Whatever the table says, a role that may only see changes nothing.
+    let least = if is_command(&head.method) { AdminRole::Operate } else { AdminRole::None };
+    let allowed = access.allow(&caller, terms.role.max(least));
     if !is_command(&head.method) {
-        return show(&place, &*control);
+        return match (allowed, terms.check_query(uri.query())) {
+            (Err(denied), _) => denial(&denied),
+            (_, Err(error)) => refusal(&error),
+            _ => show(&place, uri.query(), &*control),
+        };
     }
-    if let Err(error) = refuse_web_pages(&head.headers) {
+    let (action, subject) = place.change(&head.method);
+    let change = Change { caller, action, subject };
+    if let Err(denied) = allowed.and_then(|()| refuse_web_pages(&head.headers)) {
+        change.denied(&denied.error.message);
+        return denial(&denied);
+    }
+    if let Err(error) = terms.check_query(uri.query()) {
         return refusal(&error);
     }
     match desk.command() {
-        Ok(turn) => outcome(command(&place, head, upload, control, desk, turn).await),
+        Ok(turn) => outcome(command(&place, head, upload, control, desk, (turn, change)).await),
         Err(error) => refusal(&error),
     }
 }
@@ -154,43 +255,52 @@ async fn command(
     upload: &mut Upload,
     control: Arc<dyn Control>,
     desk: &Desk,
-    turn: Turn,
+    (turn, change): (Turn, Change),
 ) -> Answer {
     match *place {
         Place::Plugin(name) => {
             upload.fits("component", LARGEST_COMPONENT)?;
             let turns = (turn, desk.component().await?);
             let (name, component) = (name.to_owned(), upload.whole("component", LARGEST_COMPONENT).await?);
-            finish(control, turns, |control| control.plugin_push(name, component)).await
+            finish(control, turns, change, |control| control.plugin_push(name, component)).await
         }
         Place::Rollback(name) => {
             let (name, version) = (name.to_owned(), version(head.uri.query()));
-            finish(control, turn, |control| control.plugin_rollback(name, version)).await
+            finish(control, turn, change, |control| control.plugin_rollback(name, version)).await
         }
         Place::Certificate(name) => {
             let (name, pem) = (name.to_owned(), upload.whole("certificate", LARGEST_CERTIFICATE).await?);
-            finish(control, turn, |control| control.certificate_push(name, pem)).await
+            finish(control, turn, change, |control| control.certificate_push(name, pem)).await
         }
         Place::Endpoint(cluster, address) => {
             let (cluster, address) = (cluster.to_owned(), unescaped(address));
-            let change = match head.method {
+            let wanted = match head.method {
                 Method::DELETE => EndpointChange::Delete,
                 _ => EndpointChange::Put(description(upload).await?),
             };
-            finish(control, turn, |control| control.endpoint(cluster, address, change)).await
+            finish(control, turn, change, |control| control.endpoint(cluster, address, wanted)).await
         }
         Place::Order(cluster, address, order) => {
             let (cluster, address) = (cluster.to_owned(), unescaped(address));
-            finish(control, turn, move |control| control.endpoint(cluster, address, EndpointChange::Order(order))).await
+            let wanted = EndpointChange::Order(order);
+            finish(control, turn, change, |control| control.endpoint(cluster, address, wanted)).await
         }
-        Place::Rollout(route, order) => control.rollout_order(route, order),
-        Place::Renew(certificate) => control.acme_renew(certificate),
-        Place::Reload => finish(control, turn, |control| control.reload()).await,
+        Place::Rollout(route, order) => {
+            let route = route.to_owned();
+            let steer = move |control: &dyn Control| control.rollout_order(&route, order);
+            finish(control, turn, change, |control| Box::pin(async move { steer(control) })).await
+        }
+        Place::Renew(certificate) => {
+            let certificate = certificate.to_owned();
+            let renew = move |control: &dyn Control| control.acme_renew(&certificate);
+            finish(control, turn, change, |control| Box::pin(async move { renew(control) })).await
+        }
+        Place::Reload => finish(control, turn, change, |control| control.reload()).await,
         _ => Err(nothing_here(head.uri.path())),
     }
 }
 
-fn show(place: &Place<'_>, control: &dyn Control) -> AdminResponse {
+fn show(place: &Place<'_>, query: Option<&str>, control: &dyn Control) -> AdminResponse {
     match place {
         Place::Ready => readiness(control),
         Place::Metrics => {
@@ -198,7 +308,7 @@ fn show(place: &Place<'_>, control: &dyn Control) -> AdminResponse {
             control.metrics(&mut page);
             metrics(page)
         }
-        Place::Status => json(StatusCode::OK, &control.status()),
+        Place::Status => outcome(of_cluster(control.status(), parameter(query, "cluster"))),
         Place::Plugins => json(StatusCode::OK, &control.plugin_list()),
         Place::Rollouts => json(StatusCode::OK, &control.rollout_list()),
         Place::Acme => json(StatusCode::OK, &control.acme_list()),
@@ -210,6 +320,20 @@ fn readiness(control: &dyn Control) -> AdminResponse {
     match control.ready() {
         Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
         Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+/// The status with one cluster only, where one is asked for.
+fn of_cluster(mut status: Value, wanted: Option<&str>) -> Answer {
+    let Some(wanted) = wanted else { return Ok(status) };
+    let clusters = status.get_mut("clusters").and_then(Value::as_array_mut);
+    let found = clusters.is_some_and(|clusters| {
+        clusters.retain(|cluster| cluster.get("name").is_some_and(|name| name == wanted));
+        !clusters.is_empty()
+    });
+    match found {
+        true => Ok(status),
+        false => Err(ApiError::new(StatusCode::NOT_FOUND, format!("there is no cluster {wanted}"))),
     }
 }
 
@@ -227,13 +351,15 @@ async fn description(upload: &mut Upload) -> Result<Map<String, Value>, ApiError
     }
 }
 
-/// Runs a command to its end even when the client does not wait for it. The turns it has are kept as long.
-async fn finish<F>(control: Arc<dyn Control>, turns: impl Send + 'static, command: F) -> Answer
+/// Runs a command to its end even when the client does not wait for it, and logs it. The turns it has are kept as long.
+async fn finish<F>(control: Arc<dyn Control>, turns: impl Send + 'static, change: Change, command: F) -> Answer
 where
     F: FnOnce(&dyn Control) -> BoxFuture<'_, Answer> + Send + 'static,
 {
     let done = tokio::spawn(async move {
+        let before = control.state(&change.subject);
         let outcome = command(&*control).await;
+        change.log(&before, &control.state(&change.subject), &outcome);
         drop(turns);
         outcome
     });
@@ -248,9 +374,10 @@ fn is_command(method: &Method) -> bool {
 }
 
 /// A browser says where a page's request comes from. Operators' tools do not send this.
-fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
+fn refuse_web_pages(headers: &HeaderMap) -> Result<(), Denied> {
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "commands from web pages are refused: use `weir` or curl"));
+        let error = ApiError::new(StatusCode::FORBIDDEN, "commands from web pages are refused: use `weir` or curl");
+        return Err(Denied { error, wants_token: false });
     }
     Ok(())
 }
@@ -267,8 +394,13 @@ fn unescaped(address: &str) -> String {
 }
 
 fn version(query: Option<&str>) -> Option<String> {
-    let version = query?.split('&').find_map(|pair| pair.strip_prefix("version="))?;
-    (!version.is_empty()).then(|| version.to_ascii_lowercase())
+    parameter(query, "version").map(str::to_ascii_lowercase)
+}
+
+/// A parameter's value; one that is empty is none.
+fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<&'a str> {
+    let value = query?.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value).filter(|value| !value.is_empty())
 }
 
 fn nothing_here(path: &str) -> ApiError {
@@ -281,54 +413,4 @@ fn nothing_here(path: &str) -> ApiError {
 }
 
 #[cfg(test)]
-mod place_tests {
-    use super::*;
-
-    #[test]
-    fn plugin_paths_hold_a_name() {
-        assert_eq!(Place::find("/v1/plugins/canary"), Some(Place::Plugin("canary")));
-        assert_eq!(Place::find("/v1/plugins/a.b-c_1/rollback"), Some(Place::Rollback("a.b-c_1")));
-        for path in ["/v1/plugins/", "/v1/plugins//rollback", "/v1/plugins/a/b", "/v1/plugins/a%2fb", "/", "/V1/status"]
-        {
-            assert_eq!(Place::find(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn endpoint_paths_hold_a_cluster_an_address_and_perhaps_an_order() {
-        let path = "/v1/clusters/web/endpoints/127.0.0.1:80";
-        assert_eq!(Place::find(path), Some(Place::Endpoint("web", "127.0.0.1:80")));
-        let drain = Place::find("/v1/clusters/web/endpoints/%5B::1%5D:80/drain").unwrap();
-        assert_eq!(drain, Place::Order("web", "%5B::1%5D:80", Some(Order::Drain)));
-        assert_eq!(unescaped("%5B::1%5d%3A80"), "[::1]:80");
-        for path in ["/v1/clusters/web/endpoints/", "/v1/clusters//endpoints/a", "/v1/clusters/web/endpoints/a/stop"] {
-            assert_eq!(Place::find(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn rollout_paths_hold_a_route_and_an_order() {
-        assert_eq!(Place::find("/v1/rollouts/api/advance"), Some(Place::Rollout("api", Steer::Advance)));
-        assert_eq!(Place::find("/v1/rollouts/a.b/rollback"), Some(Place::Rollout("a.b", Steer::RollBack)));
-        for path in ["/v1/rollouts/", "/v1/rollouts/api", "/v1/rollouts//pause", "/v1/rollouts/api/stop"] {
-            assert_eq!(Place::find(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn certificate_paths_hold_a_name() {
-        assert_eq!(Place::find("/v1/certificates/shop"), Some(Place::Certificate("shop")));
-        assert_eq!(Place::find("/v1/certificates/a/b"), None);
-        assert_eq!(Place::find("/v1/acme/a.test_1_0f/renew"), Some(Place::Renew("a.test_1_0f")));
-        for path in ["/v1/acme/", "/v1/acme/a.test", "/v1/acme//renew", "/v1/acme/a/b/renew"] {
-            assert_eq!(Place::find(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_version_is_found_among_parameters() {
-        assert_eq!(version(Some("a=b&version=0AB")), Some("0ab".into()));
-        assert_eq!(version(Some("version=")), None);
-        assert_eq!(version(None), None);
-    }
-}
+mod tests;

@@ -8,8 +8,11 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Notify, oneshot},
+    net::TcpStream,
+    sync::oneshot,
 };
+use tokio_util::sync::CancellationToken;
+use weir_config::{AdminAddress, AdminRole, SocketFile};
 
 use super::*;
 
@@ -82,6 +85,9 @@ impl Control for Fake {
     fn acme_renew(&self, certificate: &str) -> Answer {
         Ok(json!({ "certificate": certificate }))
     }
+    fn state(&self, of: &Subject) -> Value {
+        Value::from(of.to_string())
+    }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { panic!("a bug of ours") })
     }
@@ -103,12 +109,24 @@ struct Reply {
 
 impl Served {
     async fn start() -> Served {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        Served::with(Access::open(AdminRole::Deploy, &[], &["admin", "weir.test"])).await
+    }
+
+    async fn with(access: Access) -> Served {
+        let wanted = AdminAddress::Tcp("127.0.0.1:0".parse().unwrap());
+        let socket = Socket::bind(&wanted, &SocketFile::default()).unwrap();
+        let address = socket.to_string().parse().unwrap();
+        let door = Door {
+            name: "admin",
+            wanted,
+            socket,
+            access: arc_swap::ArcSwap::from_pointee(access),
+            closing: CancellationToken::new(),
+        };
         let control = Arc::new(Fake::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let shared: Arc<dyn Control> = control.clone();
-        let serving = tokio::spawn(serve(listener, shared, async { drop(stopped.await) }));
+        let serving = tokio::spawn(serve(door.into(), shared, async { drop(stopped.await) }));
         let stream = TcpStream::connect(address).await.unwrap();
         let (client, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -120,8 +138,12 @@ impl Served {
     }
 
     async fn send(&mut self, request: http::request::Builder, body: impl Into<Bytes>) -> Reply {
+        self.send_as(request.header(header::HOST, "admin"), body).await
+    }
+
+    async fn send_as(&mut self, request: http::request::Builder, body: impl Into<Bytes>) -> Reply {
         self.client.ready().await.unwrap();
-        let request = request.header(header::HOST, "admin").body(Full::new(body.into())).unwrap();
+        let request = request.body(Full::new(body.into())).unwrap();
         let response = self.client.send_request(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -312,6 +334,20 @@ async fn shutdown_ends_idle_connections_at_once() {
     until(|| admin.client.is_closed()).await;
 }
 
+#[tokio::test]
+async fn a_request_on_a_connection_accepted_before_the_end_is_answered() {
+    let mut admin = Served::start().await;
+    let mut late = raw(&admin, "").await;
+    // Connections are accepted in their order.
+    is_healthy(&admin).await;
+    assert_eq!(admin.ask(Method::GET, "/healthz", "").await.status, 200);
+    admin.stop.send(()).unwrap();
+    until(|| admin.client.is_closed()).await;
+    late.write_all(b"GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
+    assert!(told(&mut late, "ok\n").await.starts_with("HTTP/1.1 200 OK"));
+    timeout(LAST_ANSWERS / 2, admin.serving).await.unwrap().unwrap();
+}
+
 /// A connection of its own, on which requests are written by hand.
 async fn raw(admin: &Served, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(admin.address).await.unwrap();
@@ -453,4 +489,124 @@ async fn who_takes_nothing_of_an_answer_is_not_waited_for_for_ever() {
     let mut taken = Vec::new();
     let _ = stream.read_to_end(&mut taken).await;
     assert!(!taken.is_empty() && taken.len() < LARGE, "{}", taken.len());
+}
+
+const PATHS: [(&str, &str, AdminRole); 19] = {
+    use AdminRole::{Deploy, None, Operate, Read};
+    [
+        ("GET", "/healthz", None),
+        ("GET", "/readyz", None),
+        ("GET", "/metrics", Read),
+        ("GET", "/v1/status", Read),
+        ("GET", "/v1/plugins", Read),
+        ("GET", "/v1/rollouts", Read),
+        ("GET", "/v1/acme", Read),
+        ("PUT", "/v1/clusters/web/endpoints/127.0.0.1:80", Operate),
+        ("DELETE", "/v1/clusters/web/endpoints/127.0.0.1:80", Operate),
+        ("POST", "/v1/clusters/web/endpoints/127.0.0.1:80/drain", Operate),
+        ("POST", "/v1/clusters/web/endpoints/127.0.0.1:80/maintenance", Operate),
+        ("POST", "/v1/clusters/web/endpoints/127.0.0.1:80/ready", Operate),
+        ("POST", "/v1/rollouts/api/advance", Operate),
+        ("POST", "/v1/acme/a.test/renew", Operate),
+        ("PUT", "/v1/certificates/shop", Operate),
+        ("PUT", "/v1/plugins/canary", Deploy),
+        ("POST", "/v1/plugins/canary/rollback", Deploy),
+        ("POST", "/v1/plugins/canary/rollback?version=3f", Deploy),
+        ("POST", "/v1/reload", Deploy),
+    ]
+};
+
+const SECRETS: [(&str, &str, AdminRole); 3] = [
+    ("see", "see-0123456789abcdef", AdminRole::Read),
+    ("run", "run-0123456789abcdef", AdminRole::Operate),
+    ("ci", "ci-0123456789abcdef", AdminRole::Deploy),
+];
+
+fn with_token(method: &str, path: &str, secret: &str) -> http::request::Builder {
+    let request = Request::builder().method(method).uri(path);
+    if secret.is_empty() { request } else { request.header(header::AUTHORIZATION, format!("Bearer {secret}")) }
+}
+
+#[tokio::test]
+async fn every_path_needs_its_role() {
+    let mut admin = Served::with(Access::open(AdminRole::None, &SECRETS, &["admin"])).await;
+    for (method, path, needed) in PATHS {
+        let none = admin.send(with_token(method, path, ""), "").await;
+        let asks = none.headers.get(header::WWW_AUTHENTICATE).is_some_and(|value| value == "Bearer realm=\"weir\"");
+        let refused = needed > AdminRole::None;
+        assert_eq!((none.status == 401, asks), (refused, refused), "{method} {path}: {}", none.body);
+        for (name, secret, role) in SECRETS.into_iter().filter(|_| path != "/v1/reload") {
+            let reply = admin.send(with_token(method, path, secret), "").await;
+            assert_eq!(reply.status == 403, role < needed, "{name} {method} {path}: {}", reply.body);
+            if role < needed {
+                assert!(reply.body.contains(&format!("needs the role `{}`", needed.as_str())), "{}", reply.body);
+            }
+        }
+    }
+    let reload = admin.send(with_token("POST", "/v1/reload", SECRETS[1].1), "").await;
+    assert_eq!(reload.status, 403);
+    for secret in ["ci-0123456789abcdeg", "ci", "ci-0123456789abcdef0"] {
+        assert_eq!(admin.send(with_token("GET", "/v1/status", secret), "").await.status, 401, "{secret}");
+        assert_eq!(admin.send(with_token("GET", "/healthz", secret), "").await.status, 401, "{secret}");
+    }
+    assert!(!admin.control.commands().iter().any(|command| command.contains("slow")));
+}
+
+#[tokio::test]
+async fn without_tokens_an_address_shows_and_changes_nothing() {
+    for (access, part) in [
+        (Access::open(AdminRole::Read, &[], &["admin"]), "unauthenticated = "),
+        (Access::second(), "read-only address"),
+    ] {
+        let mut admin = Served::with(access).await;
+        for (method, path, needed) in PATHS {
+            let request = with_token(method, path, "").header(header::HOST, "127.0.0.1:9902");
+            let reply = admin.send_as(request, "").await;
+            let allowed = needed <= AdminRole::Read;
+            assert_eq!(reply.status, if allowed { 200 } else { 403 }, "{method} {path}: {}", reply.body);
+            assert!(allowed || reply.body.contains(part), "{}", reply.body);
+        }
+        assert_eq!(admin.control.commands(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_made_to_lead_here_gets_nothing() {
+    let mut admin = Served::with(Access::open(AdminRole::Deploy, &SECRETS, &["weir.test"])).await;
+    for (host, status) in [
+        ("127.0.0.1:9901", 200),
+        ("[::1]:9901", 200),
+        ("localhost", 200),
+        ("Weir.Test:9901", 200),
+        ("evil.test:9901", 421),
+        ("127.0.0.1.evil.test", 421),
+        ("", 200),
+    ] {
+        for path in ["/v1/status", "/metrics", "/healthz"] {
+            let request = Request::get(path).header(header::HOST, host);
+            let reply = admin.send_as(request, "").await;
+            assert_eq!(reply.status, status, "{host} {path}");
+            assert!(status == 200 || reply.body.contains("`hosts`"), "{}", reply.body);
+        }
+    }
+    let known = with_token("GET", "/v1/status", SECRETS[0].1).header(header::HOST, "weir.cluster.internal");
+    assert_eq!(admin.send_as(known, "").await.status, 200, "a page has no token");
+}
+
+#[tokio::test]
+async fn parameters_that_nothing_knows_are_told() {
+    let mut admin = Served::start().await;
+    for (method, path, status) in [
+        (Method::GET, "/v1/status?clusters=web", 400),
+        (Method::GET, "/v1/plugins?name=a", 400),
+        (Method::POST, "/v1/plugins/a/rollback?to=3f", 400),
+        (Method::POST, "/v1/plugins/a/rollback?version=3f", 200),
+        (Method::GET, "/v1/status?cluster=web", 404),
+        (Method::GET, "/v1/status?", 200),
+        (Method::GET, "/metrics?format=prometheus", 200),
+        (Method::GET, "/healthz?x", 200),
+    ] {
+        let reply = admin.ask(method, path, "").await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.body);
+    }
 }

@@ -16,12 +16,11 @@ pub(super) fn of(cluster: &Cluster) -> Vec<String> {
         return Vec::new();
     }
     let endpoints = cluster.endpoints();
-    let able = endpoints.iter().filter(|endpoint| endpoint.state().is_able());
+    let able = endpoints.iter().filter(|endpoint| endpoint.state().is_able() && endpoint.latency_is_settled());
     uneven(able.map(|endpoint| (endpoint.name(), endpoint.weight(), endpoint.latency()))).into_iter().collect()
 }
 
-/// Endpoints of one weight of which one takes far longer than another. Those that have not answered yet
-/// say nothing.
+/// Endpoints of one weight of which one takes far longer than another. Those that have answered seldom say nothing.
 fn uneven<'a>(endpoints: impl Iterator<Item = (&'a str, u32, u32)>) -> Option<String> {
     let known: Vec<_> = endpoints.filter(|(_, _, latency)| *latency > 0).collect();
     let (fast, weight, least) = *known.iter().min_by_key(|(_, _, latency)| *latency)?;

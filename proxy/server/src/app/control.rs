@@ -15,10 +15,10 @@ use weir_upstream::{
     Affinity, AffinityTable, Cluster, Discovery, Endpoint, Hedging, LastCheck, Origin, rollout::Steer,
 };
 
-use super::{App, advice, authorities, certificates, endpoints, plugins};
+use super::{App, advice, audited, authorities, certificates, endpoints, plugins};
 use crate::{
     access_log::rfc3339,
-    admin::{Answer, ApiError, BoxFuture, Control, EndpointChange},
+    admin::{Answer, ApiError, BoxFuture, Control, EndpointChange, Subject},
     logging,
     metrics::{
         AcmeSample, CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample,
@@ -122,6 +122,10 @@ impl Control for Admin {
 
     fn acme_renew(&self, certificate: &str) -> Answer {
         authorities::renew(&self.0.managed.load(), certificate)
+    }
+
+    fn state(&self, of: &Subject) -> Value {
+        audited::state(&self.0, of)
     }
 
     fn reload(&self) -> BoxFuture<'_, Answer> {

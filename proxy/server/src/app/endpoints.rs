@@ -28,7 +28,6 @@ pub(super) async fn change(app: &App, cluster: &str, address: &str, change: Endp
         }
         EndpointChange::Order(order) => cluster.order(&*known(cluster, address)?, order),
     }
-    tracing::info!(cluster = &**cluster.name(), endpoint = %address, "endpoint changed by the operator");
     Ok(shown(cluster, address))
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::App;
+use crate::admin::audit;
 use crate::upgrade::{Asked, Request, Requests, hear, say};
 
 /// Longest wait for a request that has connected, and for its answer to be taken.
@@ -42,6 +43,8 @@ async fn answer(mut stream: UnixStream, app: Arc<App>) {
         Err(_) => return tracing::debug!("no request in time"),
     };
     let upgraded = app.upgrade(request.program.as_deref()).await;
+    let who = stream.peer_cred().map_or_else(|_| "unix".to_owned(), |peer| format!("uid {}", peer.uid()));
+    audit(&who, "upgrade", "process", upgraded.clone().map(|pid| format!("pid {pid}")));
     let is_done = upgraded.is_ok();
     let asked = match upgraded {
         Ok(pid) => Asked::Upgraded { pid, former: std::process::id() },

@@ -1,8 +1,9 @@
 //! An upgrade: another process takes the place of this one, or everything stays as it is.
 
-use std::{net::TcpListener, os::fd::AsFd, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{os::fd::AsFd, path::Path, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{task::block_in_place, time::timeout};
+use weir_config::AdminAddress;
 use weir_upstream::affinity::process_secret;
 
 use super::{App, Running, estate};
@@ -13,11 +14,9 @@ use crate::{
     upgrade::{Belongings, Handover, Requests, Successor, program},
 };
 
-/// What of the process is open besides its listeners.
+/// What of the process is open besides its listeners and the admin interface.
 #[derive(Debug, Default)]
 pub struct Doors {
-    /// The admin address.
-    pub admin: Option<TcpListener>,
     /// Where `weir upgrade` is heard.
     pub requests: Option<Requests>,
 }
@@ -76,7 +75,7 @@ impl App {
         tracing::info!(pid = successor.pid(), program = %program.display(), "upgrading");
         let sockets = self.sockets().map_err(|error| error.to_string())?;
         let doors = self.doors.get();
-        let admin = doors.and_then(|doors| doors.admin.as_ref()).zip(running.config.admin.as_ref());
+        let admin = self.admin.all();
         let requests = doors.and_then(|doors| doors.requests.as_ref());
         let (mut labels, mut descriptors) = (Vec::new(), Vec::new());
         for (label, bound) in &sockets {
@@ -85,9 +84,13 @@ impl App {
                 descriptors.push(descriptor);
             }
         }
-        if let Some((socket, config)) = admin {
-            labels.push(Label { name: "admin".to_owned(), configured: Some(config.address), admin: true });
-            descriptors.push(socket.as_fd());
+        for door in &admin {
+            let configured = match door.wanted {
+                AdminAddress::Tcp(address) => Some(address),
+                AdminAddress::Unix(_) => None,
+            };
+            labels.push(Label { name: door.name.to_owned(), configured, admin: true });
+            descriptors.push(door.socket.descriptor());
         }
         descriptors.extend(requests.map(|requests| requests.socket().as_fd()));
         let handover = Handover {

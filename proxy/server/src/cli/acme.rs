@@ -20,11 +20,11 @@ pub fn acme(command: &AcmeCommand) -> ExitCode {
 async fn run(command: &AcmeCommand) -> anyhow::Result<String> {
     match command {
         AcmeCommand::List { json, admin } => {
-            let answer = ask(&admin.address, Method::GET, "/v1/acme", Bytes::new()).await?;
+            let answer = ask(admin, Method::GET, "/v1/acme", Bytes::new()).await?;
             Ok(if *json { format!("{answer:#}\n") } else { listed(&answer) })
         }
         AcmeCommand::Renew { certificate, admin } => {
-            ask(&admin.address, Method::POST, &format!("/v1/acme/{certificate}/renew"), Bytes::new()).await?;
+            ask(admin, Method::POST, &format!("/v1/acme/{certificate}/renew"), Bytes::new()).await?;
             Ok(format!("{certificate} is ordered: `weir acme list` and the log tell what becomes of it\n"))
         }
     }

@@ -21,13 +21,13 @@ pub fn certificate(command: &CertificateCommand) -> ExitCode {
 async fn run(command: &CertificateCommand) -> anyhow::Result<String> {
     match command {
         CertificateCommand::List { json, admin } => {
-            let status = ask(&admin.address, Method::GET, "/v1/status", Bytes::new()).await?;
+            let status = ask(admin, Method::GET, "/v1/status", Bytes::new()).await?;
             let listeners = list(&status, "listeners");
             Ok(if *json { format!("{:#}\n", Value::from(listeners.to_vec())) } else { listed(listeners) })
         }
         CertificateCommand::Push { name, cert, key, admin } => {
             let pem = [read(cert)?, read(key)?].join(&b'\n');
-            let answer = ask(&admin.address, Method::PUT, &format!("/v1/certificates/{name}"), pem.into()).await?;
+            let answer = ask(admin, Method::PUT, &format!("/v1/certificates/{name}"), pem.into()).await?;
             Ok(format!("{name} is now {} until {}\n", text(&answer, "sha256"), text(&answer, "not_after")))
         }
     }

@@ -1,6 +1,6 @@
-//! One HTTP request to the admin address of a running Weir.
+//! One HTTP request to the admin interface of a running Weir.
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -9,9 +9,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, runtime, time::timeout};
+use tokio::{runtime, time::timeout};
 
-use super::{FAILED, exit, say};
+use super::{
+    AdminAddress, FAILED,
+    connect::{Stream, Target},
+    exit, say,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Compiling a large plugin takes a while.
@@ -39,30 +43,30 @@ pub(super) fn finish(command: impl Future<Output = anyhow::Result<String>>) -> E
 /// Sends one request and reads the JSON answer.
 ///
 /// # Errors
-/// Nobody answers, what answers is not Weir's admin address, or it refuses: then with its reason.
-pub(super) async fn ask(address: &str, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
-    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
-    let stream = connect(address).await?;
-    let answer = timeout(ANSWER_TIMEOUT, exchange(stream, address, method, path, body)).await;
-    answer.map_err(|_| anyhow!("{address} took more than five minutes to answer: see Weir's log"))?
+/// Nothing answers, what answers is not Weir's admin interface, or it refuses: then with its reason.
+pub(super) async fn ask(admin: &AdminAddress, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+    let target = Target::of(admin)?;
+    let stream = timeout(CONNECT_TIMEOUT, target.connect());
+    let stream = stream.await.unwrap_or_else(|_| Err(target.silent()))?;
+    let answer = timeout(ANSWER_TIMEOUT, exchange(stream, &target, method, path, body)).await;
+    answer.map_err(|_| anyhow!("{target} took more than five minutes to answer: see Weir's log"))?
 }
 
-async fn connect(address: &str) -> anyhow::Result<TcpStream> {
-    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
-    connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => {
-            anyhow!("nothing answers at {address}: is weir running, and is its [admin] address the same? (--admin ADDR, or WEIR_ADMIN)")
-        }
-        _ => anyhow!("cannot reach {address}: {error} (an address looks like 127.0.0.1:9901)"),
-    })
-}
-
-async fn exchange(stream: TcpStream, address: &str, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
-    let not_weir = || format!("what answers at {address} is not Weir's admin address");
+async fn exchange(
+    stream: Box<dyn Stream>,
+    target: &Target,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> anyhow::Result<Value> {
+    let not_weir = || format!("what answers at {target} is not Weir's admin interface");
     let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(not_weir)?;
     let driving = tokio::spawn(connection);
-    let request = Request::builder().method(method).uri(path).header(header::HOST, address).body(Full::new(body))?;
-    let response = client.send_request(request).await.with_context(not_weir)?;
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, target.host());
+    if let Some(token) = target.token() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let response = client.send_request(request.body(Full::new(body))?).await.with_context(not_weir)?;
     let status = response.status();
     let answer = response.into_body().collect().await.context("the answer broke off")?.to_bytes();
     driving.abort();
@@ -72,6 +76,6 @@ async fn exchange(stream: TcpStream, address: &str, method: Method, path: &str, 
     }
     match answer.get("error").and_then(Value::as_str) {
         Some(why) => bail!("{why}"),
-        None => bail!("{address} answers {status}"),
+        None => bail!("{target} answers {status}"),
     }
 }

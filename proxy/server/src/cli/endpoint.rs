@@ -20,7 +20,7 @@ pub fn endpoint(command: &EndpointCommand) -> ExitCode {
 async fn run(command: &EndpointCommand) -> anyhow::Result<String> {
     let (method, one, order, body) = match command {
         EndpointCommand::List { cluster, json, admin } => {
-            let status = ask(&admin.address, Method::GET, "/v1/status", Bytes::new()).await?;
+            let status = ask(admin, Method::GET, "/v1/status", Bytes::new()).await?;
             return listed(&status, cluster.as_deref(), *json);
         }
         EndpointCommand::Add { one, weight, labels, priority, zone, backup } => {
@@ -45,7 +45,7 @@ async fn run(command: &EndpointCommand) -> anyhow::Result<String> {
         EndpointCommand::Ready { one } => (Method::POST, one, "/ready", Bytes::new()),
     };
     let path = format!("/v1/clusters/{}/endpoints/{}{order}", one.cluster, escaped(one.endpoint));
-    let answer = ask(&one.admin.address, method, &path, body).await?;
+    let answer = ask(&one.admin, method, &path, body).await?;
     Ok(outcome(one.endpoint, &answer))
 }
 

@@ -1,6 +1,7 @@
 //! A configuration in sentences: what `weir check` prints.
 
 mod acme;
+mod admin;
 mod attempts;
 mod bounds;
 mod limits;
@@ -44,11 +45,7 @@ pub fn explain(config: &Config) -> String {
     let clusters = clusters.map(|cluster| (&*cluster.name, of_cluster(cluster, &uses.spoken(cluster))));
     section(&mut page, "Clusters", clusters);
     section(&mut page, "Plugins", config.plugins.iter().map(|plugin| (&*plugin.name, of_plugin(plugin))));
-    let admin = config
-        .admin
-        .as_ref()
-        .map_or("none: no metrics, no plugin push".to_owned(), |admin| format!("http://{}", admin.address));
-    let _ = writeln!(page, "Admin\n  {admin}");
+    let _ = writeln!(page, "Admin\n  {}", admin::of_admin(config.admin.as_ref()).join("\n  "));
     let process = of_process(&config.process);
     if !process.is_empty() {
         page.push('\n');

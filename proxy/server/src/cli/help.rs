@@ -2,9 +2,11 @@
 
 pub(super) const TOP: &str = "\
 Examples:
-  weir check --config weir.toml            what the file does, and what is wrong with it
-  weir run --config weir.toml              serve
-  weir upgrade --config weir.toml          another process serves, and no request is lost
+  weir check weir.toml                     what the file does, and what is wrong with it
+  weir run weir.toml                       serve
+  weir upgrade weir.toml                   another process serves, and no request is lost
+  weir status                              how the running Weir is
+  weir reload                              have it read its configuration again
   weir plugin list                         plugins of the running Weir
   weir plugin push canary canary.wasm      swap one under traffic
   weir endpoint list                       endpoints, their state and why
@@ -27,10 +29,26 @@ While it runs:
 
 pub(super) const CHECK: &str = "\
 Examples:
-  weir check --config weir.toml            explain it
+  weir check weir.toml                     explain it
   weir check -c weir.toml && kill -HUP PID reload only what is valid
 
 Every fault is reported at once, with its line. Exit codes: 0 valid, 2 not";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  weir status
+  weir status web                          of one cluster
+  weir status --config /etc/weir/weir.toml the Weir of this configuration
+  weir status --admin unix:/run/weir/admin.sock --json | jq .clusters";
+
+pub(super) const RELOAD: &str = "\
+Examples:
+  weir reload
+  weir reload --config /etc/weir/weir.toml
+  weir reload --admin 10.0.0.5:9901 --ca ca.pem --token-file deploy.token
+
+A faulty file changes nothing, and its faults are told here. `kill -HUP PID` does the same without the
+admin interface, and also opens the access log again. Exit codes: 0 in force, 1 refused";
 
 pub(super) const UPGRADE: &str = "\
 Examples:

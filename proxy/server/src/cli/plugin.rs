@@ -25,17 +25,17 @@ async fn run(command: &PluginCommand) -> anyhow::Result<String> {
     match command {
         PluginCommand::Push { name, file, admin } => {
             let component = read(file)?;
-            let answer = ask(&admin.address, Method::PUT, &format!("/v1/plugins/{name}"), component).await?;
+            let answer = ask(admin, Method::PUT, &format!("/v1/plugins/{name}"), component).await?;
             Ok(current(name, &answer))
         }
         PluginCommand::List { json, admin } => {
-            let answer = ask(&admin.address, Method::GET, "/v1/plugins", Bytes::new()).await?;
+            let answer = ask(admin, Method::GET, "/v1/plugins", Bytes::new()).await?;
             Ok(if *json { format!("{answer:#}\n") } else { versions(&answer) })
         }
         PluginCommand::Rollback { name, to, admin } => {
             let version = to.as_deref().map(|version| format!("?version={version}")).unwrap_or_default();
             let path = format!("/v1/plugins/{name}/rollback{version}");
-            let answer = ask(&admin.address, Method::POST, &path, Bytes::new()).await?;
+            let answer = ask(admin, Method::POST, &path, Bytes::new()).await?;
             Ok(current(name, &answer))
         }
     }

@@ -20,7 +20,7 @@ pub fn rollout(command: &RolloutCommand) -> ExitCode {
 async fn run(command: &RolloutCommand) -> anyhow::Result<String> {
     match command {
         RolloutCommand::List { json, admin } => {
-            let answer = ask(&admin.address, Method::GET, "/v1/rollouts", Bytes::new()).await?;
+            let answer = ask(admin, Method::GET, "/v1/rollouts", Bytes::new()).await?;
             Ok(if *json { format!("{answer:#}\n") } else { listed(&answer) })
         }
         RolloutCommand::Advance(steered) => steer(steered, "advance").await,
@@ -32,7 +32,7 @@ async fn run(command: &RolloutCommand) -> anyhow::Result<String> {
 }
 
 async fn steer(Steered { route, admin }: &Steered, order: &str) -> anyhow::Result<String> {
-    let answer = ask(&admin.address, Method::POST, &format!("/v1/rollouts/{route}/{order}"), Bytes::new()).await?;
+    let answer = ask(admin, Method::POST, &format!("/v1/rollouts/{route}/{order}"), Bytes::new()).await?;
     Ok(format!(
         "{route} is {}, with {} % on {}\n",
         text(&answer, "phase"),

@@ -27,8 +27,8 @@ fn socket(command: &Upgrade) -> Result<PathBuf, String> {
     if let Some(path) = &command.socket {
         return Ok(path.clone());
     }
-    let config = &command.configured.config;
-    let loaded = weir_config::load(config)
+    let config = command.configured.path();
+    let loaded = weir_config::load(&config)
         .map_err(|faults| format!("{faults}\n{} cannot be used: nothing is upgraded", config.display()))?;
     loaded.config.process.upgrade_socket.ok_or_else(|| {
         format!(

@@ -18,7 +18,7 @@ fn named(name: &str) -> Label {
 
 fn listener(name: &str, address: &str, protocol: &str) -> weir_config::Listener {
     let text = format!("[listeners.{name}]\naddress = \"{address}\"\nprotocol = \"{protocol}\"\n");
-    weir_config::parse(&text, std::path::Path::new("weir.toml")).unwrap().config.listeners.remove(0)
+    weir_config::parse(&text, Path::new("weir.toml")).unwrap().config.listeners.remove(0)
 }
 
 fn address(bound: Option<Bound>) -> SocketAddr {
@@ -88,7 +88,7 @@ fn the_admin_address_has_its_own() {
     inherited.add(Label { admin: true, ..named("admin") }, first).unwrap();
     inherited.add(named("admin"), second).unwrap();
     assert_eq!(address(inherited.take(&listener("admin", "127.0.0.1:0", "http")).unwrap()), two);
-    let admin = inherited.take_admin("127.0.0.1:9901".parse().unwrap()).unwrap();
+    let admin = inherited.take_admin("admin", "127.0.0.1:9901".parse().unwrap()).unwrap();
     assert_eq!(admin.local_addr().unwrap(), one);
 }
 
@@ -101,4 +101,21 @@ fn what_is_of_no_use_is_told() {
     let (pair, _) = std::os::unix::net::UnixDatagram::pair().unwrap();
     assert!(inherited.add(named("web"), pair.into()).unwrap_err().contains("no address"));
     assert!(inherited.add(named("web"), std::fs::File::open("/dev/null").unwrap().into()).is_err());
+}
+
+#[test]
+fn a_unix_socket_goes_to_the_admin_interface_at_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mut inherited) = (folder.path().join("a.sock"), Inherited::default());
+    let bind = || UnixListener::bind(&path).unwrap();
+    inherited.add(named("admin"), bind().into()).unwrap();
+    assert_eq!(
+        inherited.left().map(|(name, at)| (name.to_owned(), at)).collect::<Vec<_>>(),
+        [("admin".to_owned(), path.display().to_string())]
+    );
+    assert!(inherited.take_admin_unix("admin", &folder.path().join("b.sock")).is_none());
+    assert!(inherited.take_admin("admin", "127.0.0.1:0".parse().unwrap()).is_none());
+    let taken = inherited.take_admin_unix("admin", &path).unwrap();
+    assert_eq!(taken.local_addr().unwrap().as_pathname(), Some(&*path));
+    assert_eq!(inherited.left().count(), 0);
 }

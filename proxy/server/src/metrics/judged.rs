@@ -26,7 +26,11 @@ pub(super) fn render(text: &mut Text<'_>, source: &dyn Source) {
     let (mut count, mut time, mut failing) = (Text::new(&mut counts), Text::new(&mut times), Text::new(&mut failings));
     count.family("weir_health_checks_total", "counter", "Active checks of endpoints by what they found.");
     time.family("weir_health_check_seconds_total", "counter", "Time that active checks took.");
-    failing.family("weir_discovery_failing", "gauge", "1 while discovery has no answer and its last one goes on.");
+    failing.family(
+        "weir_discovery_failing",
+        "gauge",
+        "1 while discovery has no answer; its last one, if any, stays in force.",
+    );
     text.family("weir_cluster_serving", "gauge", "1 for the kind of endpoints the cluster is served by.");
     source.clusters(&mut |sample| {
         let cluster = ("cluster", sample.cluster);

@@ -5,15 +5,15 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
-    },
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use weir_config::SocketFile;
+
+use crate::unix_socket;
 
 /// Longest request, and longest answer.
 const LONGEST: u64 = 64 * 1024;
@@ -54,14 +54,7 @@ impl Requests {
     /// # Errors
     /// Of the system, or somebody listens there.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && is_left(path) => {
-                fs::remove_file(path)?;
-                UnixListener::bind(path)
-            }
-            bound => bound,
-        }?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let listener = unix_socket::bind(path, &SocketFile::default())?;
         Self::over(path, listener)
     }
 
@@ -88,12 +81,6 @@ impl Requests {
     pub fn remove(&self) {
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// A socket that nobody listens on any more.
-fn is_left(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Ask the process that listens at this path for an upgrade, to this program or to the one it was started as.
@@ -127,24 +114,4 @@ pub async fn hear<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> i
         return Err(io::Error::new(ErrorKind::UnexpectedEof, "the connection was closed without a word"));
     }
     Ok(serde_json::from_str(&line)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_that_was_left_is_replaced_and_one_in_use_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("upgrade.sock");
-        let first = Requests::bind(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(Requests::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
-        drop(first);
-        Requests::bind(&path).unwrap().remove();
-        assert!(!path.exists());
-        fs::write(&path, "no socket").unwrap();
-        assert!(Requests::bind(&path).is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"no socket");
-    }
 }

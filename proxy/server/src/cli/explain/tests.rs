@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use weir_config::{
-    Access, AccessLog, Acme, Action, Admin, Backoff, Certificate, Challenge, EncodedSlashes, Forwarded, ForwardedMode,
-    KeyType, Limits, LogFormat, Mirror, Paths, Places, Process, Respond, Retries, RetryOn, SentPath, Split,
-    TenantLimits, TenantMatch, UpstreamLimits, UpstreamTls, Wanted,
+    Access, AccessLog, Acme, Action, Admin, AdminAddress, AdminRole, AdminToken, Backoff, Certificate, Challenge,
+    EncodedSlashes, Forwarded, ForwardedMode, KeyType, Limits, LogFormat, Mirror, Paths, Places, Process, Respond,
+    Retries, RetryOn, SentPath, SocketFile, Split, TenantLimits, TenantMatch, UpstreamLimits, UpstreamTls, Wanted,
 };
 
 use super::*;
@@ -177,7 +177,16 @@ fn config() -> Config {
             max_connections: None,
             max_memory: None,
         },
-        admin: Some(Admin { address: "127.0.0.1:9901".parse().unwrap() }),
+        admin: Some(Admin {
+            address: AdminAddress::Tcp("127.0.0.1:9901".parse().unwrap()),
+            socket: SocketFile::default(),
+            read_only: Some("0.0.0.0:9902".parse().unwrap()),
+            hosts: Vec::new(),
+            tokens: vec![AdminToken { name: "ci".into(), file: "/ci.token".into(), role: AdminRole::Deploy }],
+            unauthenticated: AdminRole::None,
+            tls: None,
+            client_certificate_role: AdminRole::Read,
+        }),
         access_log: AccessLog { format: LogFormat::Off, path: None, redact: Some(vec![]) },
         acme: vec![Acme {
             name: "le".into(),
@@ -256,7 +265,9 @@ Plugins
           at most 5ms a call and 16 MiB an instance; on failure Weir decides itself
 
 Admin
-  http://127.0.0.1:9901
+  http://127.0.0.1:9901  without proof: health and readiness
+  token ci: everything, plugins and reload too
+  http://0.0.0.0:9902  health, metrics and status; nothing can be changed
 "
     );
     assert_eq!(explain(&config()), wanted);

@@ -4,11 +4,12 @@ use std::{fs, future::pending, sync::Arc};
 
 use http::StatusCode;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use weir_config::{AdminAddress as Address, SocketFile};
 use weir_upstream::rollout::Steer;
 
 use super::{super::AdminAddress, *};
-use crate::admin::{Answer, ApiError, BoxFuture, Control, EndpointChange, serve};
+use crate::admin::{Access, Answer, ApiError, BoxFuture, Control, Door, EndpointChange, Socket, Subject, serve};
 
 const OLD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const NEW: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -61,16 +62,22 @@ impl Control for Fake {
     fn acme_renew(&self, _: &str) -> Answer {
         Ok(json!({}))
     }
+    fn state(&self, _: &Subject) -> Value {
+        Value::Null
+    }
     fn reload(&self) -> BoxFuture<'_, Answer> {
         Box::pin(async { Ok(json!({})) })
     }
 }
 
 async fn admin() -> AdminAddress {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(serve(listener, Arc::new(Fake), pending()));
-    AdminAddress { address }
+    let wanted = Address::Tcp("127.0.0.1:0".parse().unwrap());
+    let socket = Socket::bind(&wanted, &SocketFile::default()).unwrap();
+    let address = Some(socket.to_string());
+    let access = arc_swap::ArcSwap::from_pointee(Access::open(weir_config::AdminRole::Deploy, &[], &[]));
+    let door = Door { name: "admin", wanted, socket, access, closing: CancellationToken::new() };
+    tokio::spawn(serve(door.into(), Arc::new(Fake), pending()));
+    AdminAddress { address, ..AdminAddress::default() }
 }
 
 struct File(std::path::PathBuf);
@@ -141,10 +148,16 @@ async fn a_rollback_goes_to_the_version_that_is_named() {
 
 #[tokio::test]
 async fn nobody_there_is_said_with_what_to_do() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let list = PluginCommand::List { json: false, admin: AdminAddress { address: free.to_string() } };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let list = PluginCommand::List {
+        json: false,
+        admin: AdminAddress { address: Some(free.to_string()), ..AdminAddress::default() },
+    };
     let error = run(&list).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("nothing answers at {free}: is weir running")), "{error}");
-    let list = PluginCommand::List { json: false, admin: AdminAddress { address: "nonsense".into() } };
+    let list = PluginCommand::List {
+        json: false,
+        admin: AdminAddress { address: Some("nonsense".into()), ..AdminAddress::default() },
+    };
     assert!(run(&list).await.unwrap_err().to_string().contains("looks like 127.0.0.1:9901"));
 }
