@@ -196,3 +196,24 @@ async fn h2load_loses_no_request() {
     let answered = weir.metrics().await;
     assert!(answered.contains("weir_requests_total"), "{answered}");
 }
+
+#[tokio::test]
+async fn a_refused_upload_is_told_to_curl_and_to_python() {
+    let setup = Setup::new(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\nlimits = { max-body = \"10KiB\" }\n\
+         [[routes]]\nname = \"all\"\nrespond = { body = \"ok\" }\n[access-log]\nformat = \"off\"\n",
+    );
+    let weir = setup.file("big", "x".repeat(5_000_000)).file("small", "x".repeat(200_000)).start().await;
+    let url = format!("http://{}/", weir.web());
+    for file in ["small", "big"] {
+        let file = weir.folder().join(file);
+        for protocol in ["--http2-prior-knowledge", "--http1.1"] {
+            let said = curl(&["-H", "Expect:", "-o", "/dev/null", protocol, "-T", file.to_str().unwrap(), &url]);
+            assert!(said.starts_with(" 413 "), "{protocol}: {said}");
+        }
+    }
+    let ask = "import http.client, sys\n\
+               c = http.client.HTTPConnection(sys.argv[1], timeout=30)\n\
+               c.request('PUT', '/', b'x' * 20000000)\nprint(c.getresponse().status, end='')\n";
+    assert_eq!(output(command("python3", "python3").args(["-c", ask, &weir.web().to_string()])), "413");
+}

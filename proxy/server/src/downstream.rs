@@ -155,6 +155,17 @@ impl<'a> Downstream<'a> {
         timeout(patience, poll_fn(|cx| self.poll_rest(usize::MAX, cx))).await.unwrap_or(false)
     }
 
+    /// Take a small rest of the body of an HTTP/2 request whose response is whole, before its stream is reset: a client
+    /// that is told NO_ERROR while it still writes may give up the response too (curl 7.88 does).
+    pub async fn receive_last(&mut self, patience: Duration) {
+        let whole = matches!(&self.side, Side::Http2 { send: Some(send), .. } if send.is_ended());
+        if !whole || self.is_received() {
+            return;
+        }
+        (self.copy, self.room) = (None, Room::Any);
+        let _ = timeout(patience, poll_fn(|cx| self.poll_rest(UNWANTED, cx))).await;
+    }
+
     fn poll_rest(&mut self, mut most: usize, cx: &mut Context<'_>) -> Poll<bool> {
         while !self.is_received() {
             match ready!(self.poll_frame(cx)) {

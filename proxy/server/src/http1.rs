@@ -28,10 +28,14 @@ use crate::{
     worker::Worker,
 };
 
-/// What is read of a client that goes on sending after its response, so that it sees the response
-/// rather than a reset.
-const LINGER_OCTETS: usize = 256 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How long a client may take for the last octets of its response, and for the rest of a body after which the connection
+/// goes on.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bounds of what is read of a client that goes on sending after its last response, so that it sees the response rather
+/// than a reset; as nginx's `lingering_time` and `lingering_timeout`.
+const LINGER_TIME: Duration = Duration::from_secs(30);
+const LINGER_PAUSE: Duration = Duration::from_secs(5);
+const LINGER_OCTETS: usize = 256 << 20;
 
 /// Serve a connection until either side ends it.
 pub async fn serve(
@@ -63,7 +67,7 @@ pub async fn serve(
         draining.is_asked();
         let ended = match exchange(&worker, &client, &mut connection, &mut timer, head, waiting.over()).await {
             After::Next(ended) => ended,
-            After::Linger => return end(connection).await,
+            After::Linger => return end(Rc::clone(&worker), connection).await,
             After::Close => return,
         };
         connection.release();
@@ -159,7 +163,7 @@ fn exchange<'a>(
         };
         let mut down = Downstream::http1(connection, request.version, &request.method, keep);
         exchange::run(worker, client, request, &mut down, timer, &mut trace).await;
-        if down.keeps() && (down.is_received() || down.receive_rest(LINGER_TIME).await) {
+        if down.keeps() && (down.is_received() || down.receive_rest(PATIENCE).await) {
             // What came only now is nothing that the next exchange received.
             down.take_counts();
             return After::Next(trace.ended);
@@ -254,8 +258,8 @@ fn authority(uri: Uri, headers: &mut HeaderMap) -> Uri {
     uri
 }
 
-fn end(connection: Box<Connection<Transport>>) -> Pin<Box<dyn Future<Output = ()>>> {
-    Box::pin(linger(connection))
+fn end(worker: Rc<Worker>, connection: Box<Connection<Transport>>) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move { linger(&worker, connection).await })
 }
 
 fn refuse(
@@ -268,7 +272,7 @@ fn refuse(
     Box::pin(async move {
         let mut trace = Trace::new(Instant::now(), read);
         answer_fault(&worker, &client, &mut connection, fault, UNREAD, &mut trace).await;
-        linger(connection).await;
+        linger(&worker, connection).await;
     })
 }
 
@@ -289,7 +293,7 @@ async fn answer_fault(
     let framing = Framing::Known(body.len() as u64);
     connection.start(framing, |out| ResponseHead::write(out, fault.status, &headers, framing, Some("close")));
     let sent = connection.send(Frame::Data(body.into()));
-    let flushed = tokio::time::timeout(LINGER_TIME, connection.flush()).await.unwrap_or(Ok(()));
+    let flushed = tokio::time::timeout(PATIENCE, connection.flush()).await.unwrap_or(Ok(()));
     trace.status = fault.status.as_u16();
     trace.error = Some(match sent.and(flushed) {
         Ok(()) => fault.reason.to_owned(),
@@ -299,24 +303,42 @@ async fn answer_fault(
 }
 
 /// Send what is left, close our half and read on for a moment: octets that arrive at a closed socket
-/// would make the client's system throw away the response it has not read yet.
-async fn linger(mut connection: Box<Connection<Transport>>) {
-    if !matches!(tokio::time::timeout(LINGER_TIME, connection.flush()).await, Ok(Ok(()))) {
+/// would make the client's system throw away the response it has not read yet, or break its writing before it reads.
+async fn linger(worker: &Worker, mut connection: Box<Connection<Transport>>) {
+    if !matches!(tokio::time::timeout(PATIENCE, connection.flush()).await, Ok(Ok(()))) {
         return;
     }
     if poll_fn(|cx| connection.poll_shutdown(cx)).await.is_err() {
         return;
     }
-    let rest = async {
-        let mut left = LINGER_OCTETS;
-        while let Ok(true) = poll_fn(|cx| connection.poll_more(cx)).await {
-            let read = connection.buffered().len();
-            connection.discard_buffered();
-            left = match left.checked_sub(read) {
-                Some(left) => left,
-                None => return,
-            };
+    discard(worker, connection).await;
+}
+
+/// Read and discard until the client closes or a bound is met. It counts as idle meanwhile: it makes room for others, and
+/// ends when a drain ends those that idle.
+async fn discard(worker: &Worker, mut connection: Box<Connection<Transport>>) {
+    let begins = pin!(worker.draining.begins());
+    let mut watch = Watch::new(&worker.draining, begins);
+    let (mut timer, began) = (Timer::default(), Instant::now());
+    let (mut last, mut left) = (began, LINGER_OCTETS);
+    loop {
+        let bound = (last + LINGER_PAUSE).min(began + LINGER_TIME);
+        let more = poll_fn(|cx| {
+            let end = watch.idle(began, cx).map_or(bound, |leaves| leaves.min(bound));
+            match connection.poll_more(cx) {
+                Poll::Ready(more) => Poll::Ready(more.is_ok_and(|more| more && last < end)),
+                Poll::Pending => timer.poll(cx, end).map(|()| false),
+            }
+        });
+        if !more.await {
+            return;
         }
-    };
-    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
+        let read = connection.buffered().len();
+        connection.discard_buffered();
+        left = match left.checked_sub(read) {
+            Some(left) => left,
+            None => return,
+        };
+        last = Instant::now();
+    }
 }

@@ -41,6 +41,8 @@ const SEND_BUFFER: usize = 256 * 1024;
 const PENDING_RESETS: usize = 32;
 /// How long a connection that ends may take to say so.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the rest of a body may take whose response is whole.
+const LAST_OCTETS: Duration = Duration::from_secs(1);
 /// Streams the client may give up on over a connection's life while they are most of them.
 const RESETS: u64 = 200;
 
@@ -180,6 +182,7 @@ fn stream(
                 if status == 499 {
                     shared.given_up.set(shared.given_up.get() + 1);
                 }
+                down.receive_last(LAST_OCTETS).await;
             }
         }
         shared.active.set(shared.active.get() - 1);

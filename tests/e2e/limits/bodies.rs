@@ -1,11 +1,13 @@
 //! How large bodies of requests and their targets may be.
 
+use std::io::{BufRead, BufReader, Write};
+
 use http::Method;
 
 use super::super::{
     h2_rfc9113::{
         start,
-        wire::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Wire, headers, request as fields},
+        wire::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Wire, frame, headers, request as fields},
     },
     harness::{Client, Endpoint, Raw, RawEndpoint, Weir, full, get, octets, request},
 };
@@ -98,6 +100,59 @@ fn an_http2_stream_ends_after_the_answer() {
     wire.send(&headers(END_HEADERS | END_STREAM, 3, &fields("GET", "/")));
     let other = wire.until(|frame| frame.stream == 3 && frame.kind == HEADERS).unwrap();
     assert_eq!(other.status(), Some(200));
+}
+
+/// Writes all of a body before it reads, as the clients of many standard libraries do; gives the first line it is told.
+async fn upload(address: std::net::SocketAddr, path: &'static str, length: usize) -> String {
+    let write_then_read = move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: weir.test\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b'x'; length]).map_err(|error| format!("{path}: {error}")).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    };
+    tokio::task::spawn_blocking(write_then_read).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_writes_all_of_a_refused_upload_first_sees_the_status() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        raw.head().await;
+        raw.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+        raw.finish().await;
+        raw.rest().await;
+    })
+    .await;
+    let weir = Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"small\"\nmatch = {{ path = \"/small\" }}\nmax-body = 1000\ncluster = \"web\"\n\
+         [[routes]]\nname = \"none\"\nmatch = {{ path = \"/none\" }}\nrespond = {{ status = 403, body = \"no\" }}\n\
+         [[routes]]\nname = \"early\"\ncluster = \"web\"\n[clusters.web]\nendpoints = [\"{}\"]\n",
+        endpoint.address
+    ))
+    .await;
+    for (path, status) in [("/small", "413"), ("/none", "403"), ("/early", "401")] {
+        let line = upload(weir.web(), path, 20_000_000).await;
+        assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {line}");
+    }
+}
+
+#[test]
+fn a_small_rest_of_a_body_is_taken_before_an_http2_stream_ends() {
+    let weir = start(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"all\"\nrespond = { status = 403, body = \"no\" }\n",
+    );
+    let mut wire = Wire::ready(weir.web());
+    wire.send(&headers(END_HEADERS, 1, &fields("PUT", "/")));
+    let answer = wire.until(|frame| frame.stream == 1 && frame.kind == HEADERS).unwrap();
+    assert_eq!(answer.status(), Some(403));
+    wire.send(&frame(DATA, END_STREAM, 1, &[b'x'; 10_000]));
+    wire.send(&headers(END_HEADERS | END_STREAM, 3, &fields("GET", "/")));
+    let next = wire.until(|frame| frame.kind == RST_STREAM || (frame.stream == 3 && frame.kind == HEADERS)).unwrap();
+    assert_eq!(next.kind, HEADERS, "no reset of a request that ended");
 }
 
 #[tokio::test]
