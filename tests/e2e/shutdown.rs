@@ -67,6 +67,26 @@ async fn an_exchange_without_a_response_yet_is_finished_and_says_close() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_answered_once_more() {
+    let endpoint = Endpoint::start("a").await;
+    let mut weir = Weir::start(&text(&endpoint, "30s")).await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    assert_eq!(raw.response().await.1, "a");
+    let idle = Instant::now();
+    weir.signal(SIGTERM);
+    is_draining(&weir).await;
+    until("it to have idled for longer than a moment", || idle.elapsed() > Duration::from_millis(1500)).await;
+    raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    let (head, body) = raw.response().await;
+    assert!(head.to_ascii_lowercase().contains("connection: close"), "{head}");
+    assert_eq!(body, "a");
+    raw.closed().await;
+    assert!(weir.ended().await.success());
+    assert_eq!(weir.said("ended").await["clean"], true);
+}
+
+#[tokio::test]
 async fn idle_connections_end_soon() {
     let endpoint = Endpoint::start("a").await;
     let mut weir = Weir::start(&text(&endpoint, "30s")).await;

@@ -60,7 +60,7 @@ use crate::{
     tls::{Issued, Pushed, Terms},
     upgrade::{Belongings, Estate, Requests},
     versions::Plugins,
-    worker::{self, Command, FIRST_WORD, Handle, Shared},
+    worker::{self, Command, Handle, Shared},
 };
 
 /// Between two looks for sessions that have ended.
@@ -71,6 +71,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const SELDOM: u32 = 30;
 /// Between two steps of what changes with time alone.
 const TICK: Duration = Duration::from_millis(200);
+/// How long connections that idle when a drain begins may still ask something: closed at once, they would lose a
+/// request that is on its way.
+const LAST_QUESTION: Duration = Duration::from_secs(5);
 /// Longest wait at the start for what discovery finds first.
 const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -531,7 +534,7 @@ impl App {
             listening.leave_to_others(true);
             listening.close(grace);
         }
-        let end_of_idle = Instant::now() + FIRST_WORD;
+        let end_of_idle = Instant::now() + LAST_QUESTION;
         self.tell(|| Command::Drain { end_of_idle });
         let deadline = tokio::time::Instant::now() + grace;
         let ended = || self.workers.get().into_iter().flatten().all(|worker| worker.thread.is_finished());
