@@ -8,9 +8,12 @@ use tokio::net::TcpStream;
 
 use super::harness::{Client, Endpoint, Raw, Reply, Weir, empty, eventually, get, request, until};
 
+/// Idle connections are not waited for.
+const AT_ONCE: &str = "drain-idle = \"0s\"\n";
+
 fn text(endpoint: &Endpoint, grace: &str) -> String {
     format!(
-        "[process]\nworkers = 2\nshutdown-grace = \"{grace}\"\n[listeners.web]\naddress = \"127.0.0.1:0\"\n\
+        "[process]\nworkers = 2\nshutdown-grace = \"{grace}\"\n{AT_ONCE}[listeners.web]\naddress = \"127.0.0.1:0\"\n\
          [[routes]]\nname = \"web\"\ncluster = \"web\"\n[clusters.web]\nendpoints = [\"{}\"]\n",
         endpoint.address
     )
@@ -69,7 +72,7 @@ async fn an_exchange_without_a_response_yet_is_finished_and_says_close() {
 #[tokio::test]
 async fn an_idle_connection_is_answered_once_more() {
     let endpoint = Endpoint::start("a").await;
-    let mut weir = Weir::start(&text(&endpoint, "30s")).await;
+    let mut weir = Weir::start(&text(&endpoint, "30s").replace(AT_ONCE, "")).await;
     let mut raw = Raw::connect(weir.web()).await;
     raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
     assert_eq!(raw.response().await.1, "a");
@@ -84,6 +87,19 @@ async fn an_idle_connection_is_answered_once_more() {
     raw.closed().await;
     assert!(weir.ended().await.success());
     assert_eq!(weir.said("ended").await["clean"], true);
+}
+
+#[tokio::test]
+async fn idle_connections_end_within_the_grace() {
+    let endpoint = Endpoint::start("a").await;
+    let long = "drain-idle = \"1h\"\n";
+    let mut weir = Weir::start(&text(&endpoint, "4s").replace(AT_ONCE, long)).await;
+    let mut client = Client::http1(weir.web()).await;
+    client.get("/").await;
+    weir.signal(SIGTERM);
+    assert!(weir.ended().await.success());
+    until("it to be closed", || client.is_closed()).await;
+    assert_eq!(weir.said("ended").await["clean"], true, "closed before the grace is over");
 }
 
 #[tokio::test]

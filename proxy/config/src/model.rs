@@ -81,6 +81,8 @@ pub struct Process {
     pub shutdown_grace: Duration,
     /// How long clients are still served as ever at a shutdown after readiness has failed. Default 0.
     pub drain_delay: Duration,
+    /// How long connections that idle when a drain begins may still ask something. Default 5 s.
+    pub drain_idle: Duration,
     /// Where `weir upgrade` is heard.
     pub upgrade_socket: Option<PathBuf>,
     /// How long the process of an upgrade may take until it is ready. Default 1 min.

@@ -70,6 +70,9 @@ struct Process {
     /// How long clients are still served as ever at a shutdown after readiness has failed.
     #[schemars(extend("default" = "0s"))]
     drain_delay: Option<Duration>,
+    /// How long connections that idle when a drain begins may still send a request; at most half of `shutdown-grace`.
+    #[schemars(extend("default" = "5s"))]
+    drain_idle: Option<Duration>,
     /// Unix socket on which `weir upgrade` is heard; without it there is none.
     upgrade_socket: Option<String>,
     /// How long the process of an upgrade may take until it is ready.

@@ -71,9 +71,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const SELDOM: u32 = 30;
 /// Between two steps of what changes with time alone.
 const TICK: Duration = Duration::from_millis(200);
-/// How long connections that idle when a drain begins may still ask something: closed at once, they would lose a
-/// request that is on its way.
-const LAST_QUESTION: Duration = Duration::from_secs(5);
 /// Longest wait at the start for what discovery finds first.
 const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -518,7 +515,7 @@ impl App {
     /// Stop accepting, let what is in flight finish, and cut the rest after the grace; true when
     /// nothing had to be cut. At a shutdown clients are served as ever for the delay, while readiness fails.
     pub async fn drain(&self, leaving: Leaving) -> bool {
-        let Ending { delay, grace } = **self.ending_as.load();
+        let Ending { delay, idle, grace } = **self.ending_as.load();
         let leaving = if self.handed_over.load(Relaxed) { Leaving::Relieved } else { leaving };
         self.draining.store(true, Relaxed);
         self.authorities.lock().unwrap_or_else(PoisonError::into_inner).stop();
@@ -534,7 +531,7 @@ impl App {
             listening.leave_to_others(true);
             listening.close(grace);
         }
-        let end_of_idle = Instant::now() + LAST_QUESTION;
+        let end_of_idle = Instant::now() + idle;
         self.tell(|| Command::Drain { end_of_idle });
         let deadline = tokio::time::Instant::now() + grace;
         let ended = || self.workers.get().into_iter().flatten().all(|worker| worker.thread.is_finished());

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const GRACE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(5);
 const UPGRADE: Duration = Duration::from_secs(60);
 /// Longest path of a Unix socket.
 const SOCKET_PATH: usize = 107;
@@ -20,6 +21,7 @@ pub(super) fn process(root: &Table<'_>) -> Process {
             workers: None,
             shutdown_grace: GRACE,
             drain_delay: Duration::ZERO,
+            drain_idle: IDLE,
             upgrade_socket: None,
             upgrade_timeout: UPGRADE,
             watch: true,
@@ -37,7 +39,8 @@ fn filled(table: &Table<'_>) -> Process {
     let process = Process {
         workers: table.read("workers", |node| count(node, 1..=1_024)),
         shutdown_grace: table.read("shutdown-grace", |node| patience(node, grace.clone())).unwrap_or(GRACE),
-        drain_delay: table.read("drain-delay", |node| node.duration(grace)).unwrap_or_default(),
+        drain_delay: table.read("drain-delay", |node| node.duration(grace.clone())).unwrap_or_default(),
+        drain_idle: table.read("drain-idle", |node| node.duration(grace)).unwrap_or(IDLE),
         upgrade_socket: table.read("upgrade-socket", |node| socket_path(node, node.path()?)),
         upgrade_timeout: table.read("upgrade-timeout", |node| node.duration(WAIT)).unwrap_or(UPGRADE),
         watch: table.read("watch", Node::boolean).unwrap_or(true),

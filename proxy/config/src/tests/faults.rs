@@ -421,6 +421,7 @@ fn upgrades() {
         (from, "upgrade-socket = \"/tmp\" ", "process.upgrade-socket", "is a folder", "a file in it"),
         (from, "upgrade-timeout = \"0s\" ", "process.upgrade-timeout", "out of range", "1ms"),
         (from, "drain-delay = \"2d\" ", "process.drain-delay", "out of range", "1d"),
+        (from, "drain-idle = \"2d\" ", "process.drain-idle", "out of range", "1d"),
     ]);
 }
 

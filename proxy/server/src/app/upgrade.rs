@@ -149,11 +149,17 @@ impl App {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ending {
     pub(super) delay: Duration,
+    /// How long connections that idle when it begins may still ask something: closed at once, they would lose a
+    /// request that is on its way.
+    pub(super) idle: Duration,
     pub(super) grace: Duration,
 }
 
 impl Ending {
     pub(super) fn of(config: &weir_config::Config) -> Self {
-        Self { delay: config.process.drain_delay, grace: config.process.shutdown_grace }
+        let process = &config.process;
+        let grace = process.shutdown_grace;
+        // A request that comes last has the other half to be answered.
+        Self { delay: process.drain_delay, idle: process.drain_idle.min(grace / 2), grace }
     }
 }

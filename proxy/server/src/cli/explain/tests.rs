@@ -168,6 +168,7 @@ fn config() -> Config {
             workers: None,
             shutdown_grace: Duration::ZERO,
             drain_delay: Duration::ZERO,
+            drain_idle: Duration::ZERO,
             upgrade_socket: None,
             upgrade_timeout: Duration::ZERO,
             watch: false,
