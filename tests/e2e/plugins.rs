@@ -1,5 +1,6 @@
 //! Plugins from outside: what they decide, what happens when they fail, and how they are swapped.
 
+mod compiling;
 mod harm;
 mod hostile;
 mod load;

@@ -91,6 +91,8 @@ pub struct Process {
     pub watch: bool,
     /// Where compiled plugins are kept; none is `weir` below the system's cache folder.
     pub plugin_cache: Option<PathBuf>,
+    /// What compiling a plugin may take.
+    pub plugin_compile: PluginCompile,
     /// The zone it runs in.
     pub zone: Option<Arc<str>>,
     /// Name servers to ask; empty is those of the system.
@@ -99,6 +101,23 @@ pub struct Process {
     pub max_connections: Option<usize>,
     /// Resident memory: near it, connections are refused and closed. None is unlimited.
     pub max_memory: Option<ByteSize>,
+}
+
+/// `plugin-compile` of `[process]`: what the process that compiles a plugin may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginCompile {
+    /// Address space. Default 2 GiB.
+    pub memory: ByteSize,
+    /// CPU time. Default 1 min.
+    pub cpu: Duration,
+    /// Time by the clock. Default 5 min.
+    pub time: Duration,
+}
+
+impl Default for PluginCompile {
+    fn default() -> Self {
+        Self { memory: ByteSize(2 << 30), cpu: Duration::from_secs(60), time: Duration::from_secs(300) }
+    }
 }
 
 /// `[plugins.NAME]`

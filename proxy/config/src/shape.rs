@@ -83,6 +83,8 @@ struct Process {
     watch: Option<bool>,
     /// Folder for compiled plugins; without it `weir` below the system's cache folder.
     plugin_cache: Option<String>,
+    /// What the process that compiles a plugin may take.
+    plugin_compile: Option<PluginCompile>,
     /// The zone it runs in: endpoints of the same zone are preferred.
     zone: Option<String>,
     /// Name servers to ask; without them those of the system.
@@ -92,6 +94,21 @@ struct Process {
     max_connections: Option<u32>,
     /// Resident memory: near it, connections are refused and closed; without it there is no limit.
     max_memory: Option<Size>,
+}
+
+/// What the process that compiles a plugin may take.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct PluginCompile {
+    /// Address space.
+    #[schemars(extend("default" = "2GiB"))]
+    memory: Option<Size>,
+    /// CPU time.
+    #[schemars(extend("default" = "1m"))]
+    cpu: Option<Duration>,
+    /// Time by the clock.
+    #[schemars(extend("default" = "5m"))]
+    time: Option<Duration>,
 }
 
 /// One line an exchange.

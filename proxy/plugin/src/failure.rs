@@ -94,6 +94,12 @@ pub enum Refused {
     /// It imports what a plugin may not have, or what it was not granted.
     #[error("{}", .0.join("; "))]
     Imports(Vec<String>),
+    /// It is made of more than is compiled, or compiling it takes more than is allowed.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Nothing waits for it any more.
+    #[error("it is not wanted any more")]
+    Cancelled,
     /// It was made for a contract of another version.
     #[error("contract version {found}, this Weir speaks {spoken}")]
     Contract {

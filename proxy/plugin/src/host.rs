@@ -13,9 +13,12 @@ use std::{
 use weir_config::{ByteSize, Plugin};
 
 use crate::{
-    Bound, Failure, HealthVerdict, HostError, OpenBreaker, Program, Refused, Role, Skip, Target,
+    Bound, CompileTerms, CompilerProgram, Compiling, Failure, HealthVerdict, HostError, OpenBreaker, Program, Refused,
+    Role, Skip, Target,
     cache::{Cache, sha256},
-    checking, component,
+    checking,
+    compiler::Compiler,
+    component,
     contract::Exports,
     engine::{MEMORY_CEILING, Machine},
     fault::Fault,
@@ -32,12 +35,18 @@ pub struct HostOptions {
     /// Folder for compiled plugins, made with mode 0700; none is `weir` in `$XDG_CACHE_HOME`, in
     /// `/var/cache` for root, or in `~/.cache`.
     pub cache: Option<PathBuf>,
+    /// The program that compiles; without one it is this process itself.
+    pub compiler: Option<CompilerProgram>,
+    /// Instances of plugins that may be alive at a time, over all workers. There is room for 1,000 at least, and for
+    /// 12,000 at most.
+    pub instances: u32,
 }
 
 /// Compiles plugins, runs their health checks and writes their metrics.
 pub struct Host {
     machine: Arc<Machine>,
     cache: Cache,
+    compiler: Compiler,
     /// By name of the plugin; they outlive its versions.
     ledgers: Mutex<BTreeMap<Arc<str>, Arc<Ledger>>>,
 }
@@ -46,8 +55,14 @@ impl Host {
     /// # Errors
     /// The engine does not start, or the cache folder that was named cannot be used.
     pub fn try_new(options: HostOptions) -> Result<Arc<Self>, HostError> {
-        let machine = Machine::try_new().map_err(|error| HostError::Engine(format!("{error:#}")))?;
-        Ok(Arc::new(Self { machine: Arc::new(machine), cache: Cache::open(options.cache)?, ledgers: Mutex::default() }))
+        let machine = Machine::try_new(options.instances);
+        let machine = machine.map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        Ok(Arc::new(Self {
+            cache: Cache::open(options.cache)?,
+            compiler: Compiler::new(options.compiler, machine.instances.is_none()),
+            machine: Arc::new(machine),
+            ledgers: Mutex::default(),
+        }))
     }
 
     /// Compile and check a component. Blocks for up to seconds: call it off the workers.
@@ -55,12 +70,24 @@ impl Host {
     /// # Errors
     /// With all that is wrong with it, for the operator.
     pub fn load(&self, plugin: &Plugin, bytes: &[u8]) -> Result<Arc<Program>, Refused> {
+        self.load_under(plugin, bytes, &CompileTerms::default())
+    }
+
+    /// The same under these terms, as far as it has to be compiled.
+    ///
+    /// # Errors
+    /// As [`Host::load`], or it is not wanted any more.
+    pub fn load_under(&self, plugin: &Plugin, bytes: &[u8], terms: &CompileTerms) -> Result<Arc<Program>, Refused> {
         let memory = memory(plugin.memory)?;
         component::check_bytes(bytes)?;
+        component::check(bytes, &plugin.name, &plugin.grants, &terms.limits)?;
         let sha256 = sha256(bytes);
         let engine = &self.machine.engine;
-        let compiled = self.cache.load(engine, &sha256, bytes)?;
-        component::check(&compiled, engine, &plugin.name, &plugin.grants)?;
+        let (compiled, stored) = self.cache.load(engine, &sha256, || {
+            let plugin = Arc::clone(&plugin.name);
+            let task = Compiling { plugin, sha256: sha256.clone(), size: bytes.len(), since: SystemTime::now() };
+            self.compiler.compile(engine, task, bytes, terms)
+        })?;
         let linked = imports::for_decisions(engine, &plugin.grants);
         let decisions = linked.and_then(|linker| linker.instantiate_pre(&compiled)).map_err(misfit)?;
         let linked = imports::for_checks(engine, &plugin.grants);
@@ -77,6 +104,7 @@ impl Host {
             id,
             sha256,
             size: bytes.len(),
+            stored,
             loaded: SystemTime::now(),
             on_failure: plugin.on_failure,
             deadline: plugin.deadline,
@@ -94,6 +122,16 @@ impl Host {
             bindings: Mutex::default(),
             prepared: Prepared::default(),
         }))
+    }
+
+    /// What is compiled now, or waits for that.
+    pub fn compiling(&self) -> Vec<Compiling> {
+        self.compiler.under_way()
+    }
+
+    /// Instances that can be alive at a time, over all plugins; none is as many as there is memory for.
+    pub fn instances(&self) -> Option<u32> {
+        self.machine.instances
     }
 
     /// One health check of the endpoint behind `target`. The timeout holds for everything, the

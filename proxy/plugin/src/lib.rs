@@ -18,6 +18,7 @@ mod view;
 // Ground: the engine, bounds, what is counted.
 mod cache;
 mod clock;
+mod compiler;
 mod custom;
 
 mod allowance;
@@ -54,6 +55,8 @@ mod host;
 pub use answer::{Forward, HealthState, HealthVerdict, Mark, Response, RouteDecision, SESSION_KEY_LIMIT, Session};
 pub use bodies::Body;
 pub use budget::Budget;
+pub use cache::{Stored, sha256};
+pub use compiler::{Cancel, ChildTask, CompileTerms, CompilerProgram, Compiling, compile_for_parent};
 pub use failure::{Failure, HostError, Refused, Skip};
 pub use guests::Guests;
 pub use host::{Host, HostOptions};

@@ -14,7 +14,7 @@ use wasmtime::component::InstancePre;
 use weir_config::OnFailure;
 
 use crate::{
-    Refused, Role,
+    Refused, Role, Stored,
     allowance::thread_time,
     checking::{Checking, Idle},
     contract::Exports,
@@ -36,6 +36,7 @@ pub struct Program {
     pub(crate) id: u64,
     pub(crate) sha256: String,
     pub(crate) size: usize,
+    pub(crate) stored: Stored,
     pub(crate) loaded: SystemTime,
     pub(crate) on_failure: OnFailure,
     pub(crate) deadline: Duration,
@@ -99,6 +100,11 @@ impl Program {
     /// Bytes of the component.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Its code on disk, which stays there as long as this is kept.
+    pub fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// What it can decide.

@@ -64,6 +64,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Work of a command.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Permission to do something, for as long as it is kept.
+pub type Turns = Box<dyn Send>;
+
 /// What the admin address shows and commands.
 pub trait Control: Send + Sync + 'static {
     /// Whether traffic is welcome; otherwise why not.
@@ -74,8 +77,9 @@ pub trait Control: Send + Sync + 'static {
     fn metrics(&self, out: &mut String);
     /// Plugins with their versions: `{"plugins": [..]}`.
     fn plugin_list(&self) -> Value;
-    /// Makes this component the plugin's current version.
-    fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer>;
+    /// Makes this component the plugin's current version. Dropped before it is compiled, it is given up; from then on
+    /// it goes on to its end. The turns are kept for as long as the component is.
+    fn plugin_push(&self, name: String, component: Bytes, turns: Turns) -> BoxFuture<'_, Answer>;
     /// Goes back to an earlier version: the one whose sha256 starts so, or the one before.
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer>;
     /// Shows this certificate, with its key in PEM, in place of the one of this name.

@@ -7,6 +7,7 @@ mod advice;
 mod audited;
 mod authorities;
 mod certificates;
+mod changes;
 mod control;
 mod discovery;
 mod doors;
@@ -14,6 +15,7 @@ mod endpoints;
 mod estate;
 mod health;
 mod listeners;
+mod places;
 mod plugins;
 mod requests;
 mod upgrade;
@@ -38,12 +40,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use weir_config::{Config, ListenerTls, UpstreamTls};
-use weir_plugin::{Host, HostOptions};
 use weir_upstream::{Moment, descriptors};
 
 use self::{
-    authorities::Authorities, discovery::Discoveries, health::HealthChecks, listeners::Open, upgrade::Ending,
-    workshop::Workshop,
+    authorities::Authorities, discovery::Discoveries, endpoints::Words, health::HealthChecks, listeners::Open,
+    upgrade::Ending, workshop::Workshop,
 };
 use crate::{
     access_log::{AccessLog, Writer},
@@ -59,7 +60,7 @@ use crate::{
     snapshot::Snapshot,
     tls::{Issued, Pushed, Terms},
     upgrade::{Belongings, Estate, Requests},
-    versions::Plugins,
+    versions::{Ahead, Loader, Plugins},
     worker::{self, Command, Handle, Shared},
 };
 
@@ -80,6 +81,7 @@ pub struct App {
     shared: Arc<Shared>,
     workers: OnceLock<Vec<Handle>>,
     running: Mutex<Running>,
+    words: Mutex<Words>,
     listeners: ArcSwap<Vec<Arc<Listening>>>,
     managed: ArcSwap<Vec<Arc<Managed>>>,
     authorities: std::sync::Mutex<Authorities>,
@@ -111,7 +113,7 @@ pub enum Leaving {
     Relieved,
 }
 
-/// What a change may touch; held for as long as it takes.
+/// What a change may touch; held for as long as it takes effect, which is not for as long as a plugin compiles.
 struct Running {
     config: Arc<Config>,
     plugins: Plugins,
@@ -134,10 +136,11 @@ impl App {
         inherited: &mut Inherited,
         kept: Belongings,
     ) -> Result<(Arc<Self>, Writer), Vec<String>> {
-        let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
-            .map_err(|error| vec![error.to_string()])?;
+        let host = places::host(&config)?;
         let config = Arc::new(config);
-        let plugins = Plugins::inherit(&host, &config, &kept.plugins)?;
+        places::check(&host, &config, workers(&config))?;
+        let loader = Loader { host: &host, compile: config.process.plugin_compile, ahead: &Ahead::default() };
+        let plugins = Plugins::inherit(&loader, &config, &kept.plugins)?;
         let snapshot = Snapshot::build(&config, &plugins.programs(), None)?;
         plugins.prepare(workers(&config));
         let (log, writer) =
@@ -176,6 +179,7 @@ impl App {
                 pushed,
                 ending: Vec::new(),
             }),
+            words: Mutex::default(),
             listeners: ArcSwap::from_pointee(listeners),
             managed: ArcSwap::from_pointee(managed),
             authorities: std::sync::Mutex::default(),
@@ -197,9 +201,10 @@ impl App {
     /// Everything but running it: for `weir check`.
     pub fn check(config: &Config) -> Found {
         let tried = || -> Result<(), Vec<String>> {
-            let host = Host::try_new(HostOptions { cache: config.process.plugin_cache.clone() })
-                .map_err(|error| vec![error.to_string()])?;
-            let plugins = Plugins::default().load(&host, config)?;
+            let host = places::host(config)?;
+            places::check(&host, config, workers(config))?;
+            let loader = Loader { host: &host, compile: config.process.plugin_compile, ahead: &Ahead::default() };
+            let plugins = Plugins::default().load(&loader, config)?;
             Snapshot::build(config, &plugins.programs(), None).map(drop)
         };
         let terms = Terms::at_start();
@@ -311,103 +316,6 @@ impl App {
     /// Wait until a reload was taken up since the last time. For one who waits.
     pub async fn reloaded(&self) {
         self.reloads.notified().await;
-    }
-
-    /// Read the configuration again and take it up whole, or leave everything as it is.
-    ///
-    /// # Errors
-    /// Every fault, for people.
-    pub async fn reload(self: &Arc<Self>) -> Result<u64, Vec<String>> {
-        let mut running = self.running.lock().await;
-        if self.draining.load(Relaxed) {
-            return Err(vec!["this process drains".to_owned()]);
-        }
-        notify::reloading();
-        let result = self.reload_into(&mut running).await;
-        notify::ready(self.shared.snapshot.load().number);
-        self.shared.metrics.reloaded(result.is_ok());
-        match &result {
-            Ok(number) => {
-                self.reloads.notify_one();
-                tracing::info!(snapshot = number, "configuration reloaded");
-            }
-            Err(faults) => tracing::error!(faults = faults.join("\n"), "configuration refused, the former one goes on"),
-        }
-        result
-    }
-
-    async fn reload_into(self: &Arc<Self>, running: &mut Running) -> Result<u64, Vec<String>> {
-        let (app, plugins, pushed) = (Arc::clone(self), running.plugins.clone(), running.pushed.clone());
-        running.ending.retain(|ending| ending.bound.strong_count() > 0);
-        let open = Open { present: self.listeners.load().to_vec(), ending: running.ending.clone() };
-        let prepared = self.workshop.run(move || app.prepare(&plugins, pushed, &open)).await;
-        let prepared = prepared.map_err(|error| vec![error.to_string()])??;
-        if running.config.access_log != prepared.config.access_log {
-            let changed = self.shared.log.change(&prepared.config.access_log);
-            changed.map_err(|error| vec![format!("access log: {error}")])?;
-        }
-        warn_of_restart(&running.config, &prepared.config);
-        self.take_up_listeners(prepared.listeners, prepared.config.process.shutdown_grace, &mut running.ending);
-        running.pushed.keep(&certificates::served(&self.listeners.load()));
-        self.take_up_doors(prepared.doors, &prepared.config);
-        self.managed.store(Arc::new(prepared.managed));
-        self.order();
-        self.ending_as.store(Arc::new(Ending::of(&prepared.config)));
-        self.shared.room.change(prepared.config.process.max_connections);
-        self.shared.pressure.bound_memory(prepared.config.process.max_memory.map(|most| most.0));
-        running.config = Arc::clone(&prepared.config);
-        Ok(self.take_up(running, prepared.plugins, prepared.snapshot))
-    }
-
-    /// Blocking: everything of a reload that can fail.
-    fn prepare(&self, plugins: &Plugins, pushed: Pushed, open: &Open) -> Result<Prepared, Vec<String>> {
-        let loaded = weir_config::load(&self.path).map_err(|faults| vec![faults.to_string()])?;
-        let config = Arc::new(loaded.config);
-        let plugins = plugins.load(&self.shared.host, &config)?;
-        let previous = self.shared.snapshot.load_full();
-        let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous))?;
-        plugins.prepare(self.shared.metrics.workers());
-        let managed = managed(&config, Some(&self.managed.load()))?;
-        let terms = Terms { issued: issued(&managed), pushed, ..certificates::terms(&open.present) };
-        let listeners = listeners::bind(&config, open, &mut Inherited::default(), &self.shared.metrics, &terms)?;
-        let doors = doors::bind(&config, &self.admin.all(), &mut Inherited::default(), &terms);
-        let doors = doors.map_err(|fault| vec![fault])?;
-        Ok(Prepared { config, plugins, snapshot, listeners, doors, managed })
-    }
-
-    /// Put another version of a plugin in force.
-    async fn change_plugins(
-        self: &Arc<Self>,
-        change: impl FnOnce(&Plugins, &Host) -> Result<Plugins, crate::versions::Fault> + Send + 'static,
-    ) -> Result<u64, crate::versions::Fault> {
-        let mut running = self.running.lock().await;
-        let (app, plugins, config) = (Arc::clone(self), running.plugins.clone(), Arc::clone(&running.config));
-        let prepared = self.workshop.run(move || {
-            let plugins = change(&plugins, &app.shared.host)?;
-            let previous = app.shared.snapshot.load_full();
-            let snapshot = Snapshot::build(&config, &plugins.programs(), Some(&previous));
-            plugins.prepare(app.shared.metrics.workers());
-            snapshot
-                .map(|snapshot| (plugins, snapshot))
-                .map_err(|faults| crate::versions::Fault::Refused(faults.join("; ")))
-        });
-        let refused = |error: workshop::Unfinished| crate::versions::Fault::Refused(error.to_string());
-        let (plugins, snapshot) = prepared.await.map_err(refused)??;
-        Ok(self.take_up(&mut running, plugins, snapshot))
-    }
-
-    fn take_up(&self, running: &mut Running, plugins: Plugins, snapshot: Snapshot) -> u64 {
-        let number = snapshot.number;
-        let former = self.shared.snapshot.swap(Arc::new(snapshot));
-        self.log_succession(&former);
-        self.plugins.store(Arc::new(plugins.clone()));
-        running.plugins = plugins;
-        running.health.follow(&self.shared.snapshot.load(), &self.shared.host);
-        let resolvers = running.config.process.resolvers.clone();
-        running.discoveries.follow(&self.shared.snapshot.load(), &resolvers);
-        self.tell(|| Command::Refresh);
-        self.forget_figures(&self.shared.snapshot.load());
-        number
     }
 
     /// Log how endpoints of clusters that go on have changed with the configuration.
@@ -551,15 +459,6 @@ impl App {
     }
 }
 
-struct Prepared {
-    config: Arc<Config>,
-    plugins: Plugins,
-    snapshot: Snapshot,
-    listeners: Vec<listeners::Change>,
-    doors: Vec<doors::Change>,
-    managed: Vec<Arc<Managed>>,
-}
-
 fn workers(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     config.process.workers.unwrap_or_else(cores)
@@ -577,17 +476,6 @@ fn authority_faults(config: &Config) -> Vec<String> {
 
 fn issued(managed: &[Arc<Managed>]) -> Vec<Arc<Issued>> {
     managed.iter().map(|certificate| Arc::clone(certificate.issued())).collect()
-}
-
-fn warn_of_restart(before: &Config, after: &Config) {
-    let changed = [
-        (before.process.workers != after.process.workers, "process.workers"),
-        (before.process.plugin_cache != after.process.plugin_cache, "process.plugin-cache"),
-        (before.process.upgrade_socket != after.process.upgrade_socket, "process.upgrade-socket"),
-    ];
-    for (_, key) in changed.iter().filter(|(changed, _)| *changed) {
-        tracing::warn!(key, "takes effect at the next start");
-    }
 }
 
 /// The names of what is there, for messages and the status page.

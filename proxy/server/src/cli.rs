@@ -6,6 +6,7 @@ mod acme;
 mod certificate;
 mod check;
 mod client;
+mod compile;
 mod connect;
 mod endpoint;
 mod explain;
@@ -31,6 +32,7 @@ pub use self::{
     acme::acme,
     certificate::certificate,
     check::{Found, check},
+    compile::{compile, compiler},
     endpoint::endpoint,
     explain::explain,
     plugin::plugin,
@@ -86,6 +88,23 @@ pub enum Command {
     /// Show and replace certificates of a running Weir
     #[command(subcommand, arg_required_else_help = true, after_help = help::CERTIFICATE)]
     Certificate(CertificateCommand),
+    /// Compile the plugin at standard input, for the Weir that starts this
+    #[command(hide = true, after_help = help::COMPILE)]
+    CompilePlugin(CompilePlugin),
+}
+
+/// `weir compile-plugin`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CompilePlugin {
+    /// Bytes of address space that it may take
+    #[arg(long)]
+    pub memory: u64,
+    /// Seconds of CPU time that it may take
+    #[arg(long)]
+    pub cpu: u64,
+    /// For instances that are allocated on demand
+    #[arg(long)]
+    pub on_demand: bool,
 }
 
 /// A command on a configuration file.

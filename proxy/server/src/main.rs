@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Rollout(command) => cli::rollout(&command),
         Command::Acme(command) => cli::acme(&command),
         Command::Certificate(command) => cli::certificate(&command),
+        Command::CompilePlugin(task) => cli::compile(&task),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    model::{AccessLog, LogFormat, Process},
+    model::{AccessLog, LogFormat, PluginCompile, Process},
     node::{Node, Table},
     read::{WAIT, count, text, zone},
     syntax::Wrong,
@@ -26,6 +26,7 @@ pub(super) fn process(root: &Table<'_>) -> Process {
             upgrade_timeout: UPGRADE,
             watch: true,
             plugin_cache: None,
+            plugin_compile: PluginCompile::default(),
             zone: None,
             resolvers: Vec::new(),
             max_connections: None,
@@ -45,6 +46,7 @@ fn filled(table: &Table<'_>) -> Process {
         upgrade_timeout: table.read("upgrade-timeout", |node| node.duration(WAIT)).unwrap_or(UPGRADE),
         watch: table.read("watch", Node::boolean).unwrap_or(true),
         plugin_cache: table.read("plugin-cache", Node::path),
+        plugin_compile: table.read("plugin-compile", plugin_compile).unwrap_or_default(),
         zone: table.read("zone", zone).map(Arc::from),
         resolvers: table.read("resolvers", resolvers).unwrap_or_default(),
         max_connections: table.read("max-connections", |node| count(node, 1..=10_000_000)),
@@ -52,6 +54,19 @@ fn filled(table: &Table<'_>) -> Process {
     };
     table.done();
     process
+}
+
+fn plugin_compile(node: &Node<'_>) -> Option<PluginCompile> {
+    let table = node.table("`{ memory = \"2GiB\", cpu = \"1m\" }`")?;
+    let usual = PluginCompile::default();
+    let seconds = Duration::from_secs(1)..=Duration::from_secs(3_600);
+    let compile = PluginCompile {
+        memory: table.read("memory", |node| node.size(128 << 20..=1 << 40)).unwrap_or(usual.memory),
+        cpu: table.read("cpu", |node| node.duration(seconds.clone())).unwrap_or(usual.cpu),
+        time: table.read("time", |node| node.duration(seconds)).unwrap_or(usual.time),
+    };
+    table.done();
+    Some(compile)
 }
 
 fn patience(node: &Node<'_>, range: RangeInclusive<Duration>) -> Option<Duration> {

@@ -63,6 +63,7 @@ fn readers_and_schema_know_the_same_keys() {
     for (name, text) in [
         ("File", odd.to_owned()),
         ("Process", format!("[process]\n{odd}")),
+        ("PluginCompile", format!("[process]\nplugin-compile = {{ {odd} }}")),
         ("Admin", format!("[admin]\n{odd}")),
         ("AdminToken", format!("[admin]\ntokens = [{{ {odd} }}]")),
         ("AccessLog", format!("[access-log]\n{odd}")),
@@ -138,7 +139,7 @@ fn readers_and_schema_know_the_same_keys() {
 /// What a file means in which nothing is said that has a default.
 fn terse() -> Value {
     json!({
-        "process": {}, "access-log": {},
+        "process": { "plugin-compile": {} }, "access-log": {},
         "acme": { "a": { "directory": "letsencrypt", "terms-agreed": true } },
         "listeners": { "l": {
             "address": "127.0.0.1:0", "limits": {}, "forwarded": {}, "proxy-protocol": {},
@@ -184,6 +185,7 @@ fn terse() -> Value {
 /// The tables of [`terse`] with their names in the schema.
 const PLACES: &[(&str, &str)] = &[
     ("/process", "Process"),
+    ("/process/plugin-compile", "PluginCompile"),
     ("/access-log", "AccessLog"),
     ("/acme/a", "Acme"),
     ("/listeners/l/limits", "Limits"),

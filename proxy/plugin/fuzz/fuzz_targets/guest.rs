@@ -38,6 +38,6 @@ fn host() -> &'static Arc<Host> {
     static HOST: OnceLock<Arc<Host>> = OnceLock::new();
     HOST.get_or_init(|| {
         let cache = tempfile::tempdir().expect("a folder").keep();
-        Host::try_new(HostOptions { cache: Some(cache) }).expect("a host")
+        Host::try_new(HostOptions { cache: Some(cache), ..HostOptions::default() }).expect("a host")
     })
 }

@@ -12,7 +12,7 @@ use weir_plugin::{Budget, Guests, Host, HostOptions, Role};
 use crate::harness::{Asked, guest, plugin, three};
 
 fn host(cache: &Path) -> Arc<Host> {
-    Host::try_new(HostOptions { cache: Some(cache.to_owned()) }).unwrap()
+    Host::try_new(HostOptions { cache: Some(cache.to_owned()), ..HostOptions::default() }).unwrap()
 }
 
 fn works(cache: &Path) {
@@ -71,6 +71,7 @@ fn a_file_that_others_may_write_is_not_trusted() {
 fn a_folder_that_others_may_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = Host::try_new(HostOptions { cache: Some(folder.path().to_owned()) }).err().unwrap();
+    let refused =
+        Host::try_new(HostOptions { cache: Some(folder.path().to_owned()), ..HostOptions::default() }).err().unwrap();
     assert!(refused.to_string().contains("0700"), "{refused}");
 }

@@ -22,7 +22,8 @@ const GUESTS: [&str; 5] = [
 #[test]
 fn no_damage_ends_the_process() {
     let cache = tempfile::tempdir().unwrap();
-    let host = Host::try_new(HostOptions { cache: Some(cache.path().join("cache")) }).unwrap();
+    let host =
+        Host::try_new(HostOptions { cache: Some(cache.path().join("cache")), ..HostOptions::default() }).unwrap();
     let mut words = plugin("damaged", &[weir_config::Grant::Metrics]);
     words.deadline = Duration::from_millis(2);
     let seeds = env::var("WEIR_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());

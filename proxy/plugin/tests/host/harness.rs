@@ -25,7 +25,7 @@ pub fn guest(name: &str) -> Vec<u8> {
 /// A host that shares its cache with the other tests.
 pub fn host() -> Arc<Host> {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache");
-    Host::try_new(HostOptions { cache: Some(cache) }).unwrap()
+    Host::try_new(HostOptions { cache: Some(cache), ..HostOptions::default() }).unwrap()
 }
 
 /// The operator's words on a plugin.

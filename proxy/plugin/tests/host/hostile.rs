@@ -49,7 +49,8 @@ fn end_of(host: &Host, name: &str) -> (&'static str, String) {
 #[test]
 fn each_comes_to_its_end_and_the_process_to_none() {
     let (corpus, cache) = (corpus(), tempfile::tempdir().unwrap());
-    let host = Host::try_new(HostOptions { cache: Some(cache.path().join("cache")) }).unwrap();
+    let host =
+        Host::try_new(HostOptions { cache: Some(cache.path().join("cache")), ..HostOptions::default() }).unwrap();
     assert!(corpus.len() > 30);
     let wrong = corpus.into_iter().filter_map(|(name, end, how)| {
         let (found, detail) = end_of(&host, &name);
@@ -93,7 +94,8 @@ fn across(encoding: &str) -> String {
 #[test]
 fn components_that_talk_from_memory_to_memory_are_compiled() {
     let cache = tempfile::tempdir().unwrap();
-    let host = Host::try_new(HostOptions { cache: Some(cache.path().join("cache")) }).unwrap();
+    let host =
+        Host::try_new(HostOptions { cache: Some(cache.path().join("cache")), ..HostOptions::default() }).unwrap();
     for encoding in ["utf8", "utf16", "latin1+utf16"] {
         let component = wat::parse_str(across(encoding)).unwrap();
         let refused = host.load(&plugin("across", &[]), &component).unwrap_err();

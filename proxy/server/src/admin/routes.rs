@@ -260,9 +260,13 @@ async fn command(
     match *place {
         Place::Plugin(name) => {
             upload.fits("component", LARGEST_COMPONENT)?;
-            let turns = (turn, desk.component().await?);
-            let (name, component) = (name.to_owned(), upload.whole("component", LARGEST_COMPONENT).await?);
-            finish(control, turns, change, |control| control.plugin_push(name, component)).await
+            let turns = Box::new((turn, desk.component().await?));
+            let component = upload.whole("component", LARGEST_COMPONENT).await?;
+            let logged = Logged::begin(&control, change);
+            // Here, so that compiling for it ends when the client leaves.
+            let pushed = control.plugin_push(name.to_owned(), component, turns).await;
+            logged.end(&pushed);
+            pushed
         }
         Place::Rollback(name) => {
             let (name, version) = (name.to_owned(), version(head.uri.query()));
@@ -351,15 +355,47 @@ async fn description(upload: &mut Upload) -> Result<Map<String, Value>, ApiError
     }
 }
 
+/// A command under way, which is logged when it ends and when it is given up because its client left.
+struct Logged {
+    control: Arc<dyn Control>,
+    change: Change,
+    before: Value,
+    ended: bool,
+}
+
+impl Logged {
+    fn begin(control: &Arc<dyn Control>, change: Change) -> Self {
+        let before = control.state(&change.subject);
+        Self { control: Arc::clone(control), change, before, ended: false }
+    }
+
+    fn end(mut self, outcome: &Answer) {
+        self.ended = true;
+        self.log(outcome);
+    }
+
+    fn log(&self, outcome: &Answer) {
+        self.change.log(&self.before, &self.control.state(&self.change.subject), outcome);
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.log(&Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the client left before the answer")));
+        }
+    }
+}
+
 /// Runs a command to its end even when the client does not wait for it, and logs it. The turns it has are kept as long.
 async fn finish<F>(control: Arc<dyn Control>, turns: impl Send + 'static, change: Change, command: F) -> Answer
 where
     F: FnOnce(&dyn Control) -> BoxFuture<'_, Answer> + Send + 'static,
 {
     let done = tokio::spawn(async move {
-        let before = control.state(&change.subject);
+        let logged = Logged::begin(&control, change);
         let outcome = command(&*control).await;
-        change.log(&before, &control.state(&change.subject), &outcome);
+        logged.end(&outcome);
         drop(turns);
         outcome
     });

@@ -34,6 +34,15 @@ impl Fake {
     }
 }
 
+/// Takes note of a push that is dropped.
+struct Left<'a>(&'a Fake);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.note("given up".into());
+    }
+}
+
 impl Control for Fake {
     fn ready(&self) -> Result<(), String> {
         self.drained.lock().unwrap().clone().map_or(Ok(()), Err)
@@ -48,13 +57,16 @@ impl Control for Fake {
     fn plugin_list(&self) -> Value {
         json!({ "plugins": [] })
     }
-    fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer> {
+    fn plugin_push(&self, name: String, component: Bytes, turns: Turns) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             self.note(format!("push {name} {}", component.len()));
+            let left = Left(self);
             if name == "slow" {
                 self.go_on.notified().await;
                 self.note("slow is done".into());
             }
+            std::mem::forget(left);
+            drop(turns);
             match &component[..] {
                 b"bad" => Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "imports wasi:cli/environment")),
                 _ => Ok(json!({ "name": name })),
@@ -63,7 +75,13 @@ impl Control for Fake {
     }
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer> {
         self.note(format!("rollback {name} {version:?}"));
-        Box::pin(async { Ok(json!({})) })
+        Box::pin(async move {
+            if name == "slow" {
+                self.go_on.notified().await;
+                self.note("slow is done".into());
+            }
+            Ok(json!({}))
+        })
     }
     fn certificate_push(&self, name: String, pem: Bytes) -> BoxFuture<'_, Answer> {
         self.note(format!("certificate {name} {}", pem.len()));
@@ -314,7 +332,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 async fn a_command_goes_on_when_its_client_leaves() {
     let mut admin = Served::start().await;
     let control = admin.control.clone();
-    let request = Request::put("/v1/plugins/slow").body(Full::new(Bytes::from_static(b"wasm"))).unwrap();
+    let request = Request::post("/v1/plugins/slow/rollback").body(Full::default()).unwrap();
     let answer = admin.client.send_request(request);
     let started = until(|| !control.commands().is_empty());
     tokio::select! { _ = answer => panic!("answered"), () = started => {} }
@@ -323,6 +341,19 @@ async fn a_command_goes_on_when_its_client_leaves() {
     admin.serving.await.unwrap();
     control.go_on.notify_one();
     until(|| control.commands().len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_push_is_given_up_when_its_client_leaves() {
+    let mut admin = Served::start().await;
+    let control = admin.control.clone();
+    let request = Request::put("/v1/plugins/slow").body(Full::new(Bytes::from_static(b"wasm"))).unwrap();
+    let answer = admin.client.send_request(request);
+    let started = until(|| !control.commands().is_empty());
+    tokio::select! { _ = answer => panic!("answered"), () = started => {} }
+    drop(admin.client);
+    until(|| control.commands().len() == 2).await;
+    assert_eq!(control.commands()[1], "given up");
 }
 
 #[tokio::test]
@@ -437,12 +468,14 @@ async fn two_components_arrive_at_a_time_and_others_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_component_has_its_turn_until_it_is_taken_up_even_when_its_client_leaves() {
+async fn a_component_has_its_turn_until_it_is_taken_up_or_given_up() {
     let admin = Served::start().await;
+    let mut under_way = Vec::new();
     for number in 0..desk::COMPONENTS {
-        let mut left = unfinished(&admin, "/v1/plugins/slow").await;
-        left.write_all(b"wasm").await.unwrap();
+        let mut component = unfinished(&admin, "/v1/plugins/slow").await;
+        component.write_all(b"wasm").await.unwrap();
         until(|| admin.control.commands().len() > number).await;
+        under_way.push(component);
     }
     let mut next = raw(&admin, &expecting("/v1/plugins/next")).await;
     let mut octet = [0];
@@ -454,6 +487,9 @@ async fn a_component_has_its_turn_until_it_is_taken_up_even_when_its_client_leav
     assert!(!sooner, "two are being taken up still");
     admin.control.go_on.notify_one();
     assert_eq!(told(&mut next, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    let mut last = raw(&admin, &expecting("/v1/plugins/last")).await;
+    under_way.clear();
+    assert_eq!(told(&mut last, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use weir_limits::Limit;
+use weir_plugin::Compiling;
 use weir_upstream::{
     Affinity, AffinityTable, Cluster, Discovery, Endpoint, Hedging, LastCheck, Origin, rollout::Steer,
 };
@@ -18,7 +19,7 @@ use weir_upstream::{
 use super::{App, advice, audited, authorities, certificates, endpoints, plugins};
 use crate::{
     access_log::rfc3339,
-    admin::{Answer, ApiError, BoxFuture, Control, EndpointChange, Subject},
+    admin::{Answer, ApiError, BoxFuture, Control, EndpointChange, Subject, Turns},
     logging,
     metrics::{
         AcmeSample, CertificateSample, ClusterSample, EndpointSample, LimitSample, MirrorMetrics, RolloutSample,
@@ -27,7 +28,7 @@ use crate::{
     pressure::{Pressure, Scarce},
     snapshot::Snapshot,
     tenant::Tenant,
-    versions::Fault,
+    versions::{Ahead, Fault, Loader, Plugins},
 };
 
 /// The process behind its admin interface.
@@ -70,6 +71,7 @@ impl Control for Admin {
             "tenants": snapshot.tenants.all().iter().map(|one| tenant(one)).collect::<Vec<_>>(),
             "clusters": clusters,
             "plugins": plugins::status(&self.0.plugins.load(), &snapshot, &self.0.shared.host),
+            "compiling": self.compiling(),
         })
     }
 
@@ -80,17 +82,42 @@ impl Control for Admin {
 
     fn plugin_list(&self) -> Value {
         let (plugins, snapshot) = (self.0.plugins.load(), self.0.shared.snapshot.load());
-        json!({ "plugins": plugins::status(&plugins, &snapshot, &self.0.shared.host) })
+        json!({
+            "plugins": plugins::status(&plugins, &snapshot, &self.0.shared.host),
+            "compiling": self.compiling(),
+        })
     }
 
-    fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer> {
-        let plugin = name.clone();
-        self.change(name, move |plugins, host| plugins.push(host, &plugin, &component))
+    fn plugin_push(&self, name: String, component: Bytes, turns: Turns) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let plugins = self.0.plugins.load_full();
+            let wanted = match plugins.wanted_by_push(&name, &component) {
+                Ok(wanted) => wanted,
+                Err(fault) => return Err(refusal(&name, fault)),
+            };
+            drop(component);
+            let component = wanted.component.clone();
+            let left = Left(&name);
+            let ahead = self.0.compile_ahead(vec![wanted], plugins.compile()).await;
+            std::mem::forget(left);
+            let plugin = name.clone();
+            let push = move |plugins: &Plugins, loader: &Loader<'_>| {
+                let pushed = plugins.push(loader, &plugin, &component);
+                drop(turns);
+                pushed
+            };
+            self.change(ahead, name, push).await
+        })
     }
 
     fn plugin_rollback(&self, name: String, version: Option<String>) -> BoxFuture<'_, Answer> {
-        let plugin = name.clone();
-        self.change(name, move |plugins, _| plugins.rollback(&plugin, version.as_deref()))
+        Box::pin(async move {
+            let plugins = self.0.plugins.load_full();
+            let wanted = plugins.wanted_by_rollback(&name, version.as_deref()).into_iter().collect();
+            let ahead = self.0.compile_ahead(wanted, plugins.compile()).await;
+            let plugin = name.clone();
+            self.change(ahead, name, move |plugins, loader| plugins.rollback(loader, &plugin, version.as_deref())).await
+        })
     }
 
     fn certificate_push(&self, name: String, pem: Bytes) -> BoxFuture<'_, Answer> {
@@ -139,27 +166,60 @@ impl Control for Admin {
 }
 
 impl Admin {
-    fn change<F>(&self, name: String, change: F) -> BoxFuture<'_, Answer>
+    /// To its end, even when the client does not wait for it.
+    async fn change<F>(&self, ahead: Ahead, name: String, change: F) -> Answer
     where
-        F: FnOnce(&crate::versions::Plugins, &weir_plugin::Host) -> Result<crate::versions::Plugins, Fault>
-            + Send
-            + 'static,
+        F: FnOnce(&Plugins, &Loader<'_>) -> Result<Plugins, Fault> + Send + 'static,
     {
-        Box::pin(async move {
-            let previous = self.0.plugins.load().current(&name);
-            match self.0.change_plugins(change).await {
+        let app = Arc::clone(&self.0);
+        let changed = tokio::spawn(async move {
+            let previous = app.plugins.load().current(&name);
+            match app.change_plugins(ahead, change).await {
                 Ok(snapshot) => {
-                    let sha256 = self.0.plugins.load().current(&name);
+                    let sha256 = app.plugins.load().current(&name);
                     tracing::info!(plugin = name, version = sha256, snapshot, "plugin version in force");
                     Ok(json!({ "name": name, "sha256": sha256, "previous": previous }))
                 }
-                Err(Fault::Unknown(why)) => Err(ApiError::new(StatusCode::NOT_FOUND, why)),
-                Err(Fault::Refused(why)) => {
-                    tracing::warn!(plugin = name, why, "plugin version refused, the former one decides on");
-                    Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why))
-                }
+                Err(fault) => Err(refusal(&name, fault)),
             }
-        })
+        });
+        let broke_off = |error: tokio::task::JoinError| {
+            tracing::error!(%error, "a change of a plugin broke off");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the command broke off: see the log")
+        };
+        changed.await.map_err(broke_off).flatten()
+    }
+
+    fn compiling(&self) -> Value {
+        let compiling = self.0.shared.host.compiling();
+        let one = |compiling: &Compiling| {
+            json!({
+                "plugin": &*compiling.plugin,
+                "sha256": compiling.sha256,
+                "size": compiling.size,
+                "since": rfc3339(compiling.since),
+            })
+        };
+        compiling.iter().map(one).collect()
+    }
+}
+
+/// Says that a push was given up, when it is dropped.
+struct Left<'a>(&'a str);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        tracing::info!(plugin = self.0, "the client of a push has left, its component is not compiled");
+    }
+}
+
+fn refusal(name: &str, fault: Fault) -> ApiError {
+    match fault {
+        Fault::Unknown(why) => ApiError::new(StatusCode::NOT_FOUND, why),
+        Fault::Refused(why) => {
+            tracing::warn!(plugin = name, why, "plugin version refused, the former one decides on");
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+        }
     }
 }
 

@@ -100,9 +100,11 @@ impl App {
             kept: self.belongings(running),
         };
         successor.prepare(&handover, &descriptors).await?;
-        // As late as can be: what is learnt after that is lost.
+        // As late as can be: what is learnt after that is lost. What the operator says meanwhile waits.
+        let mut words = self.words.lock().await;
         let estate = block_in_place(|| estate::of(&self.shared.snapshot.load()));
         successor.go(estate).await?;
+        words.hand_over();
         let pid = successor.pid();
         successor.leave();
         Ok(pid)

@@ -222,3 +222,10 @@ Examples:
 
 The present certificate is shown until another one is there. Authorities limit how many they issue for a
 name. One that has asked to be left alone is.";
+
+pub(super) const COMPILE: &str = "\
+Examples:
+  weir compile-plugin --memory 2147483648 --cpu 60 < plugin.wasm > plugin.code
+
+Weir starts it for each plugin that is not in the cache, so that one which takes too much to compile harms
+nothing else. The code is followed by its SHA-256.";

@@ -71,7 +71,18 @@ fn versions(answer: &Value) -> String {
     for plugin in list(answer, "plugins") {
         list(plugin, "open_breakers").iter().for_each(|open| text += &breaker(plugin, open));
     }
+    list(answer, "compiling").iter().for_each(|one| text += &compiling(one));
     text
+}
+
+fn compiling(one: &Value) -> String {
+    let size = one.get("size").and_then(Value::as_u64).unwrap_or_default().div_ceil(1024);
+    format!(
+        "compiling {} for {}: {size} KiB, since {}\n",
+        short(one, "sha256"),
+        text(one, "plugin"),
+        text(one, "since")
+    )
 }
 
 /// A binding that is not asked for now.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde_json::json;
 use weir_config::{
     Access, AccessLog, Acme, Action, Admin, AdminAddress, AdminRole, AdminToken, Backoff, Certificate, Challenge,
-    EncodedSlashes, Forwarded, ForwardedMode, KeyType, Limits, LogFormat, Mirror, Paths, Places, Process, Respond,
-    Retries, RetryOn, SentPath, SocketFile, Split, TenantLimits, TenantMatch, UpstreamLimits, UpstreamTls, Wanted,
+    EncodedSlashes, Forwarded, ForwardedMode, KeyType, Limits, LogFormat, Mirror, Paths, Places, PluginCompile,
+    Process, Respond, Retries, RetryOn, SentPath, SocketFile, Split, TenantLimits, TenantMatch, UpstreamLimits,
+    UpstreamTls, Wanted,
 };
 
 use super::*;
@@ -173,6 +174,7 @@ fn config() -> Config {
             upgrade_timeout: Duration::ZERO,
             watch: false,
             plugin_cache: None,
+            plugin_compile: PluginCompile::default(),
             zone: None,
             resolvers: Vec::new(),
             max_connections: None,

@@ -9,7 +9,7 @@ use weir_config::{AdminAddress as Address, SocketFile};
 use weir_upstream::rollout::Steer;
 
 use super::{super::AdminAddress, *};
-use crate::admin::{Access, Answer, ApiError, BoxFuture, Control, Door, EndpointChange, Socket, Subject, serve};
+use crate::admin::{Access, Answer, ApiError, BoxFuture, Control, Door, EndpointChange, Socket, Subject, Turns, serve};
 
 const OLD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const NEW: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -30,7 +30,7 @@ impl Control for Fake {
             { "sha256": OLD, "current": false, "roles": ["router"], "size": 100 },
         ]}]})
     }
-    fn plugin_push(&self, name: String, component: Bytes) -> BoxFuture<'_, Answer> {
+    fn plugin_push(&self, name: String, component: Bytes, _: Turns) -> BoxFuture<'_, Answer> {
         assert!(component.starts_with(b"\0asm"));
         Box::pin(async move {
             match name.as_str() {
