@@ -99,7 +99,7 @@ pub struct Process {
     pub resolvers: Vec<SocketAddr>,
     /// Open connections of all listeners together; further ones wait. None is unlimited.
     pub max_connections: Option<usize>,
-    /// Resident memory: near it, connections are refused and closed. None is unlimited.
+    /// Resident memory: near it, connections are closed, and refused at it. None is unlimited.
     pub max_memory: Option<ByteSize>,
 }
 

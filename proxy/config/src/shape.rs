@@ -92,7 +92,7 @@ struct Process {
     /// Open connections of all listeners together; without it there is no limit.
     #[schemars(range(min = 1, max = 10_000_000))]
     max_connections: Option<u32>,
-    /// Resident memory: near it, connections are refused and closed; without it there is no limit.
+    /// Resident memory: near it, connections are closed, and refused at it; without it there is no limit.
     max_memory: Option<Size>,
 }
 

@@ -68,6 +68,8 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(5);
 /// Between two looks at what may run short.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often where half of the memory there may be is in use: it can be used up within a second.
+const CLOSE_LOOK: Duration = Duration::from_millis(100);
 /// One look in so many is at the number of open descriptors where there are plenty.
 const SELDOM: u32 = 30;
 /// Between two steps of what changes with time alone.
@@ -401,11 +403,9 @@ impl App {
 
     /// See what the process runs short of, for as long as it lives.
     pub async fn feel_pressure(&self) {
-        let mut tick = tokio::time::interval(LOOK);
         let mut looks = 0_u32;
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let now = tick.tick().await.into_std();
+            let now = Instant::now();
             let pressure = &self.shared.pressure;
             let resident = pressure.wants_memory().then(metrics::resident).flatten();
             // Costs the more the more are open, and is of interest only where these are many.
@@ -414,6 +414,25 @@ impl App {
             }
             looks += 1;
             pressure.look(resident.unwrap_or(0), now);
+            if pressure.is_short(Scarce::Memory) {
+                memory::give_back();
+            }
+            self.look_closely(now + LOOK).await;
+        }
+    }
+
+    /// Wait until then, and look at the memory meanwhile where much of it is in use.
+    async fn look_closely(&self, until: Instant) {
+        let pressure = &self.shared.pressure;
+        loop {
+            let resident = pressure.wants_memory().then(metrics::resident).flatten();
+            let near = resident.is_some_and(|resident| pressure.is_near(resident));
+            let next = if near { until.min(Instant::now() + CLOSE_LOOK) } else { until };
+            tokio::time::sleep_until(next.into()).await;
+            if next == until {
+                return;
+            }
+            pressure.look(metrics::resident().unwrap_or(0), next);
             if pressure.is_short(Scarce::Memory) {
                 memory::give_back();
             }

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -17,7 +18,14 @@ use tokio::time::timeout;
 use weir_http1::{Connection, Frame, Framing, ResponseHead};
 use weir_upstream::h2_body::{Receiver, Sender};
 
-use crate::{error::ProxyError, forwarded, identity::Reserved, mirror::Copy, transport::Transport};
+use crate::{
+    error::ProxyError,
+    forwarded,
+    holdings::{Account, Share},
+    identity::Reserved,
+    mirror::Copy,
+    transport::Transport,
+};
 
 /// Octets kept for a client that does not take them at once.
 const HIGH_WATER: usize = 256 * 1024;
@@ -41,6 +49,8 @@ pub struct Downstream<'a> {
     unframed: bool,
     /// Its response was broken off where only a reset says so.
     torn: bool,
+    /// What it holds for either side.
+    share: Share,
 }
 
 /// What a request's body may still have.
@@ -64,19 +74,25 @@ enum Side<'a> {
 
 impl<'a> Downstream<'a> {
     /// An exchange of an HTTP/1.1 connection whose request head was read.
-    pub fn http1(connection: &'a mut Connection<Transport>, version: Version, method: &Method, keep: bool) -> Self {
+    pub fn http1(
+        connection: &'a mut Connection<Transport>,
+        version: Version,
+        method: &Method,
+        keep: bool,
+        account: &Rc<Account>,
+    ) -> Self {
         let (head, connects) = (*method == Method::HEAD, *method == Method::CONNECT);
         // What follows a CONNECT may be meant for the tunnel that it is refused, and is no request.
         let keep = keep && !connects;
-        Self::new(Side::Http1 { connection, version, head, keep }, connects)
+        Self::new(Side::Http1 { connection, version, head, keep }, connects, account)
     }
 
     /// A stream of an HTTP/2 connection.
-    pub fn http2(receive: Receiver, respond: SendResponse<Bytes>, connects: bool) -> Self {
-        Self::new(Side::Http2 { receive, respond, send: None }, connects)
+    pub fn http2(receive: Receiver, respond: SendResponse<Bytes>, connects: bool, account: &Rc<Account>) -> Self {
+        Self::new(Side::Http2 { receive, respond, send: None }, connects, account)
     }
 
-    fn new(side: Side<'a>, connects: bool) -> Self {
+    fn new(side: Side<'a>, connects: bool, account: &Rc<Account>) -> Self {
         Self {
             side,
             started: false,
@@ -86,6 +102,7 @@ impl<'a> Downstream<'a> {
             reserved: Vec::new(),
             unframed: false,
             torn: false,
+            share: Share::new(account),
         }
     }
 
@@ -128,6 +145,23 @@ impl<'a> Downstream<'a> {
             Side::Http1 { connection, .. } => connection.unsent(),
             Side::Http2 { send, .. } => send.as_ref().map_or(0, Sender::unsent),
         }
+    }
+
+    /// It waits, and holds what is unsent for the client and so many octets for the endpoint.
+    pub fn hold(&mut self, for_endpoint: usize) {
+        self.share.set(self.unsent() + for_endpoint);
+    }
+
+    /// Whether its connection is to be closed for what it holds. The task is woken when that comes to be; a connection
+    /// of HTTP/2 sees to that itself.
+    pub fn poll_closing(&mut self, cx: &Context<'_>) -> bool {
+        let Side::Http1 { connection, keep, .. } = &mut self.side else { return false };
+        let closing = self.share.account().poll_closing(cx);
+        if closing {
+            (*keep, self.torn) = (false, true);
+            connection.io().reset_at_end();
+        }
+        closing
     }
 
     /// Let the request's body have no more octets than this.
@@ -382,7 +416,9 @@ impl<'a> Downstream<'a> {
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         match &mut self.side {
             Side::Http1 { connection, .. } => connection.poll_flush(cx).map_err(client_error),
-            Side::Http2 { send: Some(send), .. } => send.poll_flush(cx).map_err(stream_error),
+            Side::Http2 { send: Some(send), .. } => {
+                poll_flush_stream(send, self.share.account(), cx).map_err(stream_error)
+            }
             Side::Http2 { .. } => Poll::Ready(Ok(())),
         }
     }
@@ -421,6 +457,17 @@ impl<'a> Downstream<'a> {
     pub fn is_torn(&self) -> bool {
         self.torn
     }
+}
+
+/// As far as the client's windows go, and the queue of its connection.
+fn poll_flush_stream(send: &mut Sender, account: &Account, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    let before = send.unsent();
+    if before > 0 && account.is_full(cx) {
+        return Poll::Pending;
+    }
+    let flushed = send.poll_flush(cx);
+    account.queue(before - send.unsent());
+    flushed
 }
 
 fn client_error(error: weir_http1::Error) -> ProxyError {

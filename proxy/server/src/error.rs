@@ -26,6 +26,9 @@ pub enum ProxyError {
     /// The client took too long to take its response.
     #[error("client too slow to read")]
     ClientStalled,
+    /// The client's connection was closed for the memory that it held.
+    #[error("connection closed for want of memory")]
+    Unread,
     /// No route takes the request.
     #[error("no route")]
     NoRoute,
@@ -104,7 +107,7 @@ impl ProxyError {
         match self {
             Self::Refused { status, .. } => *status,
             Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::ClientSlow | Self::ClientStalled | Self::Idle => StatusCode::REQUEST_TIMEOUT,
+            Self::ClientSlow | Self::ClientStalled | Self::Unread | Self::Idle => StatusCode::REQUEST_TIMEOUT,
             Self::Compression(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::TenantLimit(_) | Self::RateLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -143,7 +146,7 @@ impl ProxyError {
 
     /// Whether there is nobody left to answer.
     pub fn is_client_gone(&self) -> bool {
-        matches!(self, Self::ClientGone | Self::ClientStalled)
+        matches!(self, Self::ClientGone | Self::ClientStalled | Self::Unread)
     }
 }
 

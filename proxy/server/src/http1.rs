@@ -20,6 +20,7 @@ use crate::{
     downstream::Downstream,
     draining::Watch,
     exchange,
+    holdings::Account,
     path::normal::Spelling,
     request::{self, Client, Request},
     timer::Timer,
@@ -45,6 +46,7 @@ pub async fn serve(
     limits: weir_config::Limits,
     accepted: Instant,
 ) {
+    let listed = worker.holdings.open();
     let mut timer = Timer::default();
     let begins = pin!(worker.draining.begins());
     let mut draining = Watch::new(&worker.draining, begins);
@@ -65,11 +67,13 @@ pub async fn serve(
             }
         };
         draining.is_asked();
-        let ended = match exchange(&worker, &client, &mut connection, &mut timer, head, waiting.over()).await {
-            After::Next(ended) => ended,
-            After::Linger => return end(Rc::clone(&worker), connection).await,
-            After::Close => return,
-        };
+        let ended =
+            match exchange(&worker, &client, &mut connection, listed.account(), &mut timer, head, waiting.over()).await
+            {
+                After::Next(ended) => ended,
+                After::Linger => return end(Rc::clone(&worker), connection).await,
+                After::Close => return,
+            };
         connection.release();
         waiting = Waiting { idle: limits.idle_timeout, since: ended, first: None, ..waiting };
     }
@@ -141,6 +145,7 @@ fn exchange<'a>(
     worker: &'a Rc<Worker>,
     client: &'a Client,
     connection: &'a mut Connection<Transport>,
+    account: &'a Rc<Account>,
     timer: &'a mut Timer,
     head: RequestHead,
     read: (Instant, Duration),
@@ -161,7 +166,7 @@ fn exchange<'a>(
                 return After::Linger;
             }
         };
-        let mut down = Downstream::http1(connection, request.version, &request.method, keep);
+        let mut down = Downstream::http1(connection, request.version, &request.method, keep, account);
         exchange::run(worker, client, request, &mut down, timer, &mut trace).await;
         if down.keeps() && (down.is_received() || down.receive_rest(PATIENCE).await) {
             // What came only now is nothing that the next exchange received.

@@ -24,7 +24,9 @@ use crate::{
     downstream::Downstream,
     draining::Watch,
     exchange,
+    holdings::Account,
     path::normal::Spelling,
+    pressure::Scarce,
     request::{self, Client, Request},
     timer::Timer,
     trace::Trace,
@@ -36,7 +38,7 @@ use crate::{
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Octets kept of a stream for a client that does not take them.
-const SEND_BUFFER: usize = 256 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
 /// Streams a client may open and reset at once before it is taken for a flood (CVE-2023-44487).
 const PENDING_RESETS: usize = 32;
 /// How long a connection that ends may take to say so.
@@ -50,6 +52,7 @@ const RESETS: u64 = 200;
 struct Shared {
     worker: Rc<Worker>,
     client: Client,
+    account: Rc<Account>,
     active: Cell<usize>,
     given_up: Cell<u64>,
 }
@@ -57,7 +60,8 @@ struct Shared {
 /// Serve a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, limits: weir_config::Limits) {
     let header_list = u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX);
-    let (transport, sight) = Watched::new(transport);
+    let listed = worker.holdings.open();
+    let (transport, sight) = Watched::new(transport, listed.account());
     let handshake = h2::server::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -69,7 +73,13 @@ pub async fn serve(worker: Rc<Worker>, client: Client, transport: Transport, lim
         .enable_connect_protocol()
         .handshake(transport);
     let Ok(Ok(connection)) = timeout(limits.header_timeout, handshake).await else { return };
-    let shared = Rc::new(Shared { worker, client, active: Cell::new(0), given_up: Cell::new(0) });
+    let shared = Rc::new(Shared {
+        worker,
+        client,
+        account: Rc::clone(listed.account()),
+        active: Cell::new(0),
+        given_up: Cell::new(0),
+    });
     accept(&shared, connection, &sight, &limits).await;
 }
 
@@ -83,11 +93,17 @@ async fn accept(
     let begins = pin!(draining.begins());
     let mut watch = Watch::new(draining, begins);
     let (mut timer, mut since) = (Timer::default(), Instant::now());
-    let (mut closing, mut accepted) = (false, 0_u64);
+    let (mut closing, mut closed, mut accepted) = (false, since, 0_u64);
     loop {
         let next = poll_fn(|cx| {
             if let Poll::Ready(next) = connection.poll_accept(cx) {
                 return Poll::Ready(Event::Stream(next));
+            }
+            if sight.is_sent() {
+                shared.account.emptied();
+            }
+            if shared.account.poll_closing(cx) {
+                return Poll::Ready(Event::Stream(None));
             }
             if let Some(reason) = sight.violation() {
                 return Poll::Ready(Event::Violation(reason));
@@ -116,7 +132,11 @@ async fn accept(
             })
         });
         match next.await {
-            Event::Stream(Some(Ok((request, respond)))) => {
+            Event::Stream(Some(Ok((request, mut respond)))) => {
+                if is_refused(shared, closing.then_some(closed + LAST_WORDS.min(limits.idle_timeout))) {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    continue;
+                }
                 accepted += 1;
                 since = Instant::now();
                 let given_up = shared.given_up.get();
@@ -143,10 +163,18 @@ async fn accept(
                 // It takes a while to say good-bye, and others may make room meanwhile.
                 watch.is_asked();
                 (closing, since) = (true, Instant::now());
+                closed = since;
                 connection.graceful_shutdown();
             }
         }
     }
+}
+
+/// Whether no stream is begun: beside others while memory is short, or on a connection that was to end long ago and
+/// whose client never said that it knows (RFC 9113 section 6.8).
+fn is_refused(shared: &Shared, end: Option<Instant>) -> bool {
+    let short = shared.active.get() > 0 && shared.worker.pressure().is_short(Scarce::Memory);
+    short || end.is_some_and(|end| end < Instant::now())
 }
 
 type Accepted = Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>;
@@ -175,7 +203,7 @@ fn stream(
             }
             Ok(mut request) => {
                 let connects = request.method == Method::CONNECT || request.is_extended_connect();
-                let mut down = Downstream::http2(receive, respond, connects);
+                let mut down = Downstream::http2(receive, respond, connects, &shared.account);
                 let (worker, client) = (&shared.worker, &shared.client);
                 let (mut timer, mut trace) = (Timer::default(), Trace::new(now, Duration::ZERO));
                 let status = exchange::run(worker, client, &mut request, &mut down, &mut timer, &mut trace).await;

@@ -85,6 +85,7 @@ mod forward;
 mod exchange;
 
 // Connections.
+mod holdings;
 mod http1;
 mod http2;
 mod tcp;

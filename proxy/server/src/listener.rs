@@ -117,7 +117,7 @@ async fn accept(worker: Rc<Worker>, listening: Arc<Listening>) -> std::io::Resul
 
 /// Why a connection cannot be taken on now.
 fn refusal(worker: &Worker) -> Option<Refused> {
-    if worker.pressure().is_short(Scarce::Memory) {
+    if worker.pressure().is_full() {
         return Some(Refused::Memory);
     }
     descriptors::are_reserved().then_some(Refused::Descriptors)

@@ -1,5 +1,6 @@
 //! What the process runs short of, as all workers see it. While it is short of anything, connections that have
-//! idled for longest are closed, as many as are wanted; while memory is short, new ones are refused as well.
+//! idled for longest are closed, as many as are wanted. While memory is short, those that hold the most of it are closed
+//! as well; when all of it is in use, new ones are refused.
 
 use std::{
     fmt,
@@ -53,6 +54,11 @@ pub struct Pressure {
     connections: Shortage,
     /// Octets; 0 where there is no limit.
     most_memory: AtomicU64,
+    /// How often memory was looked at, and how much of it there was too much then.
+    looks: AtomicU64,
+    excess: AtomicU64,
+    /// All the memory there may be is in use.
+    full: AtomicBool,
     /// A client of datagrams waits for a descriptor of those that sessions may have. That is no shortage of the process.
     datagram_socket: AtomicBool,
 }
@@ -101,6 +107,9 @@ impl Pressure {
             descriptors: Shortage::default(),
             connections: Shortage::default(),
             most_memory: AtomicU64::new(0),
+            looks: AtomicU64::new(0),
+            excess: AtomicU64::new(0),
+            full: AtomicBool::new(false),
             datagram_socket: AtomicBool::new(false),
         }
     }
@@ -113,6 +122,21 @@ impl Pressure {
     /// Whether the memory in use has to be looked at.
     pub fn wants_memory(&self) -> bool {
         self.most_memory.load(Relaxed) > 0 || self.is_short(Scarce::Memory)
+    }
+
+    /// Whether all the memory there may be is in use, so that new connections are refused.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Relaxed)
+    }
+
+    /// The number of the last look at memory, and octets above where it is short no longer; 0 while it is not short.
+    pub fn excess(&self) -> (u64, u64) {
+        (self.looks.load(Relaxed), self.excess.load(Relaxed))
+    }
+
+    /// Whether so much memory is in use that it is to be looked at often.
+    pub fn is_near(&self, resident: u64) -> bool {
+        resident >= self.most_memory.load(Relaxed) / 2
     }
 
     /// Whether it is short of this.
@@ -175,6 +199,10 @@ impl Pressure {
         } else if percent < LOW {
             self.end(Scarce::Memory);
         }
+        let excess = resident.saturating_sub(most / 100 * LOW);
+        self.excess.store(if self.is_short(Scarce::Memory) { excess } else { 0 }, Relaxed);
+        self.full.store(percent >= 100, Relaxed);
+        self.looks.fetch_add(1, Relaxed);
         for of in [Scarce::Descriptors, Scarce::Connections] {
             let met = Duration::from_millis(self.shortage(of).met.load(Relaxed));
             if (now - self.began).saturating_sub(met) > CALM {
@@ -221,6 +249,22 @@ mod tests {
         assert!(pressure.wants_memory(), "it is to be noticed that it is over");
         pressure.look(5000, now);
         assert!(!pressure.ends_idle() && !pressure.wants_memory());
+    }
+
+    #[test]
+    fn too_much_is_told_while_memory_is_short() {
+        let now = Instant::now();
+        let pressure = Pressure::new(now);
+        pressure.bound_memory(Some(1000));
+        for (resident, excess, full) in [(899, 0, false), (900, 100, false), (1000, 200, true), (850, 50, false)] {
+            let (before, _) = pressure.excess();
+            pressure.look(resident, now);
+            assert_eq!(pressure.excess(), (before + 1, excess), "{resident}");
+            assert_eq!(pressure.is_full(), full, "{resident}");
+        }
+        pressure.look(799, now);
+        assert_eq!(pressure.excess().1, 0);
+        assert!(pressure.is_near(500) && !pressure.is_near(499));
     }
 
     #[test]

@@ -434,6 +434,10 @@ impl<'a, 'c> Relay<'a, 'c> {
             self.progress = Instant::now();
         }
         self.waited = true;
+        self.down.hold(self.up.unsent());
+        if self.down.poll_closing(cx) {
+            return Poll::Ready(ProxyError::Unread);
+        }
         let silence = self.silence();
         let until = self.patience.until.unwrap_or(silence);
         let answer = self.answer_by().unwrap_or(silence);

@@ -27,6 +27,7 @@ use crate::{
     capacity::{Capacity, Place},
     draining::{Draining, Watch},
     figures::Figures,
+    holdings::Holdings,
     http_date, listener,
     listening::Listening,
     memory,
@@ -111,6 +112,10 @@ pub struct Worker {
     pub metrics: WorkerMetrics,
     /// Those of routes, found without a look-up by name.
     pub figures: Figures,
+    /// Memory that connections of clients hold.
+    pub holdings: Holdings,
+    /// The look at memory after which connections were closed last.
+    looked: Cell<u64>,
     /// Cancelled when connections are to end after what they are at.
     pub draining: Draining,
 }
@@ -142,6 +147,8 @@ impl Worker {
             log: shared.log.worker(),
             metrics: shared.metrics.worker(index),
             figures: Figures::default(),
+            holdings: Holdings::default(),
+            looked: Cell::new(0),
             draining: Draining::default(),
             shared,
         })
@@ -295,6 +302,20 @@ impl Worker {
             }
         }
         self.draining.press(pressure.ends_idle());
+        self.close_largest();
+    }
+
+    /// Once for each look at the memory: close connections that hold this worker's share of what there is too much.
+    fn close_largest(&self) {
+        let (look, excess) = self.shared.pressure.excess();
+        if self.looked.replace(look) == look || excess == 0 {
+            return;
+        }
+        let share = excess / u64::try_from(self.workers()).unwrap_or(1).max(1) + 1;
+        let closed = self.holdings.close_largest(usize::try_from(share).unwrap_or(usize::MAX));
+        if closed > 0 {
+            tracing::warn!(connections = closed, "short of memory: closed those that held the most");
+        }
     }
 
     /// No room any more for a connection of this age that has not asked anything, for a drain or for want of

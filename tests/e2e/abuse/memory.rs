@@ -1,10 +1,13 @@
-//! Too little memory: nobody new is taken on, who idles is let go, who is at work goes on.
+//! Too little memory: what idles is let go, what holds the most is closed, and when all is in use nobody new is taken on.
 
 use http::Method;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
-    super::harness::{Client, Endpoint, Meter, Raw, Weir, eventually, get},
+    super::{
+        h2_rfc9113::wire,
+        harness::{Client, Endpoint, Meter, Raw, Weir, eventually, get},
+    },
     narrow, text, weir,
 };
 
@@ -78,4 +81,51 @@ async fn an_attack_on_memory_is_over_when_it_is() {
     drop(readers);
     is_short(&weir, false).await;
     assert_eq!(get(weir.web(), "/").await.text(), "a");
+}
+
+/// What a client sends that opens a hundred streams and grants all there is for their responses.
+fn hundred_streams() -> Vec<u8> {
+    let largest = (1 << 31) - 1;
+    let mut octets = [
+        wire::PREFACE,
+        &wire::settings(&[(4, largest)]),
+        &wire::frame(wire::SETTINGS, wire::ACK, 0, &[]),
+        &wire::window_update(0, largest - 65_535),
+    ]
+    .concat();
+    let request = wire::request("GET", "/octets/100000000");
+    for number in 0..100 {
+        octets.extend(wire::headers(wire::END_HEADERS | wire::END_STREAM, 2 * number + 1, &request));
+    }
+    octets
+}
+
+/// The connections that hold the most are closed, and make room for others though the rest of them stay.
+#[tokio::test]
+async fn streams_that_are_not_read_cost_their_own_connections() {
+    let endpoint = Endpoint::start("a").await;
+    let mut weir = weir(&endpoint, "", "").await;
+    get(weir.web(), "/octets/1000000").await;
+    let most = weir.rss() + (48 << 20);
+    weir.reload(&within(&endpoint, most)).await.unwrap();
+    let (meter, octets) = (Meter::start("streams that are not read", &weir), hundred_streams());
+    let (mut readers, mut peak) = (Vec::new(), 0);
+    while weir.metric(r#"weir_short_of{resource="memory"}"#).await == 0.0 && readers.len() < 60 {
+        if let Ok(mut reader) = narrow(&weir).await {
+            let _ = reader.write_all(&octets).await;
+            readers.push(reader);
+        }
+        peak = peak.max(weir.rss());
+    }
+    is_short(&weir, false).await;
+    meter.end(&weir);
+    weir.said("short of memory: closed those that held the most").await;
+    println!("{} connections, {} MiB of {} MiB", readers.len(), peak >> 20, most >> 20);
+    eventually("a newcomer to be served", || async {
+        let mut raw = Raw::of(TcpStream::connect(weir.web()).await.ok()?);
+        raw.try_send("GET /ping HTTP/1.1\r\nHost: weir.test\r\nConnection: close\r\n\r\n").await.ok()?;
+        raw.rest().await.ends_with("pong").then_some(())
+    })
+    .await;
+    drop(readers);
 }

@@ -9,8 +9,8 @@ use super::{
     },
     get, half_closed, open,
     wire::{
-        CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, STREAM_CLOSED,
-        Wire, block, frame, headers, priority, request, rst_stream, window_update,
+        CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM,
+        STREAM_CLOSED, Wire, block, frame, headers, priority, request, rst_stream, window_update,
     },
 };
 
@@ -141,4 +141,24 @@ fn section_5_1_interleaved_streams_are_answered_each() {
         ended += usize::from(frame.ends_stream());
     }
     assert_eq!(bodies, [b"a1a2".to_vec(), b"b1b2".to_vec(), b"pong".to_vec()]);
+}
+
+/// Section 6.8: a connection that is to end asks by PING which streams are still to come. A client that never answers
+/// begins no more of them after a while.
+#[test]
+fn section_6_8_ping_unanswered() {
+    let proxy = Proxy::with_limits("idle-timeout = \"1s\"");
+    let mut wire = Wire::ready(proxy.address());
+    wire.send(&get(1));
+    let wait = |wire: &mut Wire, fits: &dyn Fn(&Frame) -> bool| (0..4).find_map(|_| wire.until(fits).ok()).unwrap();
+    wait(&mut wire, &|frame| frame.kind == GOAWAY);
+    let refused = (1..2_000_000).find_map(|number| {
+        let stream = 2 * number + 1;
+        wire.send(&headers(END_HEADERS | END_STREAM, stream, &request("GET", "/ping")));
+        let last = |kind| kind == RST_STREAM;
+        let ends = |frame: &Frame| frame.stream == stream && (last(frame.kind) || frame.ends_stream());
+        let frame = wait(&mut wire, &ends);
+        last(frame.kind).then(|| frame.code())
+    });
+    assert_eq!(refused, Some(REFUSED_STREAM));
 }

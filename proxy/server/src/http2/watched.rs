@@ -15,7 +15,7 @@ use std::{
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::Transport;
+use crate::{holdings::Account, transport::Transport};
 
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
@@ -39,11 +39,14 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
 /// What was seen of a client's frames; shared by its transport and the task that serves it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sight(Rc<Seen>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    account: Rc<Account>,
+    /// The socket took less than it was given.
+    blocked: Cell<bool>,
     violation: Cell<Option<Reason>>,
     unfinished: Cell<Option<Instant>>,
 }
@@ -52,6 +55,11 @@ impl Sight {
     /// Why the connection has to end, once.
     pub fn violation(&self) -> Option<Reason> {
         self.0.violation.take()
+    }
+
+    /// Whether the socket has taken all that it was given.
+    pub fn is_sent(&self) -> bool {
+        !self.0.blocked.get()
     }
 
     /// Since when a header block, or a frame other than DATA, has been under way and not come whole.
@@ -71,9 +79,24 @@ pub struct Watched {
 
 impl Watched {
     /// Watch a transport from the preface on.
-    pub fn new(io: Transport) -> (Self, Sight) {
-        let sight = Sight::default();
+    pub fn new(io: Transport, account: &Rc<Account>) -> (Self, Sight) {
+        let seen = Seen {
+            account: Rc::clone(account),
+            blocked: Cell::new(false),
+            violation: Cell::new(None),
+            unfinished: Cell::new(None),
+        };
+        let sight = Sight(Rc::new(seen));
         (Self { io, frames: Frames::new(Instant::now()), sight: sight.clone(), ended: false }, sight)
+    }
+
+    fn note_sent(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let seen = &self.sight.0;
+        seen.blocked.set(sent.is_pending());
+        let sent = ready!(sent)?;
+        seen.account.taken(sent);
+        self.frames.sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     /// Note since when something is unfinished. The clock is read only where a read leaves it so.
@@ -83,6 +106,14 @@ impl Watched {
             (true, Some(_)) => unfinished.set(None),
             (false, None) => unfinished.set(Some(Instant::now())),
             _ => {}
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.sight.0.account.is_closing() {
+            self.io.reset_at_end();
         }
     }
 }
@@ -108,9 +139,8 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.frames.sent(sent);
-        Poll::Ready(Ok(sent))
+        let sent = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note_sent(sent)
     }
 
     fn poll_write_vectored(
@@ -118,9 +148,8 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        self.frames.sent(sent);
-        Poll::Ready(Ok(sent))
+        let sent = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note_sent(sent)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -128,7 +157,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.sight.0.blocked.set(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
