@@ -247,6 +247,10 @@ async fn a_key_that_everybody_may_read_is_told_and_used() {
     assert_eq!(Client::tls(weir.listener("secure"), &ca, "a.test", &["h2"]).await.get("/").await.text(), "ok");
 }
 
+/// Keys with a passphrase, as `openssl genpkey -aes256` and `openssl genrsa -aes256 -traditional` begin them.
+const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+const TRADITIONAL: &str = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n-----END RSA PRIVATE KEY-----\n";
+
 /// What is wrong with a file is told where the configuration names it: by the check, at a start, at a reload.
 #[tokio::test]
 async fn a_file_that_cannot_be_used_is_shown_where_it_is_named() {
@@ -264,7 +268,9 @@ async fn a_file_that_cannot_be_used_is_shown_where_it_is_named() {
     assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stderr));
     for (file, content, place, key, why) in [
         ("a.pem", "nothing", ":3:69\n", "certificates[1].cert", "a.pem: holds no certificate"),
-        ("a.key", "nothing", ":3:84\n", "certificates[1].key", "a.key: "),
+        ("a.key", "nothing", ":3:84\n", "certificates[1].key", "a.key: holds no private key"),
+        ("a.key", ENCRYPTED, ":3:84\n", "certificates[1].key", "openssl pkey -in"),
+        ("a.key", TRADITIONAL, ":3:84\n", "certificates[1].key", "is encrypted with a passphrase"),
         ("a.key", &*one.key, ":3:84\n", "certificates[1].key", "a.key is not the private key of "),
         ("a.ocsp", "nothing", ":3:100\n", "certificates[1].ocsp", "a.ocsp: not an OCSP response"),
         ("clients.pem", "nothing", ":4:30\n", "client-auth.ca", "clients.pem: no certificate in it"),

@@ -200,6 +200,36 @@ async fn what_is_about_the_endpoints_connection_stays_there() {
 }
 
 #[tokio::test]
+async fn a_426_says_what_to_upgrade_to() {
+    let (_endpoint, weir, mut raw) = before_raw(
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nKeep-Alive: timeout=5\r\n\
+         Content-Length: 2\r\n\r\nno",
+    )
+    .await;
+    for (asked, connection) in
+        [("", "connection: upgrade\r\n"), ("Connection: close\r\n", "connection: close, upgrade\r\n")]
+    {
+        raw.send(format!("GET / HTTP/1.1\r\nHost: weir.test\r\n{asked}\r\n")).await;
+        let (head, _) = raw.response().await;
+        let head = head.to_ascii_lowercase();
+        assert!(head.contains("upgrade: websocket\r\n") && head.contains(connection), "{head}");
+        assert!(!head.contains("keep-alive"), "{head}");
+    }
+    let reply = super::harness::Client::http2(weir.web()).await.get("/").await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (426, "no"), "HTTP/2 has no such field");
+}
+
+#[tokio::test]
+async fn a_path_with_octets_that_are_to_be_encoded_is_passed_on_encoded() {
+    let (endpoint, weir, mut raw) = before_endpoint().await;
+    raw.send("GET /a`<b>\"{}|^?q=<\"`> HTTP/1.1\r\nHost: weir.test\r\n\r\n").await;
+    assert!(raw.response().await.0.starts_with("HTTP/1.1 200 "));
+    let logged = weir.logged("/a%60%3Cb%3E%22{}|^?q=%3C%22%60%3E").await;
+    assert_eq!(logged["status"], 200, "{logged}");
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
 async fn repeated_fields_keep_their_number_and_order() {
     let (_endpoint, _weir, mut raw) =
         before_raw("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nok").await;

@@ -290,7 +290,13 @@ fn target(block: &Bytes, target: &str, method: &Method) -> Result<Uri, Fault> {
     if !visible || !form_fits {
         return Err(BAD);
     }
-    Uri::from_maybe_shared(block.slice_ref(target.as_bytes())).map_err(|_| BAD)
+    let uri = Uri::from_maybe_shared(block.slice_ref(target.as_bytes()));
+    uri.or_else(|_| Uri::try_from(encoded(target))).map_err(|_| BAD)
+}
+
+/// With those octets encoded that RFC 3986 has in no target, and that some clients send as they are.
+fn encoded(target: &str) -> String {
+    target.replace('"', "%22").replace('<', "%3C").replace('>', "%3E").replace('`', "%60")
 }
 
 fn is_http_absolute(target: &str) -> bool {

@@ -11,7 +11,7 @@ use weir_config::{Grant, PluginCompile};
 use crate::{
     Refused,
     contract::{PACKAGE, VERSION},
-    imports::{Needs, grant_of},
+    imports::{Needs, grant_of, interface_of},
 };
 
 /// The first eight bytes of a component and of a core module.
@@ -66,7 +66,14 @@ fn check_names(survey: &Survey<'_>, plugin: &str, grants: &[Grant]) -> Result<()
     if let Some(found) = names.find_map(|name| foreign_version(name)) {
         return Err(Refused::Contract { found: found.into(), spoken: VERSION });
     }
-    let problems: Vec<_> = survey.imports.iter().filter_map(|name| problem(name, plugin, grants)).collect();
+    let missing = survey.imports.iter().filter_map(|name| match grant_of(interface(name)?)? {
+        Needs::Grant(grant) => (!grants.contains(&grant)).then_some(grant),
+        Needs::Nothing => None,
+    });
+    // The key takes the place of what is granted by default, so that it has to name all of it.
+    let wanted: Vec<&str> = grants.iter().copied().chain(missing).map(interface_of).collect();
+    let remedy = format!("set grants = {wanted:?} in [plugins.{plugin}]");
+    let problems: Vec<_> = survey.imports.iter().filter_map(|name| problem(name, &remedy, grants)).collect();
     match problems.is_empty() {
         true => Ok(()),
         false => Err(Refused::Imports(problems)),
@@ -80,18 +87,21 @@ fn foreign_version(name: &str) -> Option<&str> {
     (minor(version) != minor(VERSION)).then_some(version)
 }
 
+/// The interface of ours that a name is of.
+fn interface(name: &str) -> Option<&str> {
+    name.strip_prefix(PACKAGE)?.split('@').next()
+}
+
 /// Why this import cannot be satisfied.
-fn problem(name: &str, plugin: &str, grants: &[Grant]) -> Option<String> {
-    let Some(ours) = name.strip_prefix(PACKAGE) else {
+fn problem(name: &str, remedy: &str, grants: &[Grant]) -> Option<String> {
+    let Some(interface) = interface(name) else {
         return Some(format!("imports {name}: a plugin may import only {PACKAGE}..."));
     };
-    let interface = ours.split('@').next().unwrap_or(ours);
     match grant_of(interface) {
         None => Some(format!("imports {name}, which this Weir has not")),
-        Some(Needs::Grant(grant)) if !grants.contains(&grant) => Some(format!(
-            "imports {PACKAGE}{interface}, which is not granted: add grants = [\"{interface}\"] \
-             to [plugins.{plugin}]"
-        )),
+        Some(Needs::Grant(grant)) if !grants.contains(&grant) => {
+            Some(format!("imports {PACKAGE}{interface}, which is not granted: {remedy}"))
+        }
         Some(_) => None,
     }
 }

@@ -53,6 +53,17 @@ pub(crate) fn grant_of(interface: &str) -> Option<Needs> {
     })
 }
 
+/// The interface that a grant is for, as configurations name it.
+pub(crate) fn interface_of(grant: Grant) -> &'static str {
+    match grant {
+        Grant::Log => "log",
+        Grant::Metrics => "metrics",
+        Grant::Clock => "clock",
+        Grant::Random => "random",
+        Grant::Kv => "kv",
+    }
+}
+
 /// What must be granted for an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {

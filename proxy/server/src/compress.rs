@@ -152,10 +152,8 @@ fn tell_unmodified(config: &Compression, asked: &HeaderMap, headers: &mut Header
 
 /// Whether the client asks by what became of a response's tag when it was compressed.
 fn has_weakened(asked: &HeaderMap, headers: &HeaderMap) -> bool {
-    let Some(tag) = headers.get(ETAG).map(HeaderValue::as_bytes).filter(|tag| tag.starts_with(b"\"")) else {
-        return false;
-    };
-    let weak = [b"W/", tag].concat();
+    let Some(tag) = strong_tag(headers) else { return false };
+    let weak = [b"W/", tag.as_bytes()].concat();
     asked.get_all(IF_NONE_MATCH).iter().any(|tags| tags.as_bytes().windows(weak.len()).any(|part| part == weak))
 }
 
@@ -169,11 +167,21 @@ fn vary(headers: &mut HeaderMap) {
 
 /// Octets differ from those that a strong validator stands for.
 fn weaken(headers: &mut HeaderMap) {
-    let Some(tag) = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")) else { return };
+    let Some(tag) = strong_tag(headers) else { return };
     match HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
         Ok(weak) => drop(headers.insert(ETAG, weak)),
         Err(_) => drop(headers.remove(ETAG)),
     }
+}
+
+/// A tag as RFC 9110 section 8.8.3 has them, without `W/`. Another one stays as the endpoint sent it: with `W/` before it
+/// it would be no tag either.
+fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let is_tag = |octet: &u8| *octet == 0x21 || (0x23..=0x7e).contains(octet) || *octet >= 0x80;
+    headers.get(ETAG).filter(|tag| {
+        let inner = tag.as_bytes().strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        inner.is_some_and(|inner| inner.iter().all(is_tag))
+    })
 }
 
 /// Compresses one response.

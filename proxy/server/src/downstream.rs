@@ -323,15 +323,21 @@ impl<'a> Downstream<'a> {
                 };
                 self.unframed = framing == Framing::UntilClose;
                 *keep &= !self.unframed;
+                let upgrade = status == StatusCode::UPGRADE_REQUIRED && headers.contains_key(UPGRADE);
                 let connection_field = match (*version, *keep) {
-                    (Version::HTTP_11, true) => None,
+                    (Version::HTTP_11, true) => upgrade.then_some("upgrade"),
                     (_, true) => Some("keep-alive"),
+                    (_, false) if upgrade => Some("close, upgrade"),
                     (_, false) => Some("close"),
                 };
                 connection.start(framing, |out| ResponseHead::write(out, status, &headers, framing, connection_field));
             }
             Side::Http2 { respond, send, .. } => {
                 let ended = bodyless || length == Some(0);
+                if status == StatusCode::UPGRADE_REQUIRED {
+                    // HTTP/2 has no such field (RFC 9113 section 8.2.2).
+                    headers.remove(UPGRADE);
+                }
                 let mut response = Response::new(());
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;

@@ -43,7 +43,8 @@ fn what_is_not_granted_is_refused_with_the_remedy() {
     let refused = host().load(&plugin("keeper", &ALL[..4]), &guest("keeper")).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "imports weir:plugin/kv, which is not granted: add grants = [\"kv\"] to [plugins.keeper]"
+        "imports weir:plugin/kv, which is not granted: \
+         set grants = [\"log\", \"metrics\", \"clock\", \"random\", \"kv\"] in [plugins.keeper]"
     );
 }
 
@@ -51,6 +52,7 @@ fn what_is_not_granted_is_refused_with_the_remedy() {
 fn all_that_is_missing_is_told_at_once() {
     let refused = host().load(&plugin("keeper", &[]), &guest("keeper")).unwrap_err().to_string();
     for interface in ["log", "metrics", "clock", "random", "kv"] {
-        assert!(refused.contains(&format!("grants = [\"{interface}\"]")), "{refused}");
+        assert!(refused.contains(&format!("imports weir:plugin/{interface}, which is not granted")), "{refused}");
+        assert_eq!(refused.matches(&format!("\"{interface}\"")).count(), 5, "each remedy names all: {refused}");
     }
 }

@@ -159,3 +159,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_a_valid_strong_tag_is_weakened() {
+    let cases = ["\"v1\"", "\"\"", "W/\"v1\"", "\"invalid", "\"", "invalid", "\"a\"b\"", "\"a b\""];
+    let made = cases.map(|tag| {
+        let mut headers = fields(&[("etag", tag)]);
+        weaken(&mut headers);
+        headers["etag"].to_str().unwrap().to_owned()
+    });
+    assert_eq!(made[..2], ["W/\"v1\"", "W/\"\""]);
+    assert_eq!(made[2..], cases[2..]);
+}

@@ -95,7 +95,7 @@ impl Certificate {
         let leaf = chain.first().cloned().ok_or_else(|| Fault::Certificate("holds no certificate".to_owned()))?;
         let parsed = x509_cert::Certificate::from_der(&leaf).map_err(|error| Fault::Certificate(error.to_string()))?;
         let parsed = parsed.tbs_certificate();
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| Fault::Key(error.to_string()))?;
+        let key = private_key(key)?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Fault::Strangers,
             error => Fault::Pair(error.to_string()),
@@ -227,6 +227,18 @@ impl Validity {
         }
         (now < self.from).then(|| format!("is not valid before {}", second(self.from)))
     }
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
+    let holds = |text: &str| pem.windows(text.len()).any(|part| part == text.as_bytes());
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
+        Fault::Key(match holds("BEGIN ENCRYPTED PRIVATE KEY") || holds("Proc-Type: 4,ENCRYPTED") {
+            true => "the private key is encrypted with a passphrase, and Weir does not ask for one: decrypt it with \
+                     openssl pkey -in KEY -out DECRYPTED, and let only Weir's user read the result"
+                .to_owned(),
+            false => format!("holds no private key that can be read: {error}"),
+        })
+    })
 }
 
 /// Seconds until a time, below zero once it is past.

@@ -181,7 +181,7 @@ impl Stream {
                     .then(|| head.headers.get(http::header::UPGRADE).cloned())
                     .flatten();
                 if head.hop_by_hop {
-                    weir_http1::strip_hop_by_hop(&mut head.headers);
+                    strip(&mut head);
                 }
                 let length = match head.length {
                     Length::Empty => Some(0),
@@ -320,4 +320,14 @@ fn poll_http2_response(
     let length = if body.is_received() { Some(0) } else { announced };
     *receive = Some(body);
     Poll::Ready(Ok(Outcome { status: head.status, headers: head.headers, length, upgrade: None }))
+}
+
+/// Removes what is about the connection, but for the protocols that 426 asks for (RFC 9110 section 15.5.22).
+fn strip(head: &mut weir_http1::ResponseHead) {
+    let wanted: Vec<_> = match head.status {
+        StatusCode::UPGRADE_REQUIRED => head.headers.get_all(http::header::UPGRADE).iter().cloned().collect(),
+        _ => Vec::new(),
+    };
+    weir_http1::strip_hop_by_hop(&mut head.headers);
+    head.headers.extend(wanted.into_iter().map(|protocol| (http::header::UPGRADE, protocol)));
 }
