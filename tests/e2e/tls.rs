@@ -77,7 +77,10 @@ async fn plain_octets_at_a_tls_listener_end_there() {
     let weir = Setup::new(&text).certificate("a", &one).certificate("b", &one).start().await;
     let mut raw = super::harness::Raw::connect(weir.listener("secure")).await;
     raw.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
-    assert!(!raw.rest().await.contains("HTTP/"));
+    assert!(raw.rest().await.starts_with("HTTP/1.1 400 "));
+    let mut other = super::harness::Raw::connect(weir.listener("secure")).await;
+    other.send("\0\0 is no TLS").await;
+    assert!(!other.rest().await.contains("HTTP/"));
     assert_eq!(endpoint.requests(), 0);
 }
 

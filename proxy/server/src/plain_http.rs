@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, time::Duration};
 
+use rustls::{Error, InvalidMessage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -29,7 +30,7 @@ pub async fn refused(stream: TcpStream) -> io::Result<TcpStream> {
         Ok(Peeked::Whole(false)) => Ok(stream),
         Ok(Peeked::Whole(true)) => {
             let _ = timeout(LINGER, answer(stream)).await;
-            Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP on a port of TLS"))
+            Err(io::Error::new(io::ErrorKind::InvalidData, Error::InvalidMessage(InvalidMessage::InvalidContentType)))
         }
         Ok(Peeked::Ended) | Err(_) => Err(io::ErrorKind::UnexpectedEof.into()),
     }

@@ -61,6 +61,8 @@ pub struct Pressure {
     full: AtomicBool,
     /// A client of datagrams waits for a descriptor of those that sessions may have. That is no shortage of the process.
     datagram_socket: AtomicBool,
+    /// A session of datagrams found no room among connections, and nothing that idles on its own worker.
+    datagram_room: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +113,7 @@ impl Pressure {
             excess: AtomicU64::new(0),
             full: AtomicBool::new(false),
             datagram_socket: AtomicBool::new(false),
+            datagram_room: AtomicBool::new(false),
         }
     }
 
@@ -175,6 +178,19 @@ impl Pressure {
         }
     }
 
+    /// A session of datagrams found no room among connections: another worker is to make some. It does not wait, for
+    /// its client sends again.
+    pub fn want_datagram_room(&self) {
+        self.datagram_room.store(true, Relaxed);
+    }
+
+    /// Has one worker at a time make the room that a session of datagrams wants, until one could.
+    pub fn make_datagram_room(&self, make: impl FnOnce() -> usize) {
+        if self.datagram_room.load(Relaxed) && self.datagram_room.swap(false, Relaxed) && make() == 0 {
+            self.datagram_room.store(true, Relaxed);
+        }
+    }
+
     /// A session of datagrams found no descriptor and nobody beside it who idles.
     pub fn want_datagram_socket(&self) {
         self.datagram_socket.store(true, Relaxed);
@@ -214,6 +230,9 @@ impl Pressure {
     fn end(&self, of: Scarce) {
         if self.shortage(of).now.swap(false, Relaxed) {
             tracing::info!(%of, "no longer short");
+            if of == Scarce::Connections {
+                self.datagram_room.store(false, Relaxed);
+            }
         }
     }
 

@@ -149,7 +149,9 @@ impl Hub {
             return None;
         };
         let Some(of_all) = self.worker.try_room() else {
-            self.worker.run_short(Scarce::Connections);
+            if self.worker.run_short(Scarce::Connections) == 0 {
+                self.worker.pressure().want_datagram_room();
+            }
             return None;
         };
         let settings = self.listening.settings();

@@ -301,6 +301,7 @@ impl Worker {
                 self.make_room(of, now);
             }
         }
+        pressure.make_datagram_room(|| self.make_room(Scarce::Connections, now));
         self.draining.press(pressure.ends_idle());
         self.close_largest();
     }
