@@ -166,6 +166,15 @@ async fn handshakes_that_fail_are_counted_by_reason() {
     drop(silent);
 }
 
+#[tokio::test]
+async fn clients_without_a_common_protocol_are_incompatible() {
+    let ca = Ca::new();
+    let weir = setup(&ca.issue(&["a.test"]), "").start().await;
+    assert!(Client::handshake(weir.listener("secure"), ca.client(&["smtp"]), "a.test").await.is_err());
+    let series = "weir_tls_handshake_failures_total{listener=\"secure\",reason=\"incompatible\"}";
+    eventually("the count", || async { (weir.metric(series).await == 1.0).then_some(()) }).await;
+}
+
 /// Whether the other side ends what it has agreed on, as it does with a client that has to prove more in TLS 1.3.
 async fn is_cut(mut stream: TlsStream<TcpStream>) -> bool {
     soon("the end", stream.read(&mut [0])).await.map_or(true, |octets| octets == 0)

@@ -29,7 +29,7 @@ pub(super) fn plugin(node: &Node<'_>) -> Option<Plugin> {
     let deadline = table.read("deadline", deadline).unwrap_or(Duration::from_millis(5));
     let worker_share = table.read("worker-share", |node| node.integer(1..=100)).unwrap_or(50);
     let check_cpu = table.read("check-cpu", |node| node.duration(CHECK_CPU)).unwrap_or(Duration::from_millis(100));
-    let memory = table.read("memory", |node| node.size(64 << 10..=4 << 30)).unwrap_or(ByteSize(16 << 20));
+    let memory = table.read("memory", |node| node.size(64 << 10..=1 << 30)).unwrap_or(ByteSize(16 << 20));
     let on_failure = table.read("on-failure", |node| node.choice(&choices)).unwrap_or(OnFailure::Native);
     let grants = table
         .read("grants", |node| node.each("`[\"log\"]`", |node| node.choice(&GRANTS)))

@@ -47,7 +47,7 @@ fn types() {
         ("\"5ms\"", "\"5h\"", "plugins.canary.deadline", "out of range", "1ms to 10s"),
         ("\"5ms\"", "\"200ms\"", "plugins.canary.deadline", "holds up every connection", "1ms to 100ms"),
         ("\"16MiB\"", "\"16 miles\"", "plugins.canary.memory", "not a size", "`\"16MiB\"`"),
-        ("\"16MiB\"", "\"1k\"", "plugins.canary.memory", "1KiB is out of range", "64KiB to 4GiB"),
+        ("\"16MiB\"", "\"1k\"", "plugins.canary.memory", "1KiB is out of range", "64KiB to 1GiB"),
         ("\"native\"", "\"nativ\"", "plugins.canary.on-failure", "not possible", "did you mean `native`?"),
         ("\"json\"", "\"xml\"", "access-log.format", "not possible", "`json`, `logfmt`, `off`"),
         ("{ percent = 5 }", "5", "plugins.canary.settings", "expected a table", "percent"),

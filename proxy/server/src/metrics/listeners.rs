@@ -30,7 +30,7 @@ pub enum HandshakeFailure {
     Closed,
     /// What the client said is not TLS.
     Malformed,
-    /// No version, suite or signature that both know.
+    /// No version, suite, signature or application protocol that both know.
     Incompatible,
     /// The client showed no certificate, and has to.
     NoCertificate,
@@ -59,14 +59,15 @@ impl HandshakeFailure {
     pub fn of(error: &std::io::Error) -> Self {
         use rustls::Error::{
             AlertReceived, InappropriateHandshakeMessage, InappropriateMessage, InvalidCertRevocationList,
-            InvalidCertificate, InvalidMessage, NoCertificatesPresented, PeerIncompatible, PeerMisbehaved,
+            InvalidCertificate, InvalidMessage, NoApplicationProtocol, NoCertificatesPresented, PeerIncompatible,
+            PeerMisbehaved,
         };
         let Some(error) = error.get_ref() else { return Self::Closed };
         match error.downcast_ref::<rustls::Error>() {
             Some(NoCertificatesPresented) => Self::NoCertificate,
             Some(InvalidCertificate(_) | InvalidCertRevocationList(_)) => Self::BadCertificate,
             Some(AlertReceived(_)) => Self::Refused,
-            Some(PeerIncompatible(_)) => Self::Incompatible,
+            Some(PeerIncompatible(_) | NoApplicationProtocol) => Self::Incompatible,
             Some(
                 InvalidMessage(_)
                 | InappropriateMessage { .. }
