@@ -475,3 +475,27 @@ async fn certificates_are_pushed_and_listed_by_commands() {
     let output = run(&["certificate", "push", "shop", &path("next.pem"), &path("a.key"), "--admin", &admin]);
     assert_eq!(output.status.code(), Some(1));
 }
+
+/// `openssl req -x509` with this key and subject, into `a.pem` and `a.key` of the folder.
+fn self_signed(folder: &Path, key: &str) {
+    let arguments = ["req", "-x509", "-nodes", "-days", "90", "-subj", "/CN=a.test", "-newkey", key];
+    let files = ["-keyout", "a.key", "-out", "a.pem"];
+    let made = Command::new("openssl").args(arguments).args(files).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+fn what_is_odd_about_a_certificate_is_told_with_the_remedy() {
+    let one = r#"certificates = [{ cert = "a.pem", key = "a.key" }]"#;
+    for (key, code, told) in [
+        ("rsa:1024", 2, "a.key: cannot be used: a key is ECDSA, Ed25519, or RSA of 2048 to 8192 bits"),
+        ("rsa:2048", 0, "names no host in subjectAltName, so that no client's server name selects it"),
+    ] {
+        let setup = Setup::new(&secure(one));
+        self_signed(setup.folder(), key);
+        let checked = setup.check();
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(code), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+}

@@ -48,8 +48,13 @@ pub(super) fn warnings(settings: &Settings, now: SystemTime) -> Vec<String> {
             second(until)
         ))
     };
-    let mut all: Vec<String> =
-        renewed_by_people(settings).into_iter().flat_map(|one| [of(&one), stale(&one)]).flatten().collect();
+    let nameless = |one: &Certificate| {
+        let why =
+            "names no host in subjectAltName, so that no client's server name selects it: issue it with its names";
+        one.names.is_empty().then(|| format!("listener {listener}: {} {why}", one.name))
+    };
+    let told = |one: Arc<Certificate>| [of(&one), stale(&one), nameless(&one)];
+    let mut all: Vec<String> = renewed_by_people(settings).into_iter().flat_map(told).flatten().collect();
     if let Some(until) = settings.tls.as_ref().and_then(|tls| tls.revoked_until).filter(|until| *until < now) {
         all.push(format!(
             "listener {listener}: its list of revoked certificates should have been replaced on {}",

@@ -98,6 +98,9 @@ impl Certificate {
         let key = private_key(key)?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Fault::Strangers,
+            rustls::Error::General(why) if why.contains("private key") => {
+                Fault::Key("cannot be used: a key is ECDSA, Ed25519, or RSA of 2048 to 8192 bits".to_owned())
+            }
             error => Fault::Pair(error.to_string()),
         })?;
         Ok(Self {
