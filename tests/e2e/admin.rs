@@ -196,6 +196,11 @@ async fn tokens_have_roles_and_are_read_again() {
     assert!(bare.contains("needs a token") && bare.contains("--token-file"), "{bare}");
     assert!(asked(by("run.token", &["endpoint", "drain", "web", &address])).await.status.success());
     assert_eq!(audited(&weir, "drain").await["who"], "token night-shift");
+    let guess = request(Method::POST, "/v1/reload").header("host", "localhost").header("authorization", "Bearer guess");
+    let guessed = Client::http1(main.parse().unwrap()).await.ask(guess.body(empty()).unwrap()).await;
+    assert_eq!(guessed.status, StatusCode::UNAUTHORIZED);
+    let line = weir.said_where("audit", |line| line["who"] == "unidentified").await;
+    assert_eq!((&line["action"], &line["outcome"]), (&"reload".into(), &"denied".into()));
     let output = asked(by("run.token", &["reload"])).await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("needs the role `deploy`") && said.contains("`operate`"), "{said}");

@@ -53,6 +53,13 @@ pub struct Caller {
     is_known: bool,
 }
 
+impl Caller {
+    /// A caller that could not be identified, or is refused before it is.
+    pub fn unknown(peer: &Peer) -> Self {
+        Self { who: "unidentified".to_owned(), role: AdminRole::None, from: peer.to_string(), is_known: false }
+    }
+}
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {

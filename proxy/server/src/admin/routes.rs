@@ -170,6 +170,10 @@ struct Terms {
 }
 
 impl Terms {
+    fn takes(&self, method: &Method) -> bool {
+        self.methods.split(", ").any(|taken| taken == method.as_str())
+    }
+
     const fn of(methods: &'static str, role: AdminRole) -> Self {
         Self { methods, role, query: Some(&[]) }
     }
@@ -203,10 +207,22 @@ pub(super) async fn answer(
     let mut upload = Upload::new(&head.headers, body);
     let response = match access.identify(&head, peer) {
         Ok(caller) => answer_to(&head, &mut upload, (control, access), caller, desk).await,
-        Err(denied) => denial(&denied),
+        Err(denied) => {
+            note_refused(&head, peer, &denied.error.message);
+            denial(&denied)
+        }
     };
     upload.discard();
     response
+}
+
+/// Logs a command of a caller that is not identified.
+fn note_refused(head: &Parts, peer: &Peer, why: &str) {
+    let place = Place::find(head.uri.path()).filter(|place| place.terms().takes(&head.method));
+    if let (Some(place), true) = (place, is_command(&head.method)) {
+        let (action, subject) = place.change(&head.method);
+        Change { caller: Caller::unknown(peer), action, subject }.denied(why);
+    }
 }
 
 async fn answer_to(
@@ -221,7 +237,7 @@ async fn answer_to(
         return refusal(&nothing_here(uri.path()));
     };
     let terms = place.terms();
-    if !terms.methods.split(", ").any(|method| method == head.method.as_str()) {
+    if !terms.takes(&head.method) {
         return only(terms.methods);
     }
     // Whatever the table says, a role that may only see changes nothing.
@@ -240,12 +256,13 @@ async fn answer_to(
         change.denied(&denied.error.message);
         return denial(&denied);
     }
-    if let Err(error) = terms.check_query(uri.query()) {
-        return refusal(&error);
-    }
-    match desk.command() {
+    let turn = terms.check_query(uri.query()).and_then(|()| desk.command());
+    match turn {
         Ok(turn) => outcome(command(&place, head, upload, control, desk, (turn, change)).await),
-        Err(error) => refusal(&error),
+        Err(error) => {
+            change.denied(&error.message);
+            refusal(&error)
+        }
     }
 }
 
