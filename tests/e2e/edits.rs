@@ -172,3 +172,25 @@ async fn trailers_say_nothing_of_what_is_edited() {
     assert!(raw.head().await.contains("\r\nx-ours: 2\r\n"));
     assert_eq!(raw.until("\r\n\r\n").await, "2\r\nok\r\n0\r\nx-sum: 5\r\n\r\n");
 }
+
+#[tokio::test]
+async fn an_underscore_brings_no_field_past_an_edit() {
+    let endpoint = RawEndpoint::start(|mut raw, _| async move {
+        let head = raw.head().await.to_ascii_lowercase();
+        assert!(head.contains("\r\nx-role: guest\r\n"), "{head}");
+        assert!(!head.contains("admin"), "{head}");
+        raw.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        raw.rest().await;
+    })
+    .await;
+    let weir = Weir::start(&format!(
+        "[listeners.web]\naddress = \"127.0.0.1:0\"\n[[routes]]\nname = \"r\"\ncluster = \"web\"\n\
+         request-headers = {{ remove = [\"x-user\"], set = {{ x-role = \"guest\" }} }}\n\
+         [clusters.web]\nendpoints = [\"{}\"]\n",
+        endpoint.address
+    ))
+    .await;
+    let mut raw = Raw::connect(weir.web()).await;
+    raw.send("GET / HTTP/1.1\r\nHost: weir.test\r\nX_User: admin\r\nX-User: admin\r\nX_Role: admin\r\n\r\n").await;
+    assert_eq!(raw.response().await.1, "ok");
+}

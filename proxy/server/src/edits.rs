@@ -84,6 +84,8 @@ impl Edits {
     /// # Errors
     /// A path to be rewritten climbs out of where it is put.
     pub fn request(&self, request: &mut Request, facts: &Facts<'_>) -> Result<(), ProxyError> {
+        // Programs behind us may take `x_user` for `x-user`.
+        self.request.decided.remove(&mut request.headers);
         self.request.apply(&mut request.headers, facts);
         if let Some(host) = &self.host {
             request.headers.insert(HOST, host.clone());

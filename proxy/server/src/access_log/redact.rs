@@ -7,8 +7,8 @@ use crate::request::decoded;
 /// What stands in the place of a value.
 const MASK: &str = "***";
 
-/// Parameters by which secrets are usually sent, in lower case.
-const USUAL: [&str; 41] = [
+/// Parameters by which secrets are usually sent, in lower case; `-` and `_` count as the same.
+const USUAL: [&str; 50] = [
     "access_key",
     "access_token",
     "accesstoken",
@@ -22,18 +22,25 @@ const USUAL: [&str; 41] = [
     "client_assertion",
     "client_secret",
     "code",
+    "code_verifier",
     "credential",
     "credentials",
+    "csrf_token",
     "id_token",
+    "id_token_hint",
     "jwt",
     "key",
+    "new_password",
     "otp",
     "pass",
     "passphrase",
     "passwd",
     "password",
+    "password_confirmation",
+    "private_token",
     "pwd",
     "refresh_token",
+    "refreshtoken",
     "reset_token",
     "samlresponse",
     "secret",
@@ -48,6 +55,8 @@ const USUAL: [&str; 41] = [
     "x-amz-credential",
     "x-amz-security-token",
     "x-amz-signature",
+    "x-api-key",
+    "x-auth-token",
     "x-goog-credential",
     "x-goog-signature",
 ];
@@ -85,19 +94,28 @@ impl Redaction {
         let mut shown = String::with_capacity(target.len());
         shown.push_str(path);
         shown.push('?');
-        let mut rest = query;
-        for pair in pairs(query) {
-            match pair.split_once('=').filter(|_| self.hides(pair)) {
-                Some((name, _)) => shown.extend([name, "=", MASK]),
-                None => shown.push_str(pair),
+        for (number, part) in query.split('&').enumerate() {
+            if number > 0 {
+                shown.push('&');
             }
-            // What separates it from the next.
-            rest = rest.get(pair.len()..).unwrap_or_default();
-            let separator = rest.get(..1).unwrap_or_default();
-            shown.push_str(separator);
-            rest = rest.get(separator.len()..).unwrap_or_default();
+            self.push(part, &mut shown);
         }
         shown.into()
+    }
+
+    /// Appends what stands between two `&`. Some programs separate by `;` too, and for others that is a part of the
+    /// value: behind a secret nothing is shown.
+    fn push(&self, part: &str, shown: &mut String) {
+        for (number, pair) in part.split(';').enumerate() {
+            if number > 0 {
+                shown.push(';');
+            }
+            if let Some((name, _)) = pair.split_once('=').filter(|_| self.hides(pair)) {
+                shown.extend([name, "=", MASK]);
+                return;
+            }
+            shown.push_str(pair);
+        }
     }
 
     fn hides(&self, pair: &str) -> bool {
@@ -107,8 +125,14 @@ impl Redaction {
     }
 
     fn has(&self, name: &[u8]) -> bool {
-        self.names.get(name.len()).is_some_and(|names| names.iter().any(|one| one.eq_ignore_ascii_case(name)))
+        self.names.get(name.len()).is_some_and(|names| names.iter().any(|one| is_same(one, name)))
     }
+}
+
+/// Whether a name is this one, which is in lower case.
+fn is_same(one: &[u8], name: &[u8]) -> bool {
+    let plain = |byte: &u8| if *byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+    one.iter().map(plain).eq(name.iter().map(plain))
 }
 
 fn is_encoded(name: &str) -> bool {
@@ -135,7 +159,9 @@ mod tests {
         for (target, redacted) in [
             ("/reset?token=abc", "/reset?token=***"),
             ("/x?a=1&Access_Token=abc&b=2", "/x?a=1&Access_Token=***&b=2"),
-            ("/x?a=1;token=abc;b", "/x?a=1;token=***;b"),
+            ("/x?a=1;token=abc;b", "/x?a=1;token=***"),
+            ("/x?password=abc;rest&b=1", "/x?password=***&b=1"),
+            ("/x?access-token=abc", "/x?access-token=***"),
             ("/x?%74oken=abc", "/x?%74oken=***"),
             ("/x?invite=abc", "/x?invite=***"),
             ("/x?token=a=b&token=", "/x?token=***&token="),
