@@ -93,9 +93,10 @@ async fn sessions_leave_descriptors_to_connections() {
     assert_eq!(weir.metric(SHORT).await, 0.0, "sessions have what they may have, and connections have more");
     let left = weir.metric(SESSIONS).await;
     assert_eq!(ask(&client(&weir).await, "y").await, "ay", "once one that idles has made room");
-    // What else is open, such as the connection that asks for metrics, may have taken the place of one.
+    // A few at most: descriptors of other kinds, such as those of connections that ask for metrics, are counted once a
+    // second only, and take the places of some.
     let now = weir.metric(SESSIONS).await;
-    assert!((left - 2.0..=left).contains(&now), "one for one: {now} of {left}");
+    assert!((left - 8.0..=left).contains(&now), "few for one: {now} of {left}");
 }
 
 /// Connections may have descriptors that sessions may not: that these have none is no shortage of those.
