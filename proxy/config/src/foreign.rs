@@ -69,7 +69,7 @@ pub(crate) fn address(text: &str) -> Option<(String, String)> {
     Some((format!("`{text}` is a URL, not an address"), format!("write `{address}`{tls}")))
 }
 
-/// What a text looks like that is no TOML, with a remedy.
+/// The kind of file that a text which is no TOML looks like, with a remedy.
 pub(crate) fn file(text: &str) -> Option<(&'static str, &'static str)> {
     const REMEDY: &str =
         "begin with `[listeners.web]`, `[[routes]]` and `[clusters.NAME]`; `weir check` explains each fault";
